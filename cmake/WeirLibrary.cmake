@@ -1,0 +1,18 @@
+# weir_library(NAME HEADERS … SOURCES … PUBLIC … PRIVATE …): one folder, one target, weir::NAME.
+include_guard()
+
+add_library(weir_warnings INTERFACE)
+target_compile_options(weir_warnings INTERFACE -Wall -Wextra -Wpedantic -Wshadow -Wnon-virtual-dtor -Wno-missing-field-initializers
+  $<$<BOOL:${WEIR_WERROR}>:-Werror>)
+
+function(weir_library name)
+  cmake_parse_arguments(arg "" "" "HEADERS;SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(weir_${name} STATIC)
+  add_library(weir::${name} ALIAS weir_${name})
+  target_sources(weir_${name} PRIVATE ${arg_SOURCES} ${arg_HEADERS})
+  if(NOT arg_SOURCES)
+    set_target_properties(weir_${name} PROPERTIES LINKER_LANGUAGE CXX)
+  endif()
+  target_include_directories(weir_${name} PUBLIC ${PROJECT_SOURCE_DIR}/framework)
+  target_link_libraries(weir_${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE} $<BUILD_INTERFACE:weir_warnings>)
+endfunction()

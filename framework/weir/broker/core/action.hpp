@@ -1,0 +1,53 @@
+#pragma once
+
+/// What the core wants its shell to do, in order.
+
+#include <cstdint>
+#include <string>
+#include <variant>
+#include <vector>
+
+#include "weir/broker/core/store.hpp"
+#include "weir/message/ids.hpp"
+#include "weir/v1/wire.pb.h"
+
+namespace weir::broker::core {
+
+/// One connection, as the shell numbers them; never reused.
+using Connection = std::uint64_t;
+
+/// Send this frame; it has no run. `head.number` is set.
+struct Send {
+  Connection to{};
+  v1::Frame frame;
+};
+/// Neighbouring messages to hand over; the shell reads their bytes and columns from the store.
+struct Piece {
+  SegmentKey key;
+  std::uint32_t first{};
+  std::uint32_t count{};
+  std::uint64_t lease{};  ///< counter of the first; the incarnation is the broker's
+  std::uint32_t attempt{};
+  Source source{};  ///< record: count is 1 and the place is (key.queue, key.segment, first)
+};
+/// Send a Deliver frame of these pieces, numbered `number`.
+struct SendDelivery {
+  Connection to{};
+  std::uint64_t number{};
+  std::vector<Piece> pieces;
+};
+/// Forget the connection after what was sent before; nothing from it is wanted any more.
+struct Close {
+  Connection connection{};
+};
+/// Something that a person should know; the shell logs it.
+struct Note {
+  enum class Level { info, warning } level{};
+  std::string event;  ///< e.g. "session_ended"
+  std::vector<std::pair<std::string, std::string>> fields;
+};
+
+using Action = std::variant<Send, SendDelivery, Close, Note>;
+using Actions = std::vector<Action>;
+
+}  // namespace weir::broker::core

@@ -1,0 +1,1 @@
+#include "weir/broker/core/core.hpp"

@@ -1,0 +1,85 @@
+#pragma once
+
+/// The embedded broker's core: a pure state machine.
+///
+/// Frames, ends of connections, commits and times go in; frames to send and batches to write come out. It does no I/O
+/// and reads no clock, so the same code runs under the ZeroMQ server, in memory, and under the simulator.
+///
+/// The shell's loop: take what has arrived, call the functions below, carry out the actions; then, if no commit is
+/// running and `wants_commit()`, `seal()` a batch and commit it on the storage thread; when that ends, `committed()`.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "weir/broker/core/action.hpp"
+#include "weir/broker/core/store.hpp"
+#include "weir/message/policy.hpp"
+#include "weir/v1/control.pb.h"
+#include "weir/v1/wire.pb.h"
+
+namespace weir::broker::core {
+
+struct QueueConfig {
+  std::string name;
+  QueuePolicy policy;
+};
+
+struct Config {
+  std::string build;  ///< program and version; for people
+  std::vector<QueueConfig> queues;
+  Duration session_timeout = std::chrono::seconds(10);
+  Bytes message_most{16 * 1024 * 1024};
+  /// What a publisher may have unanswered in one queue.
+  Load publisher_window{{16384}, {8 * 1024 * 1024}};
+  std::uint64_t seed = 1;  ///< of the backoff's jitter
+};
+
+class State;
+
+class Core {
+ public:
+  /// `store` must outlive the core; it is read from, never written to. `recovered` is what store.recover() gave.
+  Core(Config config, Recovered recovered, Store& store, Now now);
+  ~Core();
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  /// A frame arrived: decoded, its run where it lies. Answers everything, even what is wrong.
+  void frame(Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions);
+  /// Bytes arrived that are no frame: the session is answered, and ended.
+  void malformed(Now now, Connection from, const std::string& why, Actions& actions);
+  /// The connection is gone (a send failed, or the shell gave it up).
+  void disconnected(Now now, Connection from, Actions& actions);
+  /// Time passed. To be called at the latest at `next_tick()`.
+  void tick(Now now, Actions& actions);
+  [[nodiscard]] Instant next_tick() const;
+
+  /// True if there is something to write.
+  [[nodiscard]] bool wants_commit() const;
+  /// Everything to be written since the last seal. Not while another batch is uncommitted.
+  [[nodiscard]] Batch seal(Now now);
+  /// The sealed batch is on disk. Confirmations go out, what it brought becomes ready.
+  void committed(Now now, Actions& actions);
+  /// Whether the store has room above its reserve. Without: no publishing, outputs are answered `store full`,
+  /// settling goes on. (A commit that fails for want of room is tried again by the shell until it succeeds.)
+  void room(Now now, bool enough, Actions& actions);
+
+  /// Control: the shell has checked the right.
+  void list_queues(v1::Queues& out) const;
+  void list_workers(Now now, v1::Workers& out) const;
+  [[nodiscard]] std::optional<QueueId> queue_id(std::string_view name) const;
+  [[nodiscard]] std::string queue_name(QueueId id) const;
+  /// Replays or purges dead letters; the reply to request `request` follows the commit. `places` exist in the store.
+  void replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions& actions);
+  void purge_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions& actions);
+  /// Sends a control reply as the connection's next frame.
+  void reply(Connection to, v1::ControlReply reply, Actions& actions);
+
+ private:
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace weir::broker::core

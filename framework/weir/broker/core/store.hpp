@@ -1,0 +1,190 @@
+#pragma once
+
+/// The store port: what the core asks to be written, and what may be read back.
+///
+/// The core decides, a store obeys: `commit` applies one batch, all or nothing, and is durable when it returns. Behind
+/// it stand LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "weir/message/ids.hpp"
+#include "weir/message/slice.hpp"
+#include "weir/message/units.hpp"
+#include "weir/v1/store.pb.h"
+
+namespace weir::broker::core {
+
+/// Which segment. In the store its key is queue (4 B), lane (1 B), segment (8 B), big-endian.
+struct SegmentKey {
+  QueueId queue{};
+  Lane lane{};
+  SegmentNumber segment{};
+  friend constexpr auto operator<=>(const SegmentKey&, const SegmentKey&) = default;
+};
+
+/// Where a message that is about to move stands now.
+enum class Source : std::uint8_t {
+  segment,  ///< in its segment, at (lane, place)
+  record,   ///< a record at its place
+};
+
+/// A new segment: its columns, its run in one or more pieces, and its head.
+struct PutSegment {
+  SegmentKey key;
+  std::shared_ptr<const v1::Index> index;
+  std::vector<Slice> run;
+  std::int64_t published_at_us{};
+  v1::SegmentHead head;
+};
+/// Replaces `settled` in a segment's head.
+struct PutSettled {
+  SegmentKey key;
+  std::string settled;  ///< ceil(n/8) bytes, low bit first
+};
+/// Removes a segment and its head: all of it is settled.
+struct DropSegment {
+  SegmentKey key;
+};
+/// A message published with a delay: a record from the start.
+struct PutRecord {
+  Place place;
+  v1::Record record;  ///< without body
+  Slice body;
+};
+/// A message gets, or changes, a fate of its own: it is read from its source and becomes a record (due) or a dead
+/// letter (`dead`). Of the record only what stands here changes; type, key and body come from the source.
+struct MoveMessage {
+  Place place;
+  Lane lane{};
+  Source source{};
+  bool dead = false;
+  std::int64_t at_us{};  ///< due time, or dead since
+  std::uint32_t attempts{};
+  LeaseId lease;  ///< under which the outcome was applied
+  std::optional<v1::Attempt> attempt;  ///< appended to the history
+};
+/// A record is gone (acked).
+struct DropRecord {
+  Place place;
+};
+/// A dead letter becomes a record due at `due_us`, with its attempts at 0 and its history kept.
+struct ReplayDead {
+  Place place;
+  std::int64_t due_us{};
+};
+struct DropDead {
+  Place place;
+};
+struct NoteSession {
+  ProcessToken token;
+  std::uint32_t shard{};
+  v1::SessionNote note;
+};
+struct ForgetSession {
+  ProcessToken token;
+  std::uint32_t shard{};
+};
+struct PutPublisher {
+  PublisherId publisher;
+  v1::PublisherMark mark;
+};
+struct DropPublisher {
+  PublisherId publisher;
+};
+/// Creates or replaces a queue's state.
+struct PutQueue {
+  QueueId queue{};
+  v1::QueueState state;
+};
+
+using Write = std::variant<PutSegment, PutSettled, DropSegment, PutRecord, MoveMessage, DropRecord, ReplayDead, DropDead,
+                           NoteSession, ForgetSession, PutPublisher, DropPublisher, PutQueue>;
+
+/// What is written in one transaction, in this order.
+struct Batch {
+  std::uint64_t number{};
+  std::vector<Write> writes;
+};
+
+/// A record as the core schedules it; the body stays in the store.
+struct RecordHead {
+  Place place;
+  std::string type;
+  Lane lane{};
+  std::uint32_t attempts{};  ///< made so far that count
+  std::int64_t due_us{};
+  Bytes bytes;  ///< of the encoded Body
+  LeaseId lease;
+};
+
+/// Where a walk over due records stands: after this one.
+struct DueCursor {
+  std::int64_t due_us{};
+  SegmentNumber segment{};
+  std::uint32_t index{};
+  friend constexpr auto operator<=>(const DueCursor&, const DueCursor&) = default;
+};
+
+/// A consistent look at what is committed. Short-lived: never held across turns of the loop. Views live as long as it.
+class Snapshot {
+ public:
+  virtual ~Snapshot() = default;
+  /// An encoded v1::Segment; nothing if there is none.
+  [[nodiscard]] virtual std::optional<std::string_view> segment(SegmentKey key) = 0;
+  /// An encoded v1::Record; nothing if there is none.
+  [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
+  [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;
+  /// Appends at most `most` records of `queue` after `after`, in due order, due or not.
+  virtual void due(QueueId queue, DueCursor after, std::size_t most, std::vector<RecordHead>& out) = 0;
+  [[nodiscard]] virtual std::optional<RecordHead> record_head(Place place) = 0;
+  /// Appends at most `most` places of dead letters of `queue` above `after`, in the order of places.
+  virtual void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) = 0;
+};
+
+/// All that a start needs; no payload is read for it.
+struct Recovered {
+  struct SegmentEntry {
+    Lane lane{};
+    SegmentNumber number{};
+    v1::SegmentHead head;
+  };
+  struct Queue {
+    QueueId id{};
+    v1::QueueState state;
+    std::vector<SegmentEntry> segments;  ///< by lane, then number
+    Load records;                        ///< delayed and retried
+    Messages dead;
+  };
+  struct Session {
+    ProcessToken token;
+    std::uint32_t shard{};
+    v1::SessionNote note;
+  };
+  struct Publisher {
+    PublisherId id;
+    v1::PublisherMark mark;
+  };
+  std::uint32_t incarnation{};  ///< raised, and on disk, before this is returned
+  std::vector<Queue> queues;
+  std::vector<Session> sessions;
+  std::vector<Publisher> publishers;
+};
+
+class Store {
+ public:
+  virtual ~Store() = default;
+  /// Once, first. Throws StoreError, which says what is wrong with the data and what to do.
+  [[nodiscard]] virtual Recovered recover() = 0;
+  /// Thread: one at a time, any thread. All of `batch` is durable on return, or nothing of it and it throws.
+  virtual void commit(const Batch& batch) = 0;
+  /// Thread: the loop's, also while another thread commits.
+  [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot() = 0;
+};
+
+}  // namespace weir::broker::core

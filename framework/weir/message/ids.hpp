@@ -1,0 +1,74 @@
+#pragma once
+
+/// Identity: places, leases, process tokens, publishers.
+
+#include <array>
+#include <compare>
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace weir {
+
+using QueueId = std::uint32_t;
+using SegmentNumber = std::uint64_t;
+/// A queue's priority, 0 to 9; the default is 4. A lane is queue × priority.
+using Lane = std::uint8_t;
+inline constexpr Lane default_lane = 4;
+inline constexpr Lane lanes_most = 10;
+
+/// Where a message is, for ever: through retry, delay and dead letter. It is the message's id.
+struct Place {
+  QueueId queue{};
+  SegmentNumber segment{};
+  std::uint32_t index{};
+  friend constexpr auto operator<=>(const Place&, const Place&) = default;
+};
+
+/// `orders/4f2a1.17`: queue name, segment in hex, index in decimal.
+[[nodiscard]] std::string print_id(std::string_view queue, SegmentNumber segment, std::uint32_t index);
+
+/// Segment and index of a printed id, with or without its queue's name; nothing if it is no id.
+struct ParsedId {
+  std::string queue;  ///< empty if the text had none
+  SegmentNumber segment{};
+  std::uint32_t index{};
+};
+[[nodiscard]] std::optional<ParsedId> parse_id(std::string_view text);
+
+/// No old lease can settle a stranger's message: the incarnation is raised at each start.
+struct LeaseId {
+  std::uint32_t incarnation{};
+  std::uint64_t counter{};
+  friend constexpr auto operator<=>(const LeaseId&, const LeaseId&) = default;
+};
+
+/// 128 random bits. A ProcessToken is a secret: never printed or logged.
+template <class Kind>
+struct RandomId {
+  std::array<unsigned char, 16> bytes{};
+  friend constexpr auto operator<=>(const RandomId&, const RandomId&) = default;
+  [[nodiscard]] std::string_view view() const {
+    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+  }
+  /// Nothing if `text` is not 16 bytes.
+  [[nodiscard]] static std::optional<RandomId> from(std::string_view text) {
+    if (text.size() != 16) return std::nullopt;
+    RandomId id;
+    for (std::size_t i = 0; i < 16; ++i) id.bytes[i] = static_cast<unsigned char>(text[i]);
+    return id;
+  }
+};
+using ProcessToken = RandomId<struct ProcessKind>;
+using PublisherId = RandomId<struct PublisherKind>;
+
+}  // namespace weir
+
+template <class Kind>
+struct std::hash<weir::RandomId<Kind>> {
+  std::size_t operator()(const weir::RandomId<Kind>& id) const noexcept {
+    return std::hash<std::string_view>{}(id.view());
+  }
+};

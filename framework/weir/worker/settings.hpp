@@ -1,0 +1,32 @@
+#pragma once
+
+/// What one worker group of the deployment file says.
+
+#include <chrono>
+#include <cstdint>
+#include <map>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "weir/message/units.hpp"
+
+namespace weir::worker {
+
+struct GroupSettings {
+  std::string name;
+  std::string engine;  ///< URL
+  std::string plugin;  ///< path of the plugin file
+  std::vector<std::string> queues;
+  std::uint32_t processes_least = 1;
+  std::uint32_t processes_most = 1;
+  std::uint32_t shards = 1;  ///< threads a process
+  Load window{Messages{1024}, Bytes{64ULL * 1024 * 1024}};  ///< a shard's
+  std::optional<std::uint64_t> concurrency;  ///< handlers at once a shard; absent: the window's messages
+  Duration timeout = std::chrono::seconds(30);
+  Duration stall_after = std::chrono::milliseconds(100);
+  Duration drain = std::chrono::seconds(30);
+  std::map<std::string, std::string> with;  ///< the plugin's own options
+};
+
+}  // namespace weir::worker
