@@ -1,0 +1,237 @@
+#include "weir/telemetry/log.hpp"
+
+#include <spdlog/logger.h>
+#include <spdlog/pattern_formatter.h>
+#include <spdlog/sinks/stdout_color_sinks.h>
+
+#include <array>
+#include <cmath>
+#include <memory>
+#include <type_traits>
+#include <vector>
+
+namespace weir::log {
+namespace {
+
+constexpr std::array<std::string_view, 4> words{"debug", "info", "warn", "error"};
+constexpr std::array<std::string_view, 4> shouts{"DEBUG", "INFO", "WARN", "ERROR"};
+
+spdlog::level::level_enum level_of(Level level) {
+  constexpr std::array levels{spdlog::level::debug, spdlog::level::info, spdlog::level::warn, spdlog::level::err};
+  return levels[static_cast<std::size_t>(level)];
+}
+
+/// `%*` in a pattern: the level, by this project's names (spdlog says `warning`).
+class LevelName final : public spdlog::custom_flag_formatter {
+ public:
+  explicit LevelName(bool json) : json_(json) {}
+  void format(const spdlog::details::log_msg& line, const std::tm&, spdlog::memory_buf_t& out) override {
+    std::size_t at = 0;
+    while (at + 1 < words.size() && level_of(static_cast<Level>(at)) != line.level) ++at;
+    const std::string_view name = json_ ? words[at] : shouts[at];
+    out.append(name.data(), name.data() + name.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override {
+    return spdlog::details::make_unique<LevelName>(json_);
+  }
+
+ private:
+  bool json_;
+};
+
+struct Output {
+  bool json = false;
+  std::shared_ptr<spdlog::logger> logger;
+};
+
+Output make_output(Options options) {
+  auto format = std::make_unique<spdlog::pattern_formatter>(spdlog::pattern_time_type::utc);
+  format->add_flag<LevelName>('*', options.json);
+  format->set_pattern(options.json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%*",%v})"
+                                   : "%Y-%m-%dT%H:%M:%S.%eZ %^%*%$ %v");
+  // Its `automatic` colours only a terminal.
+  auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
+  sink->set_formatter(std::move(format));
+  auto logger = std::make_shared<spdlog::logger>("weir", std::move(sink));
+  logger->set_level(spdlog::level::trace);  // `enabled` decides
+  return {options.json, std::move(logger)};
+}
+
+Output& output() {
+  // Never destroyed: threads may still log while the process ends.
+  static auto& made = *new Output(make_output({}));
+  return made;
+}
+
+std::atomic<Level> lowest{Level::info};
+
+/// The number of bytes of the valid UTF-8 sequence that `text` begins with; 0 if it begins with none.
+std::size_t utf8_length(std::string_view text) {
+  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
+  const unsigned char first = byte(0);
+  const std::size_t length = first < 0x80   ? 1
+                             : first < 0xC2 ? 0
+                             : first < 0xE0 ? 2
+                             : first < 0xF0 ? 3
+                             : first < 0xF5 ? 4
+                                            : 0;
+  if (length == 0 || length > text.size()) return 0;
+  for (std::size_t i = 1; i < length; ++i) {
+    if ((byte(i) & 0xC0) != 0x80) return 0;
+  }
+  if (first == 0xE0 && byte(1) < 0xA0) return 0;   // overlong
+  if (first == 0xED && byte(1) >= 0xA0) return 0;  // surrogates
+  if (first == 0xF0 && byte(1) < 0x90) return 0;   // overlong
+  if (first == 0xF4 && byte(1) >= 0x90) return 0;  // above U+10FFFF
+  return length;
+}
+
+/// In quotes, as JSON: a peer's bytes can neither end the line nor steer a terminal.
+void append_quoted(std::string_view text, std::string& out) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  out += '"';
+  while (!text.empty()) {
+    const auto c = static_cast<unsigned char>(text.front());
+    if (c == '"' || c == '\\') {
+      out += '\\';
+      out += text.front();
+    } else if (c == '\n') {
+      out += "\\n";
+    } else if (c == '\t') {
+      out += "\\t";
+    } else if (c < 0x20 || c == 0x7F) {
+      out += "\\u00";
+      out += digits[c >> 4];
+      out += digits[c & 15];
+    } else if (const std::size_t length = utf8_length(text); length == 0) {
+      out += "\\ufffd";
+    } else {
+      out += text.substr(0, length);
+      text.remove_prefix(length);
+      continue;
+    }
+    text.remove_prefix(1);
+  }
+  out += '"';
+}
+
+/// Text that needs no quotes on a readable line.
+bool is_plain(std::string_view text) {
+  if (text.empty()) return false;
+  for (const char c : text) {
+    if (c <= ' ' || c > '~' || c == '"' || c == '\\' || c == '=') return false;
+  }
+  return true;
+}
+
+void append_number(double number, std::string& out) {
+  if (!std::isfinite(number)) {
+    out += "null";
+    return;
+  }
+  std::array<char, 32> text{};
+  const int size = std::snprintf(text.data(), text.size(), "%.6g", number);
+  out.append(text.data(), static_cast<std::size_t>(size));
+}
+
+void append_duration(Duration time, bool json, std::string& out) {
+  const auto us = time.count();
+  if (json) {  // a number one can sort by: seconds
+    append_number(static_cast<double>(us) / 1e6, out);
+  } else if (us % 1'000'000 == 0) {
+    out += std::to_string(us / 1'000'000) + "s";
+  } else if (us > 10'000'000 || us < -10'000'000) {
+    append_number(static_cast<double>(us) / 1e6, out);
+    out += 's';
+  } else if (us % 1'000 == 0) {
+    out += std::to_string(us / 1'000) + "ms";
+  } else {
+    out += std::to_string(us) + "us";
+  }
+}
+
+void append_value(const Value& value, bool json, std::string& out) {
+  std::visit(
+      [&](const auto& held) {
+        using T = std::decay_t<decltype(held)>;
+        if constexpr (std::is_same_v<T, std::string_view>) {
+          if (!json && is_plain(held)) {
+            out += held;
+          } else {
+            append_quoted(held, out);
+          }
+        } else if constexpr (std::is_same_v<T, bool>) {
+          out += held ? "true" : "false";
+        } else if constexpr (std::is_same_v<T, double>) {
+          append_number(held, out);
+        } else if constexpr (std::is_same_v<T, Duration>) {
+          append_duration(held, json, out);
+        } else {
+          out += std::to_string(held);
+        }
+      },
+      value.held());
+}
+
+}  // namespace
+
+std::optional<Level> parse_level(std::string_view text) {
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    if (words[i] == text) return static_cast<Level>(i);
+  }
+  return std::nullopt;
+}
+
+void configure(Options options) {
+  output() = make_output(options);
+  lowest.store(options.level, std::memory_order_relaxed);
+}
+
+bool enabled(Level level) { return level >= lowest.load(std::memory_order_relaxed); }
+
+void write(Level level, std::string_view event, std::span<const Field> fields) {
+  if (!enabled(level)) return;
+  const Output& to = output();
+  std::string line;
+  line.reserve(160);
+  if (to.json) {
+    line += "\"event\":";
+    append_quoted(event, line);
+  } else {
+    line += event;
+  }
+  for (const Field& field : fields) {
+    if (to.json) {
+      line += ',';
+      append_quoted(field.name, line);
+      line += ':';
+    } else {
+      line += ' ';
+      line += field.name;
+      line += '=';
+    }
+    append_value(field.value, to.json, line);
+  }
+  to.logger->log(level_of(level), spdlog::string_view_t(line.data(), line.size()));
+}
+
+std::optional<std::uint64_t> Limit::pass(std::chrono::steady_clock::time_point now) {
+  const std::int64_t ticks = now.time_since_epoch().count();
+  std::int64_t next = next_.load(std::memory_order_relaxed);
+  const auto pause = std::chrono::duration_cast<std::chrono::steady_clock::duration>(every_).count();
+  if (ticks < next || !next_.compare_exchange_strong(next, ticks + pause, std::memory_order_relaxed)) {
+    left_out_.fetch_add(1, std::memory_order_relaxed);
+    return std::nullopt;
+  }
+  return left_out_.exchange(0, std::memory_order_relaxed);
+}
+
+void warn(Limit& limit, std::string_view event, Fields fields) {
+  const auto left_out = limit.pass(std::chrono::steady_clock::now());
+  if (!left_out) return;
+  std::vector<Field> all(fields);
+  if (*left_out > 0) all.push_back({"left_out", *left_out});
+  write(Level::warn, event, all);
+}
+
+}  // namespace weir::log

@@ -1,0 +1,98 @@
+#pragma once
+
+/// Logs: events with fields, on standard error.
+///
+///     log::warn("lease_lost", {{"queue", queue}, {"message", id}, {"attempt", 2}});
+///
+/// prints `2026-11-23T18:19:03.120Z WARN lease_lost queue=orders message=orders/4f.1 attempt=2`, or a JSON line. A
+/// field has one name everywhere. Nothing a message above `debug`; `error` means that somebody must act; never a
+/// payload.
+
+#include <atomic>
+#include <chrono>
+#include <concepts>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "weir/message/units.hpp"
+
+namespace weir::log {
+
+enum class Level { debug, info, warn, error };
+
+/// `debug`, `info`, `warn` or `error`; nothing for another word.
+[[nodiscard]] std::optional<Level> parse_level(std::string_view text);
+
+struct Options {
+  bool json = false;
+  Level level = Level::info;
+};
+
+/// How all later lines look. Thread: before others log.
+void configure(Options options);
+
+/// A field's value, as a view: it is printed before the call returns.
+class Value {
+ public:
+  Value(std::string_view text) : held_(text) {}
+  Value(const char* text) : held_(std::string_view(text)) {}
+  Value(const std::string& text) : held_(std::string_view(text)) {}
+  Value(bool truth) : held_(truth) {}
+  template <std::signed_integral T>
+  Value(T number) : held_(static_cast<std::int64_t>(number)) {}
+  template <std::unsigned_integral T>
+  requires(!std::same_as<T, bool>) Value(T number) : held_(static_cast<std::uint64_t>(number)) {}
+  Value(double number) : held_(number) {}
+  template <class Rep, class Period>
+  Value(std::chrono::duration<Rep, Period> time) : held_(std::chrono::duration_cast<Duration>(time)) {}
+  template <class Kind>
+  Value(Count<Kind> count) : held_(count.value) {}
+
+  using Held = std::variant<std::string_view, bool, std::int64_t, std::uint64_t, double, Duration>;
+  [[nodiscard]] const Held& held() const { return held_; }
+
+ private:
+  Held held_;
+};
+
+struct Field {
+  std::string_view name;
+  Value value;
+};
+using Fields = std::initializer_list<Field>;
+
+/// One relaxed load: worth asking before fields are made that cost something.
+[[nodiscard]] bool enabled(Level level);
+
+/// Thread: any.
+void write(Level level, std::string_view event, std::span<const Field> fields);
+inline void write(Level level, std::string_view event, Fields fields) {
+  if (enabled(level)) write(level, event, std::span<const Field>(fields.begin(), fields.size()));
+}
+inline void debug(std::string_view event, Fields fields = {}) { write(Level::debug, event, fields); }
+inline void info(std::string_view event, Fields fields = {}) { write(Level::info, event, fields); }
+inline void warn(std::string_view event, Fields fields = {}) { write(Level::warn, event, fields); }
+inline void error(std::string_view event, Fields fields = {}) { write(Level::error, event, fields); }
+
+/// Lets one event pass each `every`, and counts those between. Usually `static`, one a place in the code.
+class Limit {
+ public:
+  explicit Limit(Duration every = std::chrono::seconds(10)) : every_(every) {}
+  /// Nothing: leave it out. Else how many were left out since the last that passed. Thread: any.
+  [[nodiscard]] std::optional<std::uint64_t> pass(std::chrono::steady_clock::time_point now);
+
+ private:
+  Duration every_;
+  std::atomic<std::int64_t> next_{INT64_MIN};  ///< of the steady clock, in its own ticks
+  std::atomic<std::uint64_t> left_out_{0};
+};
+
+/// A warning that may repeat: limited, and it says how many it left out (field `left_out`).
+void warn(Limit& limit, std::string_view event, Fields fields = {});
+
+}  // namespace weir::log
