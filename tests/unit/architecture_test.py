@@ -1,0 +1,119 @@
+#!/usr/bin/python3
+"""Includes point one way: each folder may know only what this table says (framework/README.md draws it)."""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+
+# folder -> folders of framework/weir it may include. Its own folder is always allowed; '' is framework/weir itself, what
+# authors include; 'v1' is the generated code of proto/weir/v1.
+TALK = {"message", "protocol", "v1"}
+ENGINE = TALK | {"handler", "async", "telemetry", "engine", ""}
+MAY_INCLUDE = {
+    "message": {"v1"},
+    "protocol": {"message", "v1"},
+    "telemetry": {"message"},
+    "async": {"message", "telemetry"},
+    "handler": {"message", "async"},
+    "": {"message", "handler", "async", "engine", "worker"},
+    "engine": TALK | {"async", "telemetry"},
+    "engine/weir": TALK | {"async", "telemetry", "engine"},
+    "engine/memory": TALK | {"async", "telemetry", "engine", "broker/core"},
+    "publisher": ENGINE,
+    "worker": ENGINE,
+    "broker/core": TALK,
+    "broker/store": TALK | {"broker/core", "telemetry"},
+    "broker": TALK | {"broker/core", "broker/store", "async", "telemetry"},
+    # The reader fills in each part's settings; running them is the CLI's.
+    "deployment": ENGINE | {"worker", "publisher", "broker", "broker/core"},
+}
+FOLDERS = sorted(MAY_INCLUDE, key=len, reverse=True)
+
+# What may be included only here (or, with '!', never here): a third party's header, or a clock.
+PURE = ("message", "protocol", "broker/core")
+NEVER = [
+    (re.compile(r"#include <(boost/asio|zmq|lmdb|sys/socket|thread|mutex|fstream)"), PURE, "does I/O or threads"),
+    (re.compile(r"(steady_clock|system_clock|high_resolution_clock)::now|\bclock_gettime\("), PURE, "reads a clock"),
+]
+ONLY = [
+    (re.compile(r"#include [<\"]lmdb"), ("broker/store",), "LMDB is the store's"),
+    (re.compile(r"#include [<\"]zmq"), ("async", "broker", "engine/weir"), "ZeroMQ is the pump's, broker's and weir://'s"),
+]
+
+
+def folder_of(path):
+    """The table's folder of a path below framework/weir."""
+    parent = str(Path(path).parent)
+    parent = "" if parent == "." else parent
+    for folder in FOLDERS:
+        if folder and (parent == folder or parent.startswith(folder + "/")):
+            return folder
+    return parent
+
+
+def findings(path, text):
+    """What `text`, as framework/weir/`path`, includes against the rules: lines for people."""
+    folder = folder_of(path)
+    if folder not in MAY_INCLUDE:
+        return [f"framework/weir/{path}: folder '{folder}' is not in the table of {Path(__file__).name}; add it"]
+    found = []
+    for number, line in enumerate(text.splitlines(), 1):
+        where = f"framework/weir/{path}:{number}"
+        include = re.match(r'\s*#\s*include\s+[<"]weir/([^>"]+)[>"]', line)
+        if include:
+            target = "v1" if include[1].startswith("v1/") else folder_of(include[1])
+            if target != folder and target not in MAY_INCLUDE[folder]:
+                found.append(f"{where}: {folder or 'weir'}/ may not include {target or 'weir'}/ ({include[1]})")
+        found += [f"{where}: {folder}/ {why}" for rule, folders, why in NEVER if folder in folders and rule.search(line)]
+        found += [f"{where}: {why}" for rule, folders, why in ONLY if folder not in folders and rule.search(line)]
+    return found
+
+
+def test_this_test_can_fail():
+    planted = {
+        ("broker/server.cpp", '#include "weir/worker/shard.hpp"'): "broker/ may not include worker/",
+        ("worker/shard.cpp", '#include "weir/broker/core/core.hpp"'): "worker/ may not include broker/core/",
+        ("engine/memory/x.cpp", '#include "weir/broker/server.hpp"'): "engine/memory/ may not include broker/",
+        ("protocol/x.cpp", "#include <boost/asio.hpp>"): "does I/O",
+        ("broker/core/x.cpp", "auto now = std::chrono::steady_clock::now();"): "reads a clock",
+        ("engine/weir/x.cpp", "#include <lmdb.h>"): "LMDB is the store's",
+        ("worker/x.cpp", "#include <zmq.hpp>"): "ZeroMQ is",
+        ("helpers/x.cpp", ""): "not in the table",
+    }
+    for (path, text), expected in planted.items():
+        found = findings(path, text)
+        assert len(found) == 1 and expected in found[0], f"planted in {path}: {text!r}, found {found}"
+    assert not findings("engine/memory/x.cpp", '#include "weir/broker/core/core.hpp"\n#include "weir/engine/engine.hpp"')
+
+
+def test_includes_point_one_way():
+    base = ROOT / "framework/weir"
+    files = sorted(p for p in base.rglob("*") if p.suffix in (".hpp", ".cpp"))
+    assert files, f"no sources under {base}"
+    found = [line for p in files for line in findings(p.relative_to(base).as_posix(), p.read_text())]
+    assert not found, "\n  ".join(["against the table:"] + found)
+
+
+def test_the_broker_and_the_worker_meet_in_the_program_alone():
+    """An example plugin includes what authors include, and nothing behind it."""
+    found = []
+    for p in sorted((ROOT / "workers/plugins").rglob("*.?pp")):
+        for number, line in enumerate(p.read_text().splitlines(), 1):
+            include = re.match(r'\s*#\s*include\s+[<"]weir/(.+)[>"]', line)
+            if include and include[1] not in ("handler.hpp", "testing.hpp"):
+                found.append(f"{p.relative_to(ROOT)}:{number}: a plugin includes <weir/handler.hpp>, not {include[1]}")
+    assert not found, "\n  ".join(["not for authors:"] + found)
+
+
+if __name__ == "__main__":
+    failed = 0
+    for name, test in [(k, v) for k, v in globals().items() if k.startswith("test_")]:
+        try:
+            test()
+            print("PASS", name)
+        except AssertionError as error:
+            failed = 1
+            print(f"FAIL {name}: {error}")
+    sys.exit(failed)
