@@ -1,0 +1,57 @@
+#include "weir/async/zmq_frame.hpp"
+
+#include <cstring>
+#include <memory>
+#include <new>
+
+#include "weir/message/error.hpp"
+
+namespace weir::async {
+namespace {
+
+/// Below this a copy is as fast as handing the memory over (engineering notes: zero copy pays from 64 KiB).
+constexpr std::size_t take_over_from = 16 * 1024;
+
+}  // namespace
+
+ZmqFrame::ZmqFrame(std::size_t size) {
+  if (zmq_msg_init_size(&msg_, size) != 0) throw std::bad_alloc();
+}
+
+ZmqFrame::ZmqFrame(std::string_view bytes) : ZmqFrame(bytes.size()) {
+  if (!bytes.empty()) std::memcpy(data(), bytes.data(), bytes.size());
+}
+
+ZmqFrame ZmqFrame::of(std::string bytes) {
+  if (bytes.size() < take_over_from) return ZmqFrame(std::string_view(bytes));
+  auto kept = std::make_unique<std::string>(std::move(bytes));
+  ZmqFrame frame;
+  const auto release = [](void*, void* hint) { delete static_cast<std::string*>(hint); };
+  if (zmq_msg_init_data(&frame.msg_, kept->data(), kept->size(), release, kept.get()) != 0) throw std::bad_alloc();
+  kept.release();
+  return frame;
+}
+
+std::string_view ZmqFrame::property(const char* name) const noexcept {
+  const char* value = zmq_msg_gets(&msg_, name);
+  return value == nullptr ? std::string_view{} : std::string_view{value};
+}
+
+Slice ZmqFrame::share(ZmqFrame frame) {
+  auto kept = std::make_shared<ZmqFrame>(std::move(frame));
+  const std::string_view bytes = kept->bytes();
+  return {std::move(kept), bytes};
+}
+
+ZmqContext::ZmqContext() : context_(zmq_ctx_new()) {
+  if (context_ == nullptr) throw Error("no ZeroMQ context: " + std::string(zmq_strerror(zmq_errno())));
+  // 1,023 sockets by default; a test or a broker with many loops needs more.
+  zmq_ctx_set(context_, ZMQ_MAX_SOCKETS, 8192);
+}
+
+ZmqContext::~ZmqContext() {
+  while (zmq_ctx_term(context_) != 0 && zmq_errno() == EINTR) {
+  }
+}
+
+}  // namespace weir::async

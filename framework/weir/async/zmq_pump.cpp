@@ -1,0 +1,331 @@
+#include "weir/async/zmq_pump.hpp"
+
+#include <atomic>
+#include <boost/asio/posix/stream_descriptor.hpp>
+#include <boost/asio/post.hpp>
+#include <cerrno>
+#include <cstring>
+#include <deque>
+#include <utility>
+
+#include "weir/message/error.hpp"
+
+namespace weir::async {
+namespace {
+
+/// Frames a turn: others on the loop get theirs in between.
+constexpr int frames_a_turn = 64;
+
+[[noreturn]] void fail(const std::string& what) { throw Error(what + ": " + zmq_strerror(zmq_errno())); }
+
+void set(void* socket, int option, int value) {
+  if (zmq_setsockopt(socket, option, &value, sizeof value) != 0) fail("zmq option " + std::to_string(option));
+}
+
+int descriptor_of(void* socket) {
+  int fd = -1;
+  std::size_t size = sizeof fd;
+  if (zmq_getsockopt(socket, ZMQ_FD, &fd, &size) != 0) fail("zmq descriptor");
+  return fd;
+}
+
+/// Runs libzmq's commands and says what is possible now.
+int events_of(void* socket) {
+  int events = 0;
+  std::size_t size = sizeof events;
+  while (zmq_getsockopt(socket, ZMQ_EVENTS, &events, &size) != 0) {
+    if (zmq_errno() != EINTR) fail("zmq events");
+  }
+  return events;
+}
+
+bool receive(void* socket, ZmqFrame& frame) {
+  while (zmq_msg_recv(frame.raw(), socket, ZMQ_DONTWAIT) < 0) {
+    if (zmq_errno() == EAGAIN) return false;
+    if (zmq_errno() != EINTR) fail("zmq receive");
+  }
+  return true;
+}
+
+enum class Sent { yes, later, unreachable };
+
+Sent transmit(void* socket, ZmqFrame& frame, int flags) {
+  while (zmq_msg_send(frame.raw(), socket, ZMQ_DONTWAIT | flags) < 0) {
+    switch (zmq_errno()) {
+      case EAGAIN:
+        return Sent::later;
+      case EHOSTUNREACH:
+        return Sent::unreachable;
+      case EINTR:
+        break;
+      default:
+        fail("zmq send");
+    }
+  }
+  return Sent::yes;
+}
+
+bool more_follows(ZmqFrame& frame) { return zmq_msg_more(frame.raw()) != 0; }
+
+constexpr int monitored = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
+                          ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
+                          ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+
+MonitorEvent::Kind kind_of(std::uint16_t event) {
+  switch (event) {
+    case ZMQ_EVENT_CONNECTED:
+      return MonitorEvent::Kind::connected;
+    case ZMQ_EVENT_DISCONNECTED:
+      return MonitorEvent::Kind::disconnected;
+    case ZMQ_EVENT_CLOSED:
+      return MonitorEvent::Kind::closed;
+    case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
+      return MonitorEvent::Kind::key_refused;
+    default:
+      return MonitorEvent::Kind::handshake_failed;
+  }
+}
+
+}  // namespace
+
+struct ZmqPump::State : std::enable_shared_from_this<State> {
+  State(const asio::any_io_executor& ex, PumpOwner& o)
+      : executor(ex), owner(&o), descriptor(ex), monitor_descriptor(ex) {}
+
+  struct Queued {
+    std::string peer;  // 5 bytes: no allocation
+    ZmqFrame frame;
+  };
+
+  asio::any_io_executor executor;
+  PumpOwner* owner;
+  void* socket = nullptr;
+  void* monitor = nullptr;
+  asio::posix::stream_descriptor descriptor;
+  asio::posix::stream_descriptor monitor_descriptor;
+  std::deque<Queued> outbox;
+  bool router = false;
+  bool closed = false;
+  bool in_turn = false;    // on the stack: its end looks at the outbox anyway
+  bool scheduled = false;  // a turn is posted
+  bool waiting = false;    // an async_wait is out
+
+  void open(ZmqContext& context, const SocketOptions& options);
+  void open_monitor(ZmqContext& context);
+  void close();
+  void schedule();
+  void wait();
+  void turn();
+  void receive_one(ZmqFrame first);
+  void transmit_all();
+  void wait_monitor();
+  void read_monitor();
+};
+
+void ZmqPump::State::open(ZmqContext& context, const SocketOptions& options) {
+  router = options.kind == SocketKind::router;
+  socket = zmq_socket(context.raw(), router ? ZMQ_ROUTER : ZMQ_DEALER);
+  if (socket == nullptr) fail("zmq socket");
+  set(socket, ZMQ_LINGER, static_cast<int>(options.linger.count()));
+  set(socket, ZMQ_RCVHWM, options.received_most);
+  // Nothing is dropped, or waits, at a mark of libzmq's: what is under way is bounded by credit.
+  set(socket, ZMQ_SNDHWM, 0);
+  const auto most = static_cast<std::int64_t>(options.frame_bytes_most);
+  if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) != 0) fail("zmq option MAXMSGSIZE");
+  if (options.heartbeat.count() > 0) {
+    set(socket, ZMQ_HEARTBEAT_IVL, static_cast<int>(options.heartbeat.count()));
+    set(socket, ZMQ_HEARTBEAT_TIMEOUT, static_cast<int>(3 * options.heartbeat.count()));
+  }
+  if (router) {
+    set(socket, ZMQ_ROUTER_MANDATORY, 1);  // else frames to a lost peer vanish without a word
+    set(socket, ZMQ_BACKLOG, 1024);
+  } else {
+    set(socket, ZMQ_RECONNECT_IVL, -1);  // libzmq's own reconnect loses frames in mid-stream and carries on
+    set(socket, ZMQ_IMMEDIATE, 1);       // nothing is queued for a peer that is not there
+  }
+  if (options.monitor) open_monitor(context);
+  descriptor.assign(descriptor_of(socket));
+}
+
+void ZmqPump::State::open_monitor(ZmqContext& context) {
+  static std::atomic<std::uint64_t> count{0};
+  const std::string endpoint = "inproc://weir-monitor-" + std::to_string(++count);
+  if (zmq_socket_monitor(socket, endpoint.c_str(), monitored) != 0) fail("zmq monitor");
+  monitor = zmq_socket(context.raw(), ZMQ_PAIR);
+  if (monitor == nullptr) fail("zmq monitor");
+  set(monitor, ZMQ_LINGER, 0);
+  if (zmq_connect(monitor, endpoint.c_str()) != 0) fail("zmq monitor");
+  monitor_descriptor.assign(descriptor_of(monitor));
+}
+
+void ZmqPump::State::close() {
+  closed = true;
+  outbox.clear();
+  // The descriptors are libzmq's: it aborts if they are closed by another.
+  if (descriptor.is_open()) descriptor.release();
+  if (monitor_descriptor.is_open()) monitor_descriptor.release();
+  if (monitor != nullptr) {
+    if (socket != nullptr) zmq_socket_monitor(socket, nullptr, 0);
+    zmq_close(std::exchange(monitor, nullptr));
+  }
+  if (socket != nullptr) zmq_close(std::exchange(socket, nullptr));
+}
+
+void ZmqPump::State::schedule() {
+  if (closed || in_turn || scheduled) return;
+  scheduled = true;
+  asio::post(executor, [self = shared_from_this()] {
+    self->scheduled = false;
+    self->turn();
+  });
+}
+
+void ZmqPump::State::wait() {
+  // One that is still out after a kick serves: each signal is a new edge, and ZMQ_EVENTS was looked at last.
+  if (waiting) return;
+  waiting = true;
+  descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                        [self = shared_from_this()](const boost::system::error_code& error) {
+                          self->waiting = false;
+                          if (!error && !self->scheduled) self->turn();
+                        });
+}
+
+void ZmqPump::State::turn() {
+  if (closed) return;
+  in_turn = true;
+  ZmqFrame frame;
+  for (int n = 0; n < frames_a_turn && !closed && receive(socket, frame); ++n) receive_one(std::move(frame));
+  if (!closed) owner->on_turn();
+  if (!closed) transmit_all();
+  in_turn = false;
+  if (closed) return;
+  const int events = events_of(socket);
+  if ((events & ZMQ_POLLIN) != 0 || ((events & ZMQ_POLLOUT) != 0 && !outbox.empty())) {
+    schedule();
+  } else {
+    wait();
+  }
+}
+
+void ZmqPump::State::receive_one(ZmqFrame first) {
+  if (!router && !more_follows(first)) return owner->on_frame({}, std::move(first));
+
+  // Of a message whose first part is there, all are: libzmq hands it over whole.
+  std::string peer;
+  std::size_t parts = 0;
+  bool more = more_follows(first);
+  ZmqFrame body;
+  if (router) {
+    peer = first.bytes();
+  } else {
+    parts = 1;
+  }
+  while (more && receive(socket, body)) {
+    ++parts;
+    more = more_follows(body);
+  }
+  if (parts == 1) {
+    owner->on_frame(peer, std::move(body));
+  } else {
+    owner->on_malformed(peer, parts);
+  }
+}
+
+void ZmqPump::State::transmit_all() {
+  while (!closed && !outbox.empty()) {
+    auto& next = outbox.front();
+    Sent sent = Sent::yes;
+    if (router) {
+      ZmqFrame id{std::string_view(next.peer)};
+      sent = transmit(socket, id, ZMQ_SNDMORE);
+      // "Later" does not happen without a send mark. Were it kept, a router that can write to anyone would spin.
+      if (sent == Sent::later) sent = Sent::unreachable;
+    }
+    if (sent == Sent::yes) sent = transmit(socket, next.frame, 0);
+    if (sent == Sent::later) return;
+    if (sent == Sent::unreachable) {
+      const std::string peer = std::move(next.peer);
+      outbox.pop_front();
+      owner->on_unreachable(peer);
+    } else {
+      outbox.pop_front();
+    }
+  }
+}
+
+void ZmqPump::State::wait_monitor() {
+  monitor_descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
+                                [self = shared_from_this()](const boost::system::error_code& error) {
+                                  if (!error) self->read_monitor();
+                                });
+}
+
+void ZmqPump::State::read_monitor() {
+  ZmqFrame event;
+  ZmqFrame address;
+  // Until libzmq has nothing: then its descriptor is quiet, and waiting for it is safe.
+  while (!closed) {
+    if (!receive(monitor, event)) {
+      if ((events_of(monitor) & ZMQ_POLLIN) != 0) continue;
+      return wait_monitor();
+    }
+    if (!more_follows(event) || !receive(monitor, address) || event.size() < 6) continue;
+    std::uint16_t code = 0;
+    MonitorEvent told;
+    std::memcpy(&code, event.data(), sizeof code);
+    std::memcpy(&told.value, event.data() + 2, sizeof told.value);
+    told.kind = kind_of(code);
+    told.endpoint = address.bytes();
+    owner->on_monitor(told);
+  }
+}
+
+ZmqPump::ZmqPump(const asio::any_io_executor& executor, ZmqContext& context, const SocketOptions& options,
+                 PumpOwner& owner)
+    : state_(std::make_shared<State>(executor, owner)) {
+  try {
+    state_->open(context, options);
+  } catch (...) {
+    state_->close();
+    throw;
+  }
+  if (state_->monitor != nullptr) {
+    asio::post(executor, [state = state_] {
+      if (!state->closed) state->read_monitor();
+    });
+  }
+  state_->schedule();
+}
+
+ZmqPump::~ZmqPump() { state_->close(); }
+
+void ZmqPump::bind(const std::string& endpoint) {
+  if (zmq_bind(state_->socket, endpoint.c_str()) != 0) fail("cannot listen on " + endpoint);
+  state_->schedule();
+}
+
+void ZmqPump::connect(const std::string& endpoint) {
+  if (zmq_connect(state_->socket, endpoint.c_str()) != 0) fail("cannot connect to " + endpoint);
+  state_->schedule();
+}
+
+std::string ZmqPump::endpoint() const {
+  char text[256];
+  std::size_t size = sizeof text;
+  if (zmq_getsockopt(state_->socket, ZMQ_LAST_ENDPOINT, text, &size) != 0) fail("zmq endpoint");
+  return {text, size > 0 ? size - 1 : 0};
+}
+
+void ZmqPump::send(ZmqFrame frame) { send({}, std::move(frame)); }
+
+void ZmqPump::send(std::string_view peer, ZmqFrame frame) {
+  state_->outbox.push_back({std::string(peer), std::move(frame)});
+  state_->schedule();
+}
+
+void ZmqPump::kick() { state_->schedule(); }
+
+std::size_t ZmqPump::queued() const noexcept { return state_->outbox.size(); }
+
+}  // namespace weir::async
