@@ -1,0 +1,88 @@
+#pragma once
+
+/// The deployment file, read: what runs, and how wide.
+///
+/// Every finding is collected, so that one run of `weir check` shows them all.
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/message/error.hpp"
+#include "weir/message/policy.hpp"
+#include "weir/message/units.hpp"
+#include "weir/worker/settings.hpp"
+
+namespace weir::deployment {
+
+/// What a confirmed publish survives: power loss; kill -9 of the broker; nothing.
+enum class Durability { fsync, os, none };
+
+struct BrokerSection {
+  std::filesystem::path data;  ///< absolute
+  std::string listen;          ///< HOST:PORT; the engine's, unless the file says otherwise
+  Durability durability = Durability::fsync;
+  Bytes message_most;
+  Bytes reserve;
+  Duration session_timeout{};
+};
+
+struct QueueSection {
+  std::string name;
+  QueuePolicy policy;
+};
+
+struct Deployment {
+  std::filesystem::path file;
+  std::string engine;  ///< URL
+  BrokerSection broker;
+  std::vector<QueueSection> queues;           ///< as the file orders them
+  std::vector<worker::GroupSettings> groups;  ///< as the file orders them
+
+  [[nodiscard]] const worker::GroupSettings* group(std::string_view name) const;
+  /// True if `weir up` runs the broker too: an embedded one on this machine.
+  [[nodiscard]] bool runs_broker() const;
+};
+
+/// One thing that is wrong, or (not an error) that the operator should know.
+struct Finding {
+  std::size_t line{};  ///< from 1; 0: the file as a whole
+  std::size_t column{};
+  bool is_error = true;
+  std::string text;
+};
+
+struct Reading {
+  std::string file;                      ///< as it was named, for people
+  std::optional<Deployment> deployment;  ///< absent if any finding is an error
+  std::vector<Finding> findings;         ///< by line and column
+
+  /// A line a finding: `FILE:LINE:COLUMN: text`.
+  [[nodiscard]] std::string print() const;
+};
+
+/// The value of an environment variable, or nothing.
+using Environment = std::function<std::optional<std::string>(const std::string&)>;
+[[nodiscard]] Environment process_environment();
+
+/// Reads and checks `file`. Never throws for what is in the file: that is a finding.
+[[nodiscard]] Reading read(const std::filesystem::path& file, const Environment& environment = process_environment());
+/// As read(), from text; relative paths in it are relative to `folder`.
+[[nodiscard]] Reading parse(const std::string& text, const std::string& file, const std::filesystem::path& folder,
+                            const Environment& environment);
+
+/// The deployment file is wrong; what() is Reading::print().
+struct FileError : Error {
+  using Error::Error;
+};
+/// As read(). Throws: FileError with every finding.
+[[nodiscard]] Deployment load(const std::filesystem::path& file);
+
+/// All keys with types, limits and defaults, for `weir check --explain`.
+[[nodiscard]] std::string explain();
+
+}  // namespace weir::deployment
