@@ -10,6 +10,7 @@
 #include "weir/deployment/keys.hpp"
 #include "weir/deployment/nearest.hpp"
 #include "weir/deployment/substitute.hpp"
+#include "weir/deployment/supervisor.hpp"
 
 namespace weir::deployment {
 namespace {
@@ -366,6 +367,33 @@ TEST(Nearest, OffersAWordOnlyIfItWasProbablyMeant) {
   EXPECT_EQ(nearest("elephant", words), std::nullopt);
   EXPECT_EQ(nearest("", words), std::nullopt);
   EXPECT_EQ(nearest(std::string(100000, 'x'), words), std::nullopt);
+}
+
+TEST(RestartDelay, GrowsWhileAProcessKeepsDyingAndStartsAgainOnceItRan) {
+  RestartDelay delay;
+  EXPECT_EQ(delay.after_running(0s), Duration(100ms));
+  EXPECT_EQ(delay.after_running(0s), Duration(200ms));
+  for (int i = 0; i < 10; ++i) (void)delay.after_running(29s);
+  EXPECT_EQ(delay.after_running(0s), Duration(10s));
+  EXPECT_EQ(delay.after_running(30s), Duration(100ms));
+}
+
+TEST(DeploymentProcesses, AreTheBrokerThenTheWorkersOfEachGroup) {
+  const Reading read = reading(
+      "queues: {orders: }\nworkers:\n  shop: {plugin: a.so, queues: [orders], processes: {least: 2}, drain: 3s}\n");
+  ASSERT_TRUE(read.deployment);
+
+  const auto processes = processes_of(*read.deployment, {"--log", "json"});
+
+  ASSERT_EQ(processes.size(), 3u);
+  EXPECT_EQ(processes[0].name, "broker");
+  EXPECT_THAT(processes[0].arguments, testing::ElementsAre("--log", "json", "broker", "/srv/shop/local.yaml"));
+  EXPECT_EQ(processes[0].stage, 0);
+  EXPECT_EQ(processes[2].name, "worker shop/1");
+  EXPECT_THAT(processes[2].arguments,
+              testing::ElementsAre("--log", "json", "worker", "/srv/shop/local.yaml", "shop"));
+  EXPECT_EQ(processes[2].stage, 1);
+  EXPECT_EQ(processes[2].stop_within, Duration(13s));
 }
 
 }  // namespace
