@@ -16,7 +16,7 @@ MAY_INCLUDE = {
     "protocol": {"message", "v1"},
     "telemetry": {"message"},
     "async": {"message", "telemetry"},
-    "handler": {"message", "async"},
+    "handler": {"message", "async", "telemetry"},  # telemetry: the levels and fields of Context::log
     "": {"message", "handler", "async", "engine", "worker"},
     "engine": TALK | {"async", "telemetry"},
     "engine/weir": TALK | {"async", "telemetry", "engine"},

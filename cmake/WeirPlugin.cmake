@@ -1,0 +1,65 @@
+# weir_add_plugin(shop SOURCES shop.cpp PROTOS shop.proto LIBRARIES SQLite::SQLite3)
+#
+# Builds shop.so, which `weir worker` loads, and the object library shop_handlers (the same code), for the plugin's own
+# tests:  target_link_libraries(shop_test PRIVATE shop_handlers weir::testing GTest::gtest_main)
+#
+# shop.proto is known to Protobuf as shop/shop.proto (plugin's name, path from the calling folder), and its header is
+# "shop/shop.pb.h": two plugins' files must never have the same name. (protobuf_generate would call it shop.proto.)
+# The plugin bears its descriptors in an ELF section, so that `weir publish --type` reads them without running it.
+include_guard()
+
+function(weir_add_plugin name)
+  cmake_parse_arguments(arg "" "" "SOURCES;PROTOS;LIBRARIES" ${ARGN})
+  if(arg_UNPARSED_ARGUMENTS)
+    message(FATAL_ERROR "weir_add_plugin(${name}): what is ${arg_UNPARSED_ARGUMENTS}? It takes SOURCES, PROTOS, LIBRARIES")
+  endif()
+  if(NOT arg_SOURCES)
+    message(FATAL_ERROR "weir_add_plugin(${name}): no SOURCES")
+  endif()
+  set(root ${CMAKE_CURRENT_BINARY_DIR}/${name}.generated)
+  set(map --proto_path=${name}=${CMAKE_CURRENT_SOURCE_DIR})
+  set(generated)
+  set(files)
+  foreach(proto IN LISTS arg_PROTOS)
+    get_filename_component(file ${proto} ABSOLUTE)
+    file(RELATIVE_PATH relative ${CMAKE_CURRENT_SOURCE_DIR} ${file})
+    string(REGEX REPLACE "\\.proto$" ".pb" out ${root}/${name}/${relative})
+    add_custom_command(
+      OUTPUT ${out}.cc ${out}.h
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${root}
+      COMMAND protobuf::protoc ${map} --cpp_out=${root} ${file}
+      DEPENDS ${file}
+      COMMENT "protoc ${name}/${relative}")
+    list(APPEND generated ${out}.cc ${out}.h)
+    list(APPEND files ${file})
+  endforeach()
+  if(files)
+    set(descriptors ${root}/${name}.descriptors)
+    add_custom_command(
+      OUTPUT ${descriptors}
+      COMMAND ${CMAKE_COMMAND} -E make_directory ${root}
+      COMMAND protobuf::protoc ${map} --include_imports --descriptor_set_out=${descriptors} ${files}
+      DEPENDS ${files}
+      COMMENT "protoc descriptors of ${name}")
+    file(CONFIGURE OUTPUT ${root}/descriptors.cpp @ONLY CONTENT [[
+asm(".pushsection .weir.descriptors,\"a\",@progbits\n"
+    ".incbin \"@descriptors@\"\n"
+    ".popsection\n");
+]])
+    set_source_files_properties(${root}/descriptors.cpp PROPERTIES OBJECT_DEPENDS ${descriptors})
+    list(APPEND generated ${root}/descriptors.cpp)
+  endif()
+
+  add_library(${name}_handlers OBJECT ${arg_SOURCES} ${generated})
+  target_include_directories(${name}_handlers SYSTEM PUBLIC ${root})
+  target_link_libraries(${name}_handlers PUBLIC weir::plugin ${arg_LIBRARIES})
+  if(TARGET weir_warnings)
+    target_link_libraries(${name}_handlers PRIVATE weir_warnings)
+  endif()
+  set_target_properties(${name}_handlers PROPERTIES POSITION_INDEPENDENT_CODE ON)
+
+  # What it calls of Weir it finds in the `weir` executable that loads it; it carries none of it.
+  add_library(${name} MODULE)
+  target_link_libraries(${name} PRIVATE ${name}_handlers)
+  set_target_properties(${name} PROPERTIES PREFIX "" SUFFIX .so LINKER_LANGUAGE CXX)
+endfunction()

@@ -1,0 +1,61 @@
+#pragma once
+
+/// What a plugin was built with: read from its file before any of its code runs.
+///
+/// A check inside the plugin would come too late: dlopen itself aborts on an ASan plugin in a plain host, or fails with
+/// a bare `undefined symbol`. So the plugin bears this struct in an ELF section of its own.
+
+#include <google/protobuf/stubs/common.h>
+
+#include <boost/version.hpp>
+#include <cstdint>
+#include <string>  // for _GLIBCXX_USE_CXX11_ABI
+
+namespace weir::handler {
+
+/// Raised with every change of what a plugin compiles in: Context, Plugin, Handler, and what async/ keeps out of line.
+inline constexpr std::uint32_t abi_number = 1;
+inline constexpr char abi_magic[8] = {'W', 'E', 'I', 'R', 'A', 'B', 'I', '\n'};
+
+/// Sanitizers change the runtime that both sides must share.
+#if defined(__SANITIZE_ADDRESS__)
+inline constexpr std::uint32_t abi_sanitizer = 1;
+#elif defined(__SANITIZE_THREAD__)
+inline constexpr std::uint32_t abi_sanitizer = 2;
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+inline constexpr std::uint32_t abi_sanitizer = 1;
+#elif __has_feature(thread_sanitizer)
+inline constexpr std::uint32_t abi_sanitizer = 2;
+#else
+inline constexpr std::uint32_t abi_sanitizer = 0;
+#endif
+#else
+inline constexpr std::uint32_t abi_sanitizer = 0;
+#endif
+
+/// All fields are of fixed size, so that any build can read any other's.
+struct Abi {
+  char magic[8];
+  std::uint32_t size;  ///< of this struct; later versions may only append
+  std::uint32_t number;
+  std::uint32_t compiler;  ///< major version; clang calls itself g++ 4, hence `clang`
+  std::uint32_t clang;     ///< its major version; 0: g++
+  std::uint32_t cxx11_abi;
+  std::uint32_t boost;
+  std::uint32_t protobuf;
+  std::uint32_t sanitizer;
+};
+
+inline constexpr Abi this_abi {
+  {abi_magic[0], abi_magic[1], abi_magic[2], abi_magic[3], abi_magic[4], abi_magic[5], abi_magic[6], abi_magic[7]},
+      sizeof(Abi), abi_number, __GNUC__,
+#if defined(__clang__)
+      __clang_major__,
+#else
+      0,
+#endif
+      _GLIBCXX_USE_CXX11_ABI, BOOST_VERSION, GOOGLE_PROTOBUF_VERSION, abi_sanitizer
+};
+
+}  // namespace weir::handler

@@ -1,0 +1,91 @@
+#pragma once
+
+/// What a handler knows of its message, and what it can do for it besides ending.
+
+#include <google/protobuf/message_lite.h>
+
+#include <chrono>
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/message/units.hpp"
+#include "weir/telemetry/log.hpp"
+
+namespace weir {
+
+/// One header of a message, as views. Names and values may be any bytes; a name may come more than once.
+struct HeaderView {
+  std::string_view name;
+  std::string_view value;
+};
+
+/// How a published message is to be delivered. All views: what they look at must live until publish() returns.
+struct PublishOptions {
+  /// Messages of one key belong together (order, limits).
+  std::string_view key = {};
+  /// The user's own id.
+  std::string_view unique_id = {};
+  /// Not before this long after the broker took it.
+  Duration delay = Duration::zero();
+  /// Not before this wall time.
+  std::optional<WallTime> deliver_at = {};
+  /// 0 to 9; higher goes first.
+  std::uint8_t priority = 4;
+  std::span<const HeaderView> headers = {};
+};
+
+/// One delivery, as its handler sees it. Lives as long as the handler runs; so do all views that it returns.
+///
+/// Thread: the shard's. Use it from the handler's coroutine, never from weir::offload.
+class Context {
+ public:
+  Context(const Context&) = delete;
+  Context& operator=(const Context&) = delete;
+
+  /// The message's id, as printed for people: orders/4f2a1.17.
+  [[nodiscard]] virtual std::string id() const = 0;
+  [[nodiscard]] virtual std::string_view queue() const = 0;
+  [[nodiscard]] virtual std::string_view type() const = 0;
+  /// From 1.
+  [[nodiscard]] virtual std::uint32_t attempt() const = 0;
+  /// When the engine took the message.
+  [[nodiscard]] virtual WallTime published_at() const = 0;
+  /// When the handler's timeout will cancel it.
+  [[nodiscard]] virtual std::chrono::steady_clock::time_point deadline() const = 0;
+  [[nodiscard]] virtual std::string_view key() = 0;
+  /// The message's bytes, undecoded.
+  [[nodiscard]] virtual std::string_view payload() = 0;
+  [[nodiscard]] virtual std::span<const HeaderView> headers() = 0;
+  /// The first header of that name.
+  [[nodiscard]] std::optional<std::string_view> header(std::string_view name) {
+    for (const HeaderView& each : headers()) {
+      if (each.name == name) return each.value;
+    }
+    return std::nullopt;
+  }
+
+  /// Publishes `message`: it leaves together with this delivery's ack, and not at all if it ends in another way.
+  ///
+  /// Throws: UnknownQueue if the engine has no such queue; TooLarge if this message with all its outputs is larger than
+  /// the engine takes.
+  virtual void publish(std::string_view queue, const google::protobuf::MessageLite& message,
+                       const PublishOptions& options = {}) = 0;
+  /// The same with bytes of any kind, under the type's name.
+  virtual void publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
+                           const PublishOptions& options = {}) = 0;
+
+  /// Logs an event with queue, message id and attempt beside `fields`. Never log a payload.
+  virtual void log(log::Level level, std::string_view event, log::Fields fields = {}) = 0;
+  void log(std::string_view event, log::Fields fields = {}) { log(log::Level::info, event, fields); }
+
+ protected:
+  Context() = default;
+  ~Context() = default;
+};
+
+}  // namespace weir
