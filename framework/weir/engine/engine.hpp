@@ -27,13 +27,13 @@ namespace weir::engine {
 
 /// What an engine can do. Printed by `weir check`; what a deployment needs and an engine lacks is refused at the start.
 struct Capabilities {
-  bool atomic_outputs = false;       ///< an ack and its outputs are one
+  bool atomic_outputs = false;        ///< an ack and its outputs are one
   bool settlement_confirmed = false;  ///< a settlement's confirmation can be awaited
-  bool release_uncounted = false;    ///< a released delivery is not an attempt
-  bool delays = false;               ///< messages may be published with a delay
-  bool dead_letters = false;         ///< kept, listed, replayed by the engine itself
-  bool idempotent_publish = false;   ///< a publish sent twice is stored once
-  std::string durability;            ///< what a confirmed publish survives, for people
+  bool release_uncounted = false;     ///< a released delivery is not an attempt
+  bool delays = false;                ///< messages may be published with a delay
+  bool dead_letters = false;          ///< kept, listed, replayed by the engine itself
+  bool idempotent_publish = false;    ///< a publish sent twice is stored once
+  std::string durability;             ///< what a confirmed publish survives, for people
 };
 
 /// Names a held delivery in its session: from receive() until it is settled or lost, over any number of reconnects.

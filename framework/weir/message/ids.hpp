@@ -50,9 +50,7 @@ template <class Kind>
 struct RandomId {
   std::array<unsigned char, 16> bytes{};
   friend constexpr auto operator<=>(const RandomId&, const RandomId&) = default;
-  [[nodiscard]] std::string_view view() const {
-    return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-  }
+  [[nodiscard]] std::string_view view() const { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
   /// Nothing if `text` is not 16 bytes.
   [[nodiscard]] static std::optional<RandomId> from(std::string_view text) {
     if (text.size() != 16) return std::nullopt;

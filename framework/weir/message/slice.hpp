@@ -18,9 +18,7 @@ struct Slice {
     const std::string_view view = *kept;
     return {std::move(kept), view};
   }
-  [[nodiscard]] Slice sub(std::size_t offset, std::size_t size) const {
-    return {owner, bytes.substr(offset, size)};
-  }
+  [[nodiscard]] Slice sub(std::size_t offset, std::size_t size) const { return {owner, bytes.substr(offset, size)}; }
 };
 
 }  // namespace weir

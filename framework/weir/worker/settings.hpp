@@ -20,9 +20,9 @@ struct GroupSettings {
   std::vector<std::string> queues;
   std::uint32_t processes_least = 1;
   std::uint32_t processes_most = 1;
-  std::uint32_t shards = 1;  ///< threads a process
+  std::uint32_t shards = 1;                                 ///< threads a process
   Load window{Messages{1024}, Bytes{64ULL * 1024 * 1024}};  ///< a shard's
-  std::optional<std::uint64_t> concurrency;  ///< handlers at once a shard; absent: the window's messages
+  std::optional<std::uint64_t> concurrency;                 ///< handlers at once a shard; absent: the window's messages
   Duration timeout = std::chrono::seconds(30);
   Duration stall_after = std::chrono::milliseconds(100);
   Duration drain = std::chrono::seconds(30);

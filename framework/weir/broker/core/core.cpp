@@ -1,1 +1,130 @@
 #include "weir/broker/core/core.hpp"
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+
+Core::Core(Config config, Recovered recovered, Store& store, Now now)
+    : state_(std::make_unique<State>(std::move(config), store)) {
+  recover(*state_, now, std::move(recovered));
+}
+
+Core::~Core() = default;
+
+void Core::frame(Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions) {
+  on_frame(*state_, now, from, head, run, actions);
+}
+
+void Core::malformed(Now, Connection from, const std::string& why, Actions& actions) {
+  refuse(*state_, from, v1::Error::MALFORMED, why, true, actions);
+}
+
+void Core::disconnected(Now now, Connection from, Actions& actions) { on_disconnected(*state_, now, from, actions); }
+
+void Core::tick(Now now, Actions& actions) {
+  sessions_tick(*state_, now, actions);
+  recovery_tick(*state_, now, actions);
+  records_tick(*state_, now, actions);
+  state_->last_turn = now.instant;
+  state_->last_wall_us = micros(now.wall);
+}
+
+Instant Core::next_tick() const {
+  Instant next = std::min(state_->next_beat, state_->next_housekeeping);
+  // Due times are wall times; the clock's last reading tells how far away they are.
+  for (const auto& [id, queue] : state_->queues) {
+    if (queue->due_next_us == std::numeric_limits<std::int64_t>::max()) continue;
+    if (queue->records.value == 0) continue;
+    const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->last_wall_us)};
+    next = std::min(next, state_->last_turn + away);
+  }
+  return next;
+}
+
+bool Core::wants_commit() const { return !state_->gathering.empty(); }
+
+Batch Core::seal(Now now) { return core::seal(*state_, now); }
+
+void Core::committed(Now now, Actions& actions) { on_committed(*state_, now, actions); }
+
+void Core::room(Now, bool enough, Actions& actions) {
+  if (state_->room == enough) return;
+  state_->room = enough;
+  note(actions, enough ? Note::Level::info : Note::Level::warning, enough ? "store_has_room" : "store_low_on_room", {});
+  for (const auto& [id, queue] : state_->queues) share_room(*state_, *queue, actions);
+}
+
+void Core::list_queues(v1::Queues& out) const { describe_queues(*state_, out); }
+
+void Core::list_workers(Now now, v1::Workers& out) const { describe_workers(*state_, now, out); }
+
+std::optional<QueueId> Core::queue_id(std::string_view name) const {
+  const auto at = state_->queues_by_name.find(name);
+  if (at == state_->queues_by_name.end()) return std::nullopt;
+  return at->second->id;
+}
+
+std::string Core::queue_name(QueueId id) const {
+  const Queue* queue = state_->find_queue(id);
+  return queue != nullptr ? queue->name : "queue " + std::to_string(id);
+}
+
+namespace {
+
+/// Takes those of `places` that are still dead letters, each once; `each` gets its queue and encoded record.
+template <class Each>
+std::uint64_t take_dead(State& state, const std::vector<Place>& places, Each each) {
+  std::uint64_t taken = 0;
+  const auto snapshot = state.store.snapshot();
+  for (const Place& place : places) {
+    Queue* queue = state.find_queue(place.queue);
+    if (queue == nullptr) continue;
+    const auto record = snapshot->dead(place);
+    // Loaded: a request before this one has it already.
+    if (!record || !queue->loaded.insert(place).second) continue;
+    queue->dead -= Messages{1};
+    each(*queue, place, *record);
+    ++taken;
+  }
+  return taken;
+}
+
+void reply_count(State& state, Connection from, std::uint64_t request, std::uint64_t messages) {
+  v1::ControlReply reply;
+  reply.set_id(request);
+  reply.mutable_count()->set_messages(messages);
+  state.gathering.replies.push_back({from, std::move(reply)});
+}
+
+}  // namespace
+
+void Core::replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
+  Pending& pending = state_->gathering;
+  const std::int64_t due = micros(now.wall);
+  const auto taken = take_dead(*state_, places, [&](Queue& queue, const Place& place, std::string_view bytes) {
+    v1::Record record;
+    record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+    pending.writes.emplace_back(ReplayDead{place, due});
+    pending.moved.push_back({place, due});
+    queue.live += Load{Messages{1}, Bytes{record.body().size()}};
+    queue.records += Messages{1};
+  });
+  reply_count(*state_, from, request, taken);
+}
+
+void Core::purge_dead(Now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
+  Pending& pending = state_->gathering;
+  const auto taken = take_dead(*state_, places, [&](Queue&, const Place& place, std::string_view) {
+    pending.writes.emplace_back(DropDead{place});
+    pending.moved.push_back({place, 0});
+  });
+  reply_count(*state_, from, request, taken);
+}
+
+void Core::reply(Connection to, v1::ControlReply reply, Actions& actions) {
+  v1::Frame frame;
+  *frame.mutable_control_reply() = std::move(reply);
+  send(*state_, to, std::move(frame), actions);
+}
+
+}  // namespace weir::broker::core

@@ -66,7 +66,7 @@ struct MoveMessage {
   bool dead = false;
   std::int64_t at_us{};  ///< due time, or dead since
   std::uint32_t attempts{};
-  LeaseId lease;  ///< under which the outcome was applied
+  LeaseId lease;                       ///< under which the outcome was applied
   std::optional<v1::Attempt> attempt;  ///< appended to the history
 };
 /// A record is gone (acked).
@@ -103,8 +103,8 @@ struct PutQueue {
   v1::QueueState state;
 };
 
-using Write = std::variant<PutSegment, PutSettled, DropSegment, PutRecord, MoveMessage, DropRecord, ReplayDead, DropDead,
-                           NoteSession, ForgetSession, PutPublisher, DropPublisher, PutQueue>;
+using Write = std::variant<PutSegment, PutSettled, DropSegment, PutRecord, MoveMessage, DropRecord, ReplayDead,
+                           DropDead, NoteSession, ForgetSession, PutPublisher, DropPublisher, PutQueue>;
 
 /// What is written in one transaction, in this order.
 struct Batch {

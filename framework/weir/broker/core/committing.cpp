@@ -1,0 +1,204 @@
+// Committing: what is written, and what is said and done once it is on disk.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// Ends of segments are kept in memory from their publish on while there are no more than this: 1 KiB each.
+constexpr std::size_t ends_kept_most = 8192;
+
+PutSegment put(const SegmentKey& key, const OpenSegment& open) {
+  PutSegment write;
+  write.key = key;
+  write.index = open.index;
+  write.run = open.run;
+  write.published_at_us = open.published_at_us;
+  write.head.set_count(static_cast<std::uint32_t>(open.index->lengths_size()));
+  std::uint64_t bytes = 0;
+  for (const auto length : open.index->lengths()) bytes += length;
+  write.head.set_bytes(bytes);
+  *write.head.mutable_types() = open.index->types();
+  if (open.settled.next_set(0) < Bits::size) write.head.set_settled(open.settled.bytes(write.head.count()));
+  return write;
+}
+
+/// A segment that is on disk is ready.
+void appear(State& state, Queue& queue, const SegmentKey& key, const OpenSegment& open) {
+  Segment segment;
+  segment.count = static_cast<std::uint32_t>(open.index->lengths_size());
+  std::vector<std::string> types{open.index->types().begin(), open.index->types().end()};
+  std::sort(types.begin(), types.end());
+  segment.types = state.type_sets.intern(std::move(types));
+  segment.settled = segment.taken = open.settled;
+  const bool keep = state.ends_kept < ends_kept_most;
+  if (keep) {
+    segment.ends.reserve(segment.count);
+    ++state.ends_kept;
+  }
+  std::uint32_t end = 0;
+  for (const auto length : open.index->lengths()) {
+    end += length;
+    if (keep) segment.ends.push_back(end);
+  }
+  segment.bytes = end;
+  LaneState& lane = queue.lanes[key.lane];
+  lane.ready[segment.types].insert(key.segment);
+  lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));
+}
+
+void confirm_publishers(State& state, std::vector<Answer>& answers, std::set<Queue*>& touched, Actions& actions) {
+  std::stable_sort(answers.begin(), answers.end(),
+                   [](const Answer& a, const Answer& b) { return a.publisher < b.publisher; });
+  for (auto at = answers.begin(); at != answers.end();) {
+    const auto publisher = state.publishers.find(at->publisher);
+    v1::Frame frame;
+    auto& runs = *frame.mutable_confirmed()->mutable_runs();
+    const auto first = at;
+    for (; at != answers.end() && at->publisher == first->publisher; ++at) {
+      if (Queue* queue = state.find_queue(at->window_of)) {
+        free_window(state, *queue, at->publisher, Load{Messages{at->count}, Bytes{at->bytes}}, actions);
+        touched.insert(queue);
+      }
+      auto* last = runs.empty() ? nullptr : &runs[runs.size() - 1];
+      // Neighbours of one segment are one run.
+      if (last != nullptr && at->refused.empty() && last->answer() == v1::Confirmed::CONFIRMED &&
+          last->first() + last->count() == at->first && last->queue() == at->place.queue &&
+          last->segment() == at->place.segment && last->index() + last->count() == at->place.index) {
+        last->set_count(last->count() + at->count);
+        continue;
+      }
+      auto* run = runs.Add();
+      run->set_first(at->first);
+      run->set_count(at->count);
+      if (at->refused.empty()) {
+        run->set_queue(at->place.queue);
+        run->set_segment(at->place.segment);
+        run->set_index(at->place.index);
+      } else {
+        run->set_answer(v1::Confirmed::REFUSED);
+        run->set_reason(at->refused);
+      }
+    }
+    if (publisher != state.publishers.end()) send(state, publisher->second.connection, std::move(frame), actions);
+  }
+}
+
+void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Actions& actions) {
+  std::sort(frames.begin(), frames.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.connection, a.frame) < std::pair(b.connection, b.frame);
+  });
+  for (auto at = frames.begin(); at != frames.end();) {
+    const Connection connection = at->connection;
+    v1::Frame frame;
+    auto& ranges = *frame.mutable_settled()->mutable_frames();
+    for (; at != frames.end() && at->connection == connection; ++at) {
+      auto* last = ranges.empty() ? nullptr : &ranges[ranges.size() - 1];
+      if (last != nullptr && last->last() + 1 == at->frame) {
+        last->set_last(at->frame);
+        continue;
+      }
+      auto* range = ranges.Add();
+      range->set_first(at->frame);
+      range->set_last(at->frame);
+    }
+    send(state, connection, std::move(frame), actions);
+  }
+}
+
+}  // namespace
+
+Batch seal(State& state, Now now) {
+  Pending& pending = state.gathering;
+  Batch batch;
+  batch.number = ++state.batches;
+  batch.writes = std::move(pending.writes);
+  for (const auto& [key, open] : pending.segments) batch.writes.emplace_back(put(key, open));
+  for (const auto& key : pending.settled) {
+    LaneState& lane = state.queues.at(key.queue)->lanes[key.lane];
+    const auto at = lane.segments.find(key.segment);
+    Segment& segment = at->second;
+    segment.dirty = false;
+    if (segment.settled.next_clear(0) >= segment.count) {
+      batch.writes.emplace_back(DropSegment{key});
+      if (!segment.ends.empty()) --state.ends_kept;
+      const auto ready = lane.ready.find(segment.types);
+      if (ready != lane.ready.end()) ready->second.erase(key.segment);
+      lane.segments.erase(at);
+    } else {
+      batch.writes.emplace_back(PutSettled{key, segment.settled.bytes(segment.count)});
+    }
+  }
+  for (const auto id : pending.queues) batch.writes.emplace_back(PutQueue{id, state.queues.at(id)->state});
+  for (const auto& id : pending.publishers) {
+    const auto at = state.publishers.find(id);
+    if (at == state.publishers.end()) continue;
+    at->second.dirty = false;
+    at->second.mark.set_seen_at_us(micros(now.wall));
+    pending.publisher_marks.emplace_back(id, at->second.mark.mark());
+    batch.writes.emplace_back(PutPublisher{id, at->second.mark});
+  }
+  state.sealed = std::move(pending);
+  state.gathering = {};
+  state.committing = true;
+  return batch;
+}
+
+void on_committed(State& state, Now now, Actions& actions) {
+  Pending pending = std::move(state.sealed);
+  state.sealed = {};
+  state.committing = false;
+  std::set<Queue*> touched;
+
+  for (const auto& [token, shard] : pending.noted) {
+    Worker* worker = state.find_worker(token, shard);
+    if (worker == nullptr) continue;
+    worker->noted = true;
+    for (auto& attached : worker->attached) touched.insert(attached.queue);
+  }
+  for (const auto& mark : pending.marks) {
+    Queue& queue = *state.queues.at(mark.queue);
+    SegmentNumber& committed = queue.lanes[mark.lane].mark_committed;
+    committed = std::max(committed, mark.mark);
+    touched.insert(&queue);
+  }
+  for (const auto& [key, open] : pending.segments) {
+    Queue& queue = *state.queues.at(key.queue);
+    appear(state, queue, key, open);
+    touched.insert(&queue);
+  }
+  for (const auto& moved : pending.moved) {
+    Queue& queue = *state.queues.at(moved.place.queue);
+    queue.loaded.erase(moved.place);
+    if (moved.due_us != 0) queue.expect_due(moved.due_us);
+    touched.insert(&queue);
+  }
+  for (auto& run : pending.returning) {
+    Queue& queue = *state.queues.at(run.key.queue);
+    give_back(state, queue, run);
+    touched.insert(&queue);
+  }
+  for (const auto& [id, mark] : pending.publisher_marks) {
+    const auto at = state.publishers.find(id);
+    if (at != state.publishers.end()) at->second.committed = std::max(at->second.committed, mark);
+  }
+  confirm_publishers(state, pending.answers, touched, actions);
+  confirm_settled(state, pending.settled_frames, actions);
+  for (auto& reply : pending.replies) {
+    v1::Frame frame;
+    *frame.mutable_control_reply() = std::move(reply.reply);
+    send(state, reply.to, std::move(frame), actions);
+  }
+  for (const auto connection : pending.buried) {
+    v1::Frame frame;
+    frame.mutable_control_reply();  // id 0: the death is on disk
+    send(state, connection, std::move(frame), actions);
+  }
+  for (Queue* queue : touched) {
+    share_room(state, *queue, actions);
+    dispatch(state, now, *queue, actions);
+  }
+}
+
+}  // namespace weir::broker::core

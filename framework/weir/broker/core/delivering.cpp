@@ -1,0 +1,268 @@
+// Delivering: what is ready goes to who has credit, in publish order within a lane.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// A lane's delivery mark is committed so many segments ahead, so that a delivery writes nothing.
+constexpr SegmentNumber mark_step = 1024;
+/// Segments of types that a session does not know, or knows in part, that are passed over in one go.
+constexpr int passed_over_most = 256;
+
+/// True if `segment` is below the lane's committed mark; asks for a higher one in time.
+bool may_deliver(State& state, Queue& queue, Lane lane, SegmentNumber segment) {
+  LaneState& the_lane = queue.lanes[lane];
+  if (segment + mark_step / 2 > the_lane.mark_asked) {
+    const SegmentNumber mark = segment + mark_step;
+    the_lane.mark_asked = mark;
+    while (queue.state.delivery_marks_size() <= lane) queue.state.add_delivery_marks(0);
+    queue.state.set_delivery_marks(lane, mark);
+    // No segment number up to a mark is given after a restart: what is new then need not wait.
+    if (mark > queue.state.segments_reserved()) queue.state.set_segments_reserved(mark);
+    state.changed(queue);
+    state.gathering.marks.push_back({queue.id, lane, mark});
+  }
+  return segment <= the_lane.mark_committed;
+}
+
+void flush(State& state, Worker& worker, Actions& actions) {
+  if (worker.outbox.empty()) return;
+  Client* client = state.find_client(worker.connection);
+  actions.emplace_back(SendDelivery{worker.connection, ++client->frames_out, std::move(worker.outbox)});
+  worker.outbox.clear();
+  worker.outbox_bytes = 0;
+}
+
+void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun run, std::uint64_t bytes,
+          Actions& actions) {
+  const Load load{Messages{run.count}, Bytes{bytes}};
+  worker.outstanding += load;
+  attached.outstanding += load.messages;
+  worker.last_sent = now.instant;
+  if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
+  worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source});
+  worker.outbox_bytes += bytes;
+  run.open.set(0, run.count);
+  const std::uint64_t lease = state.next_lease;
+  state.next_lease += run.count;
+  worker.leases.emplace_hint(worker.leases.end(), lease, std::move(run));
+}
+
+bool knows(const Attached& attached, const std::string& type) {
+  return attached.types.empty() || attached.types.contains(type);
+}
+
+/// One record that is due; false if there is none for this worker.
+bool hand_record(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
+  load_due(state, now, queue);
+  for (auto at = queue.ready_records.begin(); at != queue.ready_records.end(); ++at) {
+    if (!knows(attached, at->type)) continue;
+    if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
+    LeaseRun run;
+    run.key = {queue.id, at->lane, at->place.segment};
+    run.first = at->place.index;
+    run.count = 1;
+    run.attempt = at->attempts + 1;
+    run.source = Source::record;
+    run.record = std::make_unique<RecordHead>(std::move(*at));
+    queue.ready_records.erase(at);
+    const std::uint64_t bytes = run.record->bytes.value;
+    hand(state, now, worker, attached, std::move(run), bytes, actions);
+    return true;
+  }
+  return false;
+}
+
+/// Neighbouring ready messages of one segment, as many as the window admits; false if none.
+bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
+                std::uint64_t messages_most, Actions& actions) {
+  load(state, key, segment);
+  const bool all = match(state, attached, segment.types) == Attached::Match::all;
+  const auto fits_type = [&](std::uint32_t i) {
+    if (all) return true;
+    const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
+    return knows(attached, state.type_sets.types(segment.types)[type]);
+  };
+  std::uint32_t first = segment.taken.next_clear(0);
+  while (first < segment.count && !fits_type(first)) first = segment.taken.next_clear(first + 1);
+  if (first >= segment.count) return false;
+  Load outstanding = worker.outstanding;
+  std::uint32_t last = first;
+  while (last < segment.count && !segment.taken.test(last) && last - first < messages_most && fits_type(last)) {
+    const Bytes size{segment.bytes_of(last, last + 1)};
+    if (!protocol::admits(worker.window, outstanding, size)) break;
+    outstanding += Load{Messages{1}, size};
+    ++last;
+  }
+  if (last == first) return false;
+  segment.taken.set(first, last);
+  LeaseRun run;
+  run.key = key;
+  run.first = first;
+  run.count = last - first;
+  run.attempt = 1;
+  run.source = Source::segment;
+  hand(state, now, worker, attached, std::move(run), segment.bytes_of(first, last), actions);
+  return true;
+}
+
+bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& worker, Attached& attached,
+                    std::uint64_t messages_most, Actions& actions) {
+  LaneState& the_lane = queue.lanes[lane];
+  SegmentNumber after = 0;
+  for (int passed = 0; passed < passed_over_most; ++passed) {
+    // The oldest segment above `after` of any type set that this worker knows at least in part.
+    std::set<SegmentNumber>* of = nullptr;
+    SegmentNumber oldest = ~SegmentNumber{0};
+    for (auto& [types, ready] : the_lane.ready) {
+      if (ready.empty() || match(state, attached, types) == Attached::Match::none) continue;
+      const auto at = ready.upper_bound(after);
+      if (at != ready.end() && *at < oldest) {
+        oldest = *at;
+        of = &ready;
+      }
+    }
+    if (of == nullptr) return false;
+    if (!may_deliver(state, queue, lane, oldest)) return false;
+    Segment& segment = the_lane.segments.at(oldest);
+    const bool handed =
+        hand_slice(state, now, worker, attached, {queue.id, lane, oldest}, segment, messages_most, actions);
+    if (segment.taken.next_clear(0) >= segment.count) of->erase(oldest);
+    if (handed) return true;
+    if (match(state, attached, segment.types) == Attached::Match::all) return false;  // the window is full
+    after = oldest;
+  }
+  return false;
+}
+
+bool has_ready(const Queue& queue) {
+  if (!queue.ready_records.empty()) return true;
+  for (const auto& lane : queue.lanes) {
+    for (const auto& [types, ready] : lane.ready) {
+      if (!ready.empty()) return true;
+    }
+  }
+  return false;
+}
+
+/// What this worker may still take of this queue: no more than its share while another of its queues waits.
+std::uint64_t credit(const Worker& worker, const Attached& attached) {
+  if (worker.outstanding.messages >= worker.window.messages) return 0;
+  const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
+  if (worker.attached.size() < 2) return left;
+  const bool others = std::any_of(worker.attached.begin(), worker.attached.end(), [&](const Attached& other) {
+    return &other != &attached && has_ready(*other.queue);
+  });
+  if (!others) return left;
+  const std::uint64_t share = std::max<std::uint64_t>(1, worker.window.messages.value / worker.attached.size());
+  const std::uint64_t used = attached.outstanding.value;
+  return used >= share ? 0 : std::min(left, share - used);
+}
+
+/// One piece for one worker; false if it can take none.
+bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
+  if (worker.connection == 0 || !worker.noted) return false;
+  Attached& attached = *worker.attachment(&queue);
+  const std::uint64_t messages_most = credit(worker, attached);
+  if (messages_most == 0) return false;
+  if (queue.records.value > 0 && hand_record(state, now, queue, worker, attached, actions)) return true;
+  for (Lane lane = lanes_most; lane-- > 0;) {
+    if (queue.lanes[lane].ready.empty()) continue;
+    if (hand_from_lane(state, now, queue, lane, worker, attached, messages_most, actions)) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+Attached::Match match(State& state, Attached& attached, TypeSet types) {
+  if (attached.types.empty()) return Attached::Match::all;
+  if (attached.matches.size() <= types) attached.matches.resize(types + 1, Attached::Match::unknown_yet);
+  auto& known = attached.matches[types];
+  if (known == Attached::Match::unknown_yet) {
+    const auto& names = state.type_sets.types(types);
+    const auto fitting =
+        std::count_if(names.begin(), names.end(), [&](const auto& name) { return attached.types.contains(name); });
+    known = fitting == 0                                           ? Attached::Match::none
+            : fitting == static_cast<std::ptrdiff_t>(names.size()) ? Attached::Match::all
+                                                                   : Attached::Match::some;
+  }
+  return known;
+}
+
+void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
+  if (queue.attached.empty()) return;
+  if (queue.paused_until) {
+    if (now.instant < *queue.paused_until) return;
+    queue.paused_until.reset();
+  }
+  const std::size_t n = queue.attached.size();
+  // In turns, a piece each, until nobody can take more.
+  for (std::size_t refusals = 0; refusals < n;) {
+    Worker& worker = *queue.attached[queue.turn++ % n];
+    refusals = hand_one(state, now, queue, worker, actions) ? 0 : refusals + 1;
+  }
+  for (Worker* worker : queue.attached) flush(state, *worker, actions);
+}
+
+void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
+  for (auto& attached : worker.attached) dispatch(state, now, *attached.queue, actions);
+}
+
+void dispatch_all(State& state, Now now, Actions& actions) {
+  for (const auto& [id, queue] : state.queues) dispatch(state, now, *queue, actions);
+}
+
+void make_ready(State&, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count) {
+  LaneState& lane = queue.lanes[key.lane];
+  const auto at = lane.segments.find(key.segment);
+  if (at == lane.segments.end()) return;
+  at->second.taken.clear(first, first + count);
+  if (key.segment > lane.withheld) lane.ready[at->second.types].insert(key.segment);
+}
+
+void load(State& state, const SegmentKey& key, Segment& segment) {
+  const bool mixed = state.type_sets.types(segment.types).size() > 1;
+  if (!segment.ends.empty() && (!mixed || !segment.type_of.empty())) return;
+  const auto snapshot = state.store.snapshot();
+  const auto bytes = snapshot->segment(key);
+  v1::Index index;
+  std::int64_t published = 0;
+  if (!bytes || protocol::decode(*bytes, index, published).has_error() ||
+      static_cast<std::uint32_t>(index.lengths_size()) != segment.count) {
+    throw std::logic_error("segment " + std::to_string(key.segment) + " of queue " + std::to_string(key.queue) +
+                           " is not in the store as its head says");
+  }
+  if (segment.ends.empty()) {
+    segment.ends.reserve(segment.count);
+    std::uint32_t end = 0;
+    for (const auto length : index.lengths()) segment.ends.push_back(end += length);
+    ++state.ends_kept;
+  }
+  if (mixed) {
+    // The head's types are sorted; the index's are as they came.
+    const auto& sorted = state.type_sets.types(segment.types);
+    for (const auto type : index.type_of()) {
+      const auto& name = index.types(static_cast<int>(type));
+      segment.type_of.push_back(
+          static_cast<std::uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), name) - sorted.begin()));
+    }
+  }
+}
+
+void give_back(State& state, Queue& queue, LeaseRun& run) {
+  if (run.source == Source::record) {
+    if (run.record && run.open.test(0)) queue.ready_records.push_front(std::move(*run.record));
+    return;
+  }
+  for (std::uint32_t first = run.open.next_set(0); first < run.count;) {
+    const std::uint32_t last = std::min(run.open.next_clear(first), run.count);
+    make_ready(state, queue, run.key, run.first + first, last - first);
+    first = run.open.next_set(last);
+  }
+}
+
+}  // namespace weir::broker::core

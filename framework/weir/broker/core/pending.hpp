@@ -1,0 +1,79 @@
+#pragma once
+
+/// What one commit brings, and what is to be said and done once it is on disk.
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "weir/broker/core/session.hpp"
+
+namespace weir::broker::core {
+
+/// The messages that this commit brings to one lane, while small frames still join them.
+struct OpenSegment {
+  std::shared_ptr<v1::Index> index;
+  std::vector<Slice> run;
+  std::uint64_t bytes{};
+  std::int64_t published_at_us{};
+  Bits settled;         ///< messages that are records from the start
+  bool closed = false;  ///< nothing joins it any more
+};
+
+/// An answer that a publisher gets once the commit is on disk.
+struct Answer {
+  PublisherId publisher;
+  std::uint64_t first{};
+  std::uint32_t count{};
+  std::uint64_t bytes{};
+  Place place;          ///< of the first; segment 0: none
+  QueueId window_of{};  ///< whose window it frees; 0: none (a resend)
+  std::string refused;  ///< empty: confirmed
+};
+
+struct Pending {
+  std::vector<Write> writes;
+  std::set<SegmentKey> settled;  ///< segments whose settled bits have changed
+  std::set<QueueId> queues;      ///< whose state has changed
+  std::set<PublisherId> publishers;
+  std::map<SegmentKey, OpenSegment> segments;
+
+  std::vector<Answer> answers;
+  struct Settled {
+    Connection connection{};
+    std::uint64_t frame{};
+  };
+  std::vector<Settled> settled_frames;
+  std::vector<std::pair<ProcessToken, std::uint32_t>> noted;
+  /// Leases of sessions whose end this commits: their messages are ready again afterwards.
+  std::vector<LeaseRun> returning;
+  struct Moved {
+    Place place;
+    std::int64_t due_us{};  ///< 0: gone, or dead
+  };
+  std::vector<Moved> moved;  ///< records that were loaded, or are new
+  struct Mark {
+    QueueId queue{};
+    Lane lane{};
+    SegmentNumber mark{};
+  };
+  std::vector<Mark> marks;
+  struct Reply {
+    Connection to{};
+    v1::ControlReply reply;
+  };
+  std::vector<Reply> replies;
+  std::vector<Connection> buried;                                      ///< death reports to be answered
+  std::vector<std::pair<PublisherId, std::uint64_t>> publisher_marks;  ///< as this commit has them
+
+  [[nodiscard]] bool empty() const {
+    return writes.empty() && settled.empty() && queues.empty() && publishers.empty() && segments.empty() &&
+           answers.empty() && settled_frames.empty() && noted.empty() && returning.empty() && moved.empty() &&
+           marks.empty() && replies.empty() && buried.empty();
+  }
+};
+
+}  // namespace weir::broker::core

@@ -1,0 +1,250 @@
+// Publishing: groups taken, publisher marks.
+#include "weir/broker/core/state.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// Segment numbers are reserved so far ahead of use: a place that was ever seen is never given again.
+constexpr SegmentNumber reservation_step = 4096;
+
+std::size_t bytes_of(const v1::Index& index) {
+  std::size_t bytes = 0;
+  for (const auto length : index.lengths()) bytes += length;
+  return bytes;
+}
+
+/// Answers what is at or below the committed mark again: refused if listed there, else confirmed.
+void answer_again(State& state, const Publisher& publisher, std::uint64_t first, std::uint64_t last, Actions& actions) {
+  v1::Frame frame;
+  auto& runs = *frame.mutable_confirmed()->mutable_runs();
+  const auto add = [&](std::uint64_t from, std::uint64_t to, bool refused) {
+    auto* run = runs.Add();
+    run->set_first(from);
+    run->set_count(static_cast<std::uint32_t>(to - from + 1));
+    if (refused) {
+      run->set_answer(v1::Confirmed::REFUSED);
+      run->set_reason("refused before");
+    }
+  };
+  std::uint64_t at = first;
+  for (const auto& range : publisher.mark.refused()) {
+    if (range.last() < at || range.first() > last) continue;
+    if (range.first() > at) add(at, range.first() - 1, false);
+    const std::uint64_t end = std::min(range.last(), last);
+    add(std::max(range.first(), at), end, true);
+    at = end + 1;
+  }
+  if (at <= last) add(at, last, false);
+  send(state, publisher.connection, std::move(frame), actions);
+}
+
+void forget_heard(v1::PublisherMark& mark, std::uint64_t answered_below) {
+  auto& ranges = *mark.mutable_refused();
+  int kept = 0;
+  for (int i = 0; i < ranges.size(); ++i) {
+    if (ranges.Get(i).last() < answered_below) continue;
+    if (kept != i) ranges.SwapElements(kept, i);
+    ++kept;
+  }
+  ranges.DeleteSubrange(kept, ranges.size() - kept);
+}
+
+/// One group after its checks; `bytes` is its run's.
+bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& queue, const Slice& run,
+          Actions& actions) {
+  Publisher& publisher = *client.publisher;
+  const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
+  const std::uint64_t first = group.first_number();
+  const std::uint64_t last = first + n - 1;
+  if (last <= publisher.taken) {  // sent again
+    if (last <= publisher.committed) answer_again(state, publisher, first, last, actions);
+    return true;  // above the committed mark: answered at its commit
+  }
+  if (first <= publisher.taken) {
+    refuse(state, client.connection, v1::Error::MALFORMED,
+           "PUBLISH: messages " + std::to_string(first) + " to " + std::to_string(last) + " of queue '" + queue.name +
+               "' overlap with what was taken, up to " + std::to_string(publisher.taken),
+           true, actions);
+    return false;
+  }
+  const Load load{Messages{n}, Bytes{run.bytes.size()}};
+  auto window = queue.windows.find(publisher.id);
+  if (window == queue.windows.end()) {
+    if (!queue.in_file) {
+      refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
+             "queue '" + queue.name + "' is not in the broker's file any more; it takes no publishes", true, actions);
+      return false;
+    }
+    open_window(state, queue, publisher);
+    window = queue.windows.find(publisher.id);
+  }
+  PublisherWindow& open = window->second;
+  if (group.epoch() >= open.first_epoch) {
+    window_seen(state, queue, publisher, group.epoch(), actions);
+    const bool alone = open.outstanding.messages.value == 0 && n == 1;
+    if (open.outstanding.messages.value + n > open.effective.messages.value ||
+        (!alone && open.outstanding.bytes + load.bytes > open.effective.bytes)) {
+      refuse(state, client.connection, v1::Error::WINDOW_BROKEN,
+             "PUBLISH of " + std::to_string(n) + " messages to queue '" + queue.name +
+                 "': " + std::to_string(open.outstanding.messages.value) + " are unanswered and the window is " +
+                 std::to_string(open.effective.messages.value) + " messages, " +
+                 std::to_string(open.effective.bytes.value) + " bytes",
+             true, actions);
+      return false;
+    }
+  }
+  Answer answer{publisher.id, first, static_cast<std::uint32_t>(n), run.bytes.size(), {}, queue.id, {}};
+  answer.refused = why_not(state, queue, n, run.bytes.size());
+  open.outstanding += load;
+  publisher.taken = last;
+  publisher.mark.set_mark(last);
+  if (answer.refused.empty()) {
+    answer.place =
+        take_group(state, now, queue, group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane,
+                   group.index(), run);
+  } else {
+    auto* range = publisher.mark.add_refused();
+    range->set_first(first);
+    range->set_last(last);
+  }
+  state.gathering.answers.push_back(std::move(answer));
+  return true;
+}
+
+}  // namespace
+
+std::string why_not(const State&, const Queue& queue, std::uint64_t messages, std::uint64_t bytes) {
+  if (!queue.in_file) return "queue '" + queue.name + "' is not in the broker's file any more";
+  const QueueLimit& most = queue.policy.most;
+  if (most.on_full == OnFull::refuse) {
+    if (most.messages && queue.live.messages.value + messages > most.messages->value) {
+      return "queue '" + queue.name + "' is full: " + std::to_string(queue.live.messages.value) + " of " +
+             std::to_string(most.messages->value) + " messages";
+    }
+    if (most.bytes && queue.live.bytes.value + bytes > most.bytes->value) {
+      return "queue '" + queue.name + "' is full: " + std::to_string(queue.live.bytes.value) + " of " +
+             std::to_string(most.bytes->value) + " bytes";
+    }
+  }
+  const DeadPolicy& dead = queue.policy.dead;
+  if (dead.most && dead.on_full == OnDeadFull::refuse && queue.dead >= *dead.most) {
+    return "queue '" + queue.name + "' has " + std::to_string(queue.dead.value) +
+           " dead letters, which is its most; look at them (weir dead list " + queue.name + "), then replay or purge";
+  }
+  return {};
+}
+
+void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions) {
+  // All of the frame is checked before any of it is taken.
+  std::size_t at = 0;
+  std::size_t number = 0;
+  for (const auto& group : publish.groups()) {
+    ++number;
+    const std::string which = "PUBLISH: group " + std::to_string(number) + ": ";
+    const std::size_t bytes = bytes_of(group.index());
+    if (bytes > run.bytes.size() - at) {
+      return refuse(state, client.connection, v1::Error::MALFORMED, which + "its lengths go beyond the run", true,
+                    actions);
+    }
+    if (const auto checked = protocol::check(group.index(), bytes, state.config.message_most); checked.has_error()) {
+      return refuse(state, client.connection, checked.error().code, which + checked.error().message, true, actions);
+    }
+    if (state.find_queue(group.queue()) == nullptr) {
+      return refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
+                    which + "unknown queue id " + std::to_string(group.queue()), true, actions);
+    }
+    if (group.first_number() == 0 || (group.has_priority() && group.priority() >= lanes_most)) {
+      return refuse(state, client.connection, v1::Error::MALFORMED,
+                    which + "first_number must be at least 1, priority 0 to 9", true, actions);
+    }
+    at += bytes;
+  }
+  if (at != run.bytes.size()) {
+    return refuse(
+        state, client.connection, v1::Error::MALFORMED,
+        "PUBLISH: the run has " + std::to_string(run.bytes.size()) + " bytes, the groups " + std::to_string(at), true,
+        actions);
+  }
+  Publisher& publisher = *client.publisher;
+  const PublisherId id = publisher.id;
+  forget_heard(publisher.mark, publish.answered_below());
+  publisher.dirty = true;
+  state.gathering.publishers.insert(id);
+  at = 0;
+  for (const auto& group : publish.groups()) {
+    const std::size_t bytes = bytes_of(group.index());
+    if (!take(state, now, client, group, *state.find_queue(group.queue()), run.sub(at, bytes), actions)) return;
+    at += bytes;
+  }
+}
+
+Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run) {
+  const auto n = static_cast<std::uint32_t>(index.lengths_size());
+  const bool delays = index.delay_us_size() > 0 || index.deliver_at_us_size() > 0;
+  Pending& pending = state.gathering;
+  const Load load{Messages{n}, Bytes{run.bytes.size()}};
+  queue.live += load;
+  queue.state.set_published(queue.state.published() + n);
+  state.changed(queue);
+
+  if (!delays) {
+    // Small frames of one commit share a segment.
+    auto at = pending.segments.upper_bound(SegmentKey{queue.id, lane, ~SegmentNumber{0}});
+    if (at != pending.segments.begin()) {
+      auto& [key, open] = *std::prev(at);
+      const auto count = static_cast<std::uint32_t>(open.index->lengths_size());
+      if (key.queue == queue.id && key.lane == lane && !open.closed && count + n <= protocol::segment_messages_most &&
+          open.bytes + run.bytes.size() <= protocol::segment_bytes_most) {
+        protocol::append(index, *open.index);
+        open.run.push_back(run);
+        open.bytes += run.bytes.size();
+        return {queue.id, key.segment, count};
+      }
+    }
+  }
+  const SegmentKey key{queue.id, lane, queue.next_segment++};
+  if (key.segment > queue.state.segments_reserved()) {
+    queue.state.set_segments_reserved(key.segment + reservation_step);
+  }
+  OpenSegment open;
+  open.index = std::make_shared<v1::Index>(index);
+  open.run.push_back(run);
+  open.bytes = run.bytes.size();
+  open.published_at_us = micros(now.wall);
+  if (delays) {
+    open.closed = true;
+    std::size_t at = 0;
+    for (std::uint32_t i = 0; i < n; ++i) {
+      const int column = static_cast<int>(i);
+      const std::size_t size = index.lengths(column);
+      std::int64_t due = 0;
+      if (index.delay_us_size() > 0 && index.delay_us(column) > 0) {
+        due = micros(now.wall) + static_cast<std::int64_t>(index.delay_us(column));
+      }
+      if (index.deliver_at_us_size() > 0) due = std::max(due, index.deliver_at_us(column));
+      if (due > micros(now.wall)) {
+        const Place place{queue.id, key.segment, i};
+        v1::Record record;
+        record.set_type(index.types(index.type_of_size() > 0 ? static_cast<int>(index.type_of(column)) : 0));
+        if (index.key_size() > 0) record.set_key(index.key(column));
+        if (index.unique_id_size() > 0) record.set_unique_id(index.unique_id(column));
+        record.set_priority(lane);
+        record.set_published_at_us(micros(now.wall));
+        record.set_due_us(due);
+        pending.writes.emplace_back(PutRecord{place, std::move(record), run.sub(at, size)});
+        pending.moved.push_back({place, due});
+        queue.loaded.insert(place);
+        queue.records += Messages{1};
+        open.settled.set(i);
+        open.bytes -= size;
+      }
+      at += size;
+    }
+    if (open.settled.count() == n) return {queue.id, key.segment, 0};  // all are records: no segment
+  }
+  pending.segments.emplace(key, std::move(open));
+  return {queue.id, key.segment, 0};
+}
+
+}  // namespace weir::broker::core

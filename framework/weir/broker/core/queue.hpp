@@ -1,0 +1,116 @@
+#pragma once
+
+/// A queue as the core sees it: lanes of segments, records that are due, and who is attached.
+
+#include <array>
+#include <deque>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "weir/broker/core/bits.hpp"
+#include "weir/broker/core/store.hpp"
+#include "weir/message/policy.hpp"
+
+namespace weir::broker::core {
+
+/// A set of message types, interned: most segments of a queue share one.
+using TypeSet = std::uint32_t;
+
+/// The types of every type set there is.
+class TypeSets {
+ public:
+  TypeSet intern(std::vector<std::string> types) {
+    const auto [at, added] = ids_.try_emplace(std::move(types), static_cast<TypeSet>(sets_.size()));
+    if (added) sets_.push_back(&at->first);
+    return at->second;
+  }
+  [[nodiscard]] const std::vector<std::string>& types(TypeSet set) const { return *sets_[set]; }
+
+ private:
+  std::map<std::vector<std::string>, TypeSet> ids_;
+  std::vector<const std::vector<std::string>*> sets_;
+};
+
+/// A segment that is not all settled. Its bytes are the store's.
+struct Segment {
+  std::uint32_t count{};
+  TypeSet types{};
+  std::uint64_t bytes{};
+  Bits settled;        ///< gone, or a record now
+  Bits taken;          ///< settled, leased, or waiting to return: not ready
+  bool dirty = false;  ///< `settled` has changed since the last seal
+  /// ends[i] is where message i ends in the run; empty until needed.
+  std::vector<std::uint32_t> ends;
+  /// Type of each message, by its place in types(types); only for several types, and once needed.
+  std::vector<std::uint32_t> type_of;
+
+  [[nodiscard]] std::uint64_t bytes_of(std::uint32_t first, std::uint32_t last) const {
+    return ends[last - 1] - (first == 0 ? 0 : ends[first - 1]);
+  }
+};
+
+struct LaneState {
+  std::map<SegmentNumber, Segment> segments;
+  /// Segments with something ready, by type set. Filled only above `withheld`.
+  std::map<TypeSet, std::set<SegmentNumber>> ready;
+  /// Segments up to this one may have been delivered before a restart: they wait until all noted sessions are back.
+  SegmentNumber withheld{};
+  SegmentNumber mark_committed{};  ///< segments up to this one may be delivered
+  SegmentNumber mark_asked{};
+};
+
+/// What a publisher, or several, may have unanswered in this queue.
+struct PublisherWindow {
+  std::uint64_t epoch{};        ///< of `most`, the newest sent
+  Load most;                    ///< the newest sent
+  Load effective;               ///< what the publisher may believe: the largest not yet superseded
+  Load outstanding;             ///< taken and unanswered
+  std::uint64_t first_epoch{};  ///< groups of an older epoch were sent in an earlier session: they need no credit
+};
+
+struct Worker;
+
+struct Queue {
+  QueueId id{};
+  std::string name;
+  QueuePolicy policy;
+  bool in_file = false;
+  v1::QueueState state;  ///< totals and reservations, as stored
+  bool dirty = false;    ///< `state` has changed since the last seal
+  SegmentNumber next_segment = 1;
+  std::array<LaneState, lanes_most> lanes;
+
+  /// All that is not gone or dead, from the moment that it was taken.
+  Load live;
+  Messages records;  ///< of these, those with a record of their own
+  Messages dead;
+
+  /// Records that are due and not leased.
+  std::deque<RecordHead> ready_records;
+  /// Every record that memory knows of: ready, leased, or with a new fate not yet committed. A walk over due records
+  /// leaves them out.
+  std::set<Place> loaded;
+  DueCursor due_cursor;
+  /// No unloaded record is due before this; the largest value: none is known.
+  std::int64_t due_next_us = 0;
+
+  std::vector<Worker*> attached;
+  std::size_t turn = 0;  ///< whose turn it is to be sent something
+  std::optional<Instant> paused_until;
+  std::map<PublisherId, PublisherWindow> windows;
+  std::map<std::string, Instant> unknown_since;
+  std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands
+
+  /// A record with this due time exists now: the walk must come by it.
+  void expect_due(std::int64_t due_us) {
+    due_next_us = std::min(due_next_us, due_us);
+    if (due_cursor.due_us >= due_us) due_cursor = {due_us - 1, std::numeric_limits<SegmentNumber>::max(), 0};
+  }
+};
+
+}  // namespace weir::broker::core

@@ -1,0 +1,191 @@
+// Messages with a fate of their own: due times, dead letters, types that nobody knows.
+#include <algorithm>
+#include <limits>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+constexpr Duration housekeeping_every = std::chrono::seconds(1);
+constexpr std::size_t load_most = 256;
+/// Records in memory that are due and that nobody has taken.
+constexpr std::size_t ready_most = 4096;
+/// Of each kind, in one go of the housekeeping: it must not hold up the loop.
+constexpr std::size_t housekeeping_most = 1024;
+
+bool known_by_anyone(const Queue& queue, const std::string& type) {
+  return std::any_of(queue.attached.begin(), queue.attached.end(), [&](Worker* worker) {
+    const Attached* one = worker->attachment(&queue);
+    return one->types.empty() || one->types.contains(type);
+  });
+}
+
+v1::Attempt nobody_knows(Now now, const std::string& type, Duration grace) {
+  v1::Attempt attempt;
+  attempt.set_started_at_us(micros(now.wall));
+  attempt.set_error("no attached worker knows type '" + type + "'; it waited " +
+                    std::to_string(std::chrono::duration_cast<std::chrono::seconds>(grace).count()) +
+                    " s (unknown_grace)");
+  return attempt;
+}
+
+/// True once `type` has waited its grace; the clock runs only while somebody is attached.
+bool grace_over(Queue& queue, Now now, const std::string& type) {
+  if (known_by_anyone(queue, type)) return false;
+  const auto since = queue.unknown_since.try_emplace(type, now.instant).first->second;
+  return now.instant - since >= queue.policy.unknown_grace;
+}
+
+void bury(State& state, Now now, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, Bytes bytes,
+          std::uint32_t attempts, LeaseId lease, const std::string& type) {
+  queue.live -= Load{Messages{1}, bytes};
+  queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
+  move_message(state, queue, key, index, source, true, micros(now.wall), attempts, lease,
+               nobody_knows(now, type, queue.policy.unknown_grace));
+}
+
+void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
+  if (queue.attached.empty()) return;
+  std::size_t buried = 0;
+  for (auto at = queue.ready_records.begin(); at != queue.ready_records.end() && buried < housekeeping_most;) {
+    if (!grace_over(queue, now, at->type)) {
+      ++at;
+      continue;
+    }
+    bury(state, now, queue, {queue.id, at->lane, at->place.segment}, at->place.index, Source::record, at->bytes,
+         at->attempts, at->lease, at->type);
+    at = queue.ready_records.erase(at);
+    ++buried;
+  }
+  for (Lane lane = 0; lane < lanes_most; ++lane) {
+    for (auto& [set, ready] : queue.lanes[lane].ready) {
+      const auto& types = state.type_sets.types(set);
+      std::vector<bool> over;
+      for (const auto& type : types) over.push_back(!ready.empty() && grace_over(queue, now, type));
+      if (std::none_of(over.begin(), over.end(), [](bool one) { return one; })) continue;
+      for (auto number = ready.begin(); number != ready.end() && buried < housekeeping_most;) {
+        const SegmentKey key{queue.id, lane, *number};
+        Segment& segment = queue.lanes[lane].segments.at(*number);
+        load(state, key, segment);
+        for (std::uint32_t i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
+          const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
+          if (!over[type]) continue;
+          bury(state, now, queue, key, i, Source::segment, Bytes{segment.bytes_of(i, i + 1)}, 0, {}, types[type]);
+          ++buried;
+        }
+        number = segment.taken.next_clear(0) >= segment.count ? ready.erase(number) : std::next(number);
+      }
+    }
+  }
+  if (buried > 0) {
+    note(actions, Note::Level::warning, "unknown_types_buried",
+         {{"queue", queue.name}, {"messages", std::to_string(buried)}});
+  }
+}
+
+void drop_dead(State& state, Queue& queue, Place place) {
+  if (!queue.loaded.insert(place).second) return;  // a request has it already
+  state.gathering.writes.emplace_back(DropDead{place});
+  state.gathering.moved.push_back({place, 0});
+  queue.dead -= Messages{1};
+}
+
+/// The oldest dead letters go when there are too many (`on_full: oldest`), and those past their `keep`.
+void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
+  const DeadPolicy& policy = queue.policy.dead;
+  std::vector<Place> places;
+  std::size_t trimmed = 0;
+  if (policy.most && policy.on_full == OnDeadFull::oldest && queue.dead > *policy.most) {
+    const auto over = static_cast<std::size_t>((queue.dead - *policy.most).value);
+    state.store.snapshot()->dead_after(queue.id, std::nullopt, std::min(over, housekeeping_most), places);
+    for (const Place& place : places) drop_dead(state, queue, place);
+    trimmed += places.size();
+  }
+  if (policy.keep && queue.dead.value > 0) {
+    // A walk, a piece at a time: dead letters stand in the order of their places, not of their deaths.
+    places.clear();
+    const auto snapshot = state.store.snapshot();
+    snapshot->dead_after(queue.id, queue.dead_walk, housekeeping_most, places);
+    queue.dead_walk = places.size() < housekeeping_most ? std::optional<Place>{} : places.back();
+    for (const Place& place : places) {
+      const auto bytes = snapshot->dead(place);
+      v1::Record record;
+      if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) continue;
+      if (record.dead_since_us() + policy.keep->count() > micros(now.wall)) continue;
+      drop_dead(state, queue, place);
+      ++trimmed;
+    }
+  }
+  if (trimmed > 0) {
+    note(actions, Note::Level::warning, "dead_letters_trimmed",
+         {{"queue", queue.name}, {"messages", std::to_string(trimmed)}});
+  }
+}
+
+}  // namespace
+
+void load_due(State& state, Now now, Queue& queue) {
+  if (queue.due_next_us > micros(now.wall) || queue.ready_records.size() >= ready_most) return;
+  const auto snapshot = state.store.snapshot();
+  std::vector<RecordHead> heads;
+  std::size_t loaded = 0;
+  while (loaded == 0) {
+    heads.clear();
+    snapshot->due(queue.id, queue.due_cursor, load_most, heads);
+    queue.due_next_us = std::numeric_limits<std::int64_t>::max();
+    for (auto& head : heads) {
+      if (head.due_us > micros(now.wall)) {
+        queue.due_next_us = head.due_us;
+        return;
+      }
+      queue.due_cursor = {head.due_us, head.place.segment, head.place.index};
+      if (!queue.loaded.insert(head.place).second) continue;
+      queue.ready_records.push_back(std::move(head));
+      ++loaded;
+    }
+    if (heads.size() < load_most) return;
+    queue.due_next_us = queue.due_cursor.due_us;  // there is more
+  }
+}
+
+void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
+                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt) {
+  const Place place{key.queue, key.segment, index};
+  state.gathering.writes.emplace_back(
+      MoveMessage{place, key.lane, source, dead, at_us, attempts, lease, std::move(attempt)});
+  state.gathering.moved.push_back({place, dead ? 0 : at_us});
+  queue.loaded.insert(place);
+  state.changed(queue);
+  if (source == Source::segment) {
+    settle_bits(state, queue, key, index, index + 1);
+    if (!dead) queue.records += Messages{1};
+  } else if (dead) {
+    queue.records -= Messages{1};
+  }
+  if (dead) queue.dead += Messages{1};
+}
+
+void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {
+  Segment& segment = queue.lanes[key.lane].segments.at(key.segment);
+  segment.settled.set(first, last);
+  segment.taken.set(first, last);
+  state.changed(key, segment);
+}
+
+void records_tick(State& state, Now now, Actions& actions) {
+  const bool housekeeping = now.instant >= state.next_housekeeping;
+  if (housekeeping) state.next_housekeeping = now.instant + housekeeping_every;
+  for (const auto& [id, queue] : state.queues) {
+    if (housekeeping) {
+      bury_unknown(state, now, *queue, actions);
+      trim_dead(state, now, *queue, actions);
+    }
+    const bool due = queue->records.value > 0 && queue->due_next_us <= micros(now.wall);
+    const bool woken = queue->paused_until && now.instant >= *queue->paused_until;
+    if (due) load_due(state, now, *queue);
+    if (due || woken || housekeeping) dispatch(state, now, *queue, actions);
+  }
+}
+
+}  // namespace weir::broker::core

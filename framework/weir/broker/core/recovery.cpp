@@ -1,0 +1,256 @@
+// Recovery: what a restart finds, and the claims of sessions that come back.
+//
+// Before a restart, deliveries were made that only their workers know of. What may have been delivered (segments up to
+// their lane's mark, records that were due) waits until every noted session has said what it holds, or its time is out.
+#include <algorithm>
+#include <limits>
+
+#include "weir/broker/core/state.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+constexpr DueCursor everything_due_by(std::int64_t at_us) {
+  return {at_us, std::numeric_limits<SegmentNumber>::max(), std::numeric_limits<std::uint32_t>::max()};
+}
+
+void recover_segment(State& state, Queue& queue, const Recovered::SegmentEntry& entry) {
+  Segment segment;
+  segment.count = entry.head.count();
+  segment.bytes = entry.head.bytes();
+  std::vector<std::string> types{entry.head.types().begin(), entry.head.types().end()};
+  std::sort(types.begin(), types.end());
+  segment.types = state.type_sets.intern(std::move(types));
+  segment.settled = segment.taken = Bits::from(entry.head.settled());
+  const std::uint32_t settled = segment.settled.count();
+  Bytes bytes{segment.bytes};
+  if (settled > 0) {
+    load(state, {queue.id, entry.lane, entry.number}, segment);
+    for (std::uint32_t i = segment.settled.next_set(0); i < segment.count; i = segment.settled.next_set(i + 1)) {
+      bytes -= Bytes{segment.bytes_of(i, i + 1)};
+    }
+  }
+  queue.live += Load{Messages{segment.count - settled}, bytes};
+  LaneState& lane = queue.lanes[entry.lane];
+  if (entry.number > lane.withheld) lane.ready[segment.types].insert(entry.number);
+  queue.next_segment = std::max(queue.next_segment, entry.number + 1);
+  lane.segments.emplace_hint(lane.segments.end(), entry.number, std::move(segment));
+}
+
+/// Who holds a message under a claim made since the restart.
+struct Holder {
+  Worker* worker{};
+  std::map<std::uint64_t, LeaseRun>::iterator run;
+  std::uint32_t offset{};
+};
+
+std::optional<Holder> find_holder(State& state, const SegmentKey& key, std::uint32_t index) {
+  for (auto& [token, process] : state.processes) {
+    for (auto& [shard, worker] : process.workers) {
+      for (auto at = worker->leases.begin(); at != worker->leases.end(); ++at) {
+        LeaseRun& run = at->second;
+        if (run.key != key || index < run.first || index >= run.first + run.count) continue;
+        if (run.open.test(index - run.first)) return Holder{worker.get(), at, index - run.first};
+      }
+    }
+  }
+  return std::nullopt;
+}
+
+/// Its holder claimed it under an older lease than somebody else does now: its handler is to be cancelled.
+void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
+  LeaseRun& run = holder.run->second;
+  v1::Frame frame;
+  auto* lost = frame.mutable_settled()->add_runs();
+  lost->set_lease(holder.run->first + holder.offset);
+  lost->set_count(1);
+  lost->set_answer(v1::Settled::STALE);
+  send(state, holder.worker->connection, std::move(frame), actions);
+  if (!run.settled_by_worker) {
+    holder.worker->outstanding -= Load{Messages{1}, bytes};
+    if (Attached* one = holder.worker->attachment(state.find_queue(run.key.queue))) one->outstanding -= Messages{1};
+  }
+  run.open.clear(holder.offset);
+  if (run.open.next_set(0) >= run.count) holder.worker->leases.erase(holder.run);
+}
+
+/// What the claimed message is; nothing if the claim is stale.
+struct Claimed {
+  SegmentKey key;
+  Source source{};
+  std::uint32_t attempt = 1;
+  std::unique_ptr<RecordHead> record;
+};
+
+std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queue, const v1::Claim& claim,
+                                       std::uint32_t index, LeaseId lease, Snapshot& snapshot, Actions& actions) {
+  for (Lane lane = 0; lane < lanes_most; ++lane) {
+    const auto at = queue.lanes[lane].segments.find(claim.segment());
+    if (at == queue.lanes[lane].segments.end()) continue;
+    Segment& segment = at->second;
+    if (index >= segment.count || segment.settled.test(index)) break;  // settled, or a record now
+    const SegmentKey key{queue.id, lane, claim.segment()};
+    if (segment.taken.test(index)) {
+      const auto holder = find_holder(state, key, index);
+      if (!holder || holder->worker == &worker) return std::nullopt;
+      const LeaseRun& run = holder->run->second;
+      if (run.claimed == LeaseId{} || LeaseId{run.claimed.incarnation, run.claimed.counter + holder->offset} > lease) {
+        return std::nullopt;
+      }
+      load(state, key, segment);
+      revoke(state, *holder, Bytes{segment.bytes_of(index, index + 1)}, actions);
+    }
+    segment.taken.set(index);
+    return Claimed{key, Source::segment, 1, nullptr};
+  }
+  const Place place{queue.id, claim.segment(), index};
+  auto head = snapshot.record_head(place);
+  // A record keeps the lease of the last outcome applied to it: an older one was heard already.
+  if (!head || head->lease >= lease || !queue.loaded.insert(place).second) return std::nullopt;
+  Claimed claimed{{queue.id, head->lane, place.segment}, Source::record, head->attempts + 1, nullptr};
+  claimed.record = std::make_unique<RecordHead>(std::move(*head));
+  return claimed;
+}
+
+}  // namespace
+
+void recover(State& state, Now now, Recovered recovered) {
+  state.incarnation = recovered.incarnation;
+  state.last_turn = now.instant;
+  state.last_wall_us = state.started_us = micros(now.wall);
+  state.next_beat = now.instant;
+  state.next_housekeeping = now.instant;
+  state.window_epochs = static_cast<std::uint64_t>(std::max<std::int64_t>(0, micros(now.wall)));
+  state.recovering = recovered.sessions.size();
+  state.recovered = recovered.sessions.empty();
+
+  QueueId highest = 0;
+  for (auto& found : recovered.queues) {
+    highest = std::max(highest, found.id);
+    auto queue = std::make_unique<Queue>();
+    queue->id = found.id;
+    queue->name = found.state.name();
+    queue->state = std::move(found.state);
+    queue->next_segment = queue->state.segments_reserved() + 1;
+    queue->records = found.records.messages;
+    queue->live = found.records;
+    queue->dead = found.dead;
+    for (int lane = 0; lane < queue->state.delivery_marks_size() && lane < lanes_most; ++lane) {
+      const SegmentNumber mark = queue->state.delivery_marks(lane);
+      LaneState& the_lane = queue->lanes[static_cast<std::size_t>(lane)];
+      the_lane.mark_committed = the_lane.mark_asked = mark;
+      if (!state.recovered) the_lane.withheld = mark;
+    }
+    // Records that were due may be somebody's; those that fall due from now on are nobody's.
+    if (!state.recovered) queue->due_cursor = everything_due_by(state.started_us);
+    state.queues_by_name[queue->name] = queue.get();
+    for (const auto& entry : found.segments) recover_segment(state, *queue, entry);
+    state.queues[found.id] = std::move(queue);
+  }
+  for (const auto& config : state.config.queues) {
+    auto& by_name = state.queues_by_name[config.name];
+    if (by_name == nullptr) {
+      auto queue = std::make_unique<Queue>();
+      queue->id = ++highest;
+      queue->name = config.name;
+      queue->state.set_name(config.name);
+      by_name = queue.get();
+      state.changed(*queue);
+      state.queues[queue->id] = std::move(queue);
+    }
+    by_name->policy = config.policy;
+    by_name->in_file = true;
+  }
+  for (auto& found : recovered.sessions) {
+    Process& process = state.processes[found.token];
+    process.last_seen = now.instant;
+    auto worker = std::make_unique<Worker>();
+    worker->token = found.token;
+    worker->shard = found.shard;
+    worker->group = found.note.group();
+    worker->host = found.note.host();
+    worker->pid = found.note.pid();
+    worker->noted = true;
+    worker->recovering = true;
+    worker->last_sent = now.instant;
+    process.workers[found.shard] = std::move(worker);
+  }
+  for (auto& found : recovered.publishers) {
+    Publisher& publisher = state.publishers[found.id];
+    publisher.id = found.id;
+    publisher.taken = publisher.committed = found.mark.mark();
+    publisher.mark = std::move(found.mark);
+    publisher.ended_at = now.instant;
+  }
+}
+
+void claim(State& state, Now, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome,
+           Actions& actions) {
+  Queue* queue = state.find_queue(claim.queue());
+  const auto snapshot = state.store.snapshot();
+  LeaseRun* open = nullptr;
+  v1::ClaimAnswer* last = nullptr;
+  const std::uint32_t count = std::min(claim.count(), protocol::segment_messages_most);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const LeaseId lease{claim.incarnation(), claim.lease() + i};
+    std::optional<Claimed> claimed;
+    // Only a session that the store noted may claim, and only what an earlier incarnation granted.
+    if (queue != nullptr && worker.recovering && claim.incarnation() < state.incarnation) {
+      claimed = claimed_message(state, worker, *queue, claim, claim.first() + i, lease, *snapshot, actions);
+    }
+    const bool joins = last != nullptr && last->stale() == !claimed &&
+                       (!claimed || (claimed->source == Source::segment && open->source == Source::segment &&
+                                     open->first + open->count == claim.first() + i));
+    if (!joins) {
+      last = welcome.add_claims();
+      last->set_queue(claim.queue());
+      last->set_segment(claim.segment());
+      last->set_first(claim.first() + i);
+      last->set_stale(!claimed);
+      if (claimed) {
+        last->set_lease(state.next_lease);
+        open = &worker.leases[state.next_lease];
+        open->key = claimed->key;
+        open->first = claim.first() + i;
+        open->attempt = claimed->attempt;
+        open->source = claimed->source;
+        open->record = std::move(claimed->record);
+        open->claimed = lease;
+        open->settled_by_worker = settled;
+      }
+    }
+    last->set_count(last->count() + 1);
+    if (claimed) {
+      open->open.set(open->count);
+      ++open->count;
+      ++state.next_lease;
+    }
+  }
+}
+
+void one_recovered(State& state, Now now, Worker& worker, Actions& actions) {
+  worker.recovering = false;
+  --state.recovering;
+  recovery_tick(state, now, actions);
+}
+
+void recovery_tick(State& state, Now now, Actions& actions) {
+  if (state.recovered || state.recovering > 0) return;
+  state.recovered = true;
+  note(actions, Note::Level::info, "sessions_recovered", {{"outcomes_waiting", std::to_string(state.deferred.size())}});
+  for (const auto& [id, queue] : state.queues) {
+    for (auto& lane : queue->lanes) {
+      for (auto at = lane.segments.begin(); at != lane.segments.end() && at->first <= lane.withheld; ++at) {
+        if (at->second.taken.next_clear(0) < at->second.count) lane.ready[at->second.types].insert(at->first);
+      }
+      lane.withheld = 0;
+    }
+    queue->due_cursor = {};
+    queue->due_next_us = 0;
+  }
+  settle_deferred(state, now, actions);
+  dispatch_all(state, now, actions);
+}
+
+}  // namespace weir::broker::core

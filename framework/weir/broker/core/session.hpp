@@ -1,0 +1,98 @@
+#pragma once
+
+/// Who talks to the broker: connections, and the workers, processes and publishers behind them, which outlive them.
+
+#include <map>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "weir/broker/core/action.hpp"
+#include "weir/broker/core/queue.hpp"
+
+namespace weir::broker::core {
+
+/// Neighbouring messages of one segment, or one record, under neighbouring leases.
+struct LeaseRun {
+  SegmentKey key;
+  std::uint32_t first{};
+  std::uint32_t count{};
+  std::uint32_t attempt{};
+  Source source{};
+  Bits open;  ///< not yet settled; bit i is message first + i
+  /// Record: what it was, should it come back.
+  std::unique_ptr<RecordHead> record;
+  /// After a restart: the lease that it was claimed under; and that its outcome is known to its worker already, so that
+  /// it does not count in the window, and anything but an ack waits until all noted sessions are back.
+  LeaseId claimed;
+  bool settled_by_worker = false;
+};
+
+/// What a worker said that it consumes.
+struct Attached {
+  Queue* queue{};
+  std::set<std::string> types;  ///< empty: all
+  Messages outstanding;
+  enum class Match : std::uint8_t { unknown_yet, none, some, all };
+  std::vector<Match> matches;  ///< by type set
+};
+
+/// One shard of a worker process, over any number of connections.
+struct Worker {
+  ProcessToken token;
+  std::uint32_t shard{};
+  std::string group, host, build;
+  std::uint32_t pid{};
+  Connection connection{};  ///< 0: cut off
+  std::uint64_t window_epoch{};
+  Load window;
+  Load outstanding;
+  std::vector<Attached> attached;
+  std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
+  bool noted = false;                        ///< in the store, on disk: may be sent messages
+  bool recovering = false;                   ///< noted before a restart, and not yet back
+  Instant last_sent;
+  std::vector<Piece> outbox;  ///< of the current turn
+  std::uint64_t outbox_bytes{};
+
+  [[nodiscard]] Attached* attachment(const Queue* queue) {
+    for (auto& one : attached) {
+      if (one.queue == queue) return &one;
+    }
+    return nullptr;
+  }
+};
+
+/// A worker process, vouched for by its keep-alives.
+struct Process {
+  Instant last_seen;
+  std::map<std::uint32_t, std::unique_ptr<Worker>> workers;  ///< by shard
+  std::map<std::uint32_t, v1::ShardState> shards;
+};
+
+struct Publisher {
+  PublisherId id;
+  Connection connection{};
+  std::uint64_t taken{};      ///< the highest number taken
+  v1::PublisherMark mark;     ///< as committed, or as the next commit has it
+  std::uint64_t committed{};  ///< mark.mark on disk
+  bool dirty = false;
+  Instant ended_at;
+  std::set<QueueId> queues;  ///< with a window
+};
+
+/// One connection.
+struct Client {
+  Connection connection{};
+  v1::Kind kind = v1::KIND_UNSPECIFIED;
+  std::uint64_t frames_in{};
+  std::uint64_t frames_out{};
+  std::optional<v1::Hello> hello;  ///< gathered until its last part is there
+  bool welcomed = false;
+  Worker* worker{};
+  Publisher* publisher{};
+};
+
+}  // namespace weir::broker::core

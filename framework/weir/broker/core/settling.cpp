@@ -1,0 +1,292 @@
+// Settling: outcomes of deliveries, and the outputs that leave with them.
+#include <algorithm>
+#include <set>
+
+#include "weir/broker/core/state.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+constexpr std::size_t error_bytes_most = 4096;
+
+/// The run that holds `lease`, if its message is still open.
+LeaseRun* find_open(Worker& worker, std::uint64_t lease, std::uint32_t& offset) {
+  auto at = worker.leases.upper_bound(lease);
+  if (at == worker.leases.begin()) return nullptr;
+  --at;
+  if (lease - at->first >= at->second.count) return nullptr;
+  offset = static_cast<std::uint32_t>(lease - at->first);
+  return at->second.open.test(offset) ? &at->second : nullptr;
+}
+
+void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::Settled::Answer what,
+            const std::string& reason = {}) {
+  if (count == 0) return;
+  auto* run = settled.add_runs();
+  run->set_lease(lease);
+  run->set_count(static_cast<std::uint32_t>(count));
+  run->set_answer(what);
+  run->set_reason(reason);
+}
+
+std::string print_worker(const Worker& worker) {
+  return worker.group + "/" + worker.host + "/" + std::to_string(worker.pid) + "/" + std::to_string(worker.shard);
+}
+
+std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
+  if (run.source == Source::record) return run.record->bytes.value;
+  Queue* queue = state.find_queue(run.key.queue);
+  Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
+  load(state, run.key, segment);
+  return segment.bytes_of(run.first + first, run.first + last);
+}
+
+/// Outputs of a settle frame: those whose leases are open are taken. Leases whose outputs cannot be are put into
+/// `excluded`, answered, and keep their deliveries.
+void take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settle, const Slice& run,
+                  std::set<std::uint64_t>& excluded, v1::Settled& settled) {
+  std::size_t at = 0;
+  for (const auto& group : settle.outputs()) {
+    std::size_t bytes = 0;
+    for (const auto length : group.index().lengths()) bytes += length;
+    std::string wrong;
+    Queue* queue = state.find_queue(group.queue());
+    const int n = group.index().lengths_size();
+    if (bytes > run.bytes.size() - at) {
+      wrong = "outputs: the lengths go beyond the run";
+    } else if (const auto checked = protocol::check(group.index(), bytes, state.config.message_most);
+               checked.has_error()) {
+      wrong = "outputs: " + checked.error().message;
+    } else if (queue == nullptr || !queue->in_file) {
+      wrong = "outputs: unknown queue id " + std::to_string(group.queue());
+    } else if (group.source_size() != n || (group.has_priority() && group.priority() >= lanes_most)) {
+      wrong = "outputs: `source` must name a lease for each message, priority is 0 to 9";
+    }
+    if (!wrong.empty() || !state.room) {
+      for (const auto lease : group.source()) {
+        if (!excluded.insert(lease).second) continue;
+        answer(settled, lease, 1, wrong.empty() ? v1::Settled::STORE_FULL : v1::Settled::REFUSED,
+               wrong.empty() ? "the store is low on room; settle it again later" : wrong);
+      }
+    }
+    at += std::min(bytes, run.bytes.size() - at);
+  }
+  at = 0;
+  for (const auto& group : settle.outputs()) {
+    std::size_t bytes = 0;
+    for (const auto length : group.index().lengths()) bytes += length;
+    bytes = std::min(bytes, run.bytes.size() - at);
+    const auto leaves = [&](std::uint64_t lease) {
+      std::uint32_t offset = 0;
+      return !excluded.contains(lease) && find_open(worker, lease, offset) != nullptr;
+    };
+    const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
+    if (std::all_of(group.source().begin(), group.source().end(), leaves)) {
+      take_group(state, now, *state.find_queue(group.queue()), lane, group.index(), run.sub(at, bytes));
+    } else {
+      // An ack that is stale takes its outputs with it; the others leave one by one.
+      std::size_t from = at;
+      for (int i = 0; i < group.source_size() && i < group.index().lengths_size(); ++i) {
+        const std::size_t size = group.index().lengths(i);
+        if (leaves(group.source(i))) {
+          v1::Index one;
+          protocol::slice(group.index(), static_cast<std::uint32_t>(i), 1, one);
+          take_group(state, now, *state.find_queue(group.queue()), lane, one, run.sub(from, size));
+        }
+        from += size;
+      }
+    }
+    at += bytes;
+  }
+}
+
+/// One run of a settle frame; what of it must wait goes to `deferred`.
+void settle_run(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted, bool may_defer,
+                const std::set<std::uint64_t>& excluded, v1::Settled& settled, std::set<Queue*>& touched,
+                std::vector<v1::Settle::Run>& deferred) {
+  const std::uint64_t end = wanted.lease() + wanted.count();
+  for (std::uint64_t lease = wanted.lease(); lease < end;) {
+    auto at = worker.leases.upper_bound(lease);
+    const std::uint64_t next = at == worker.leases.end() ? end : std::min(end, at->first);
+    const bool before = at != worker.leases.begin();
+    if (before) --at;
+    if (!before || lease - at->first >= at->second.count) {
+      // Its message may be another session's by now: promise 3.
+      answer(settled, lease, next - lease, v1::Settled::STALE);
+      lease = next;
+      continue;
+    }
+    LeaseRun& run = at->second;
+    const auto first = static_cast<std::uint32_t>(lease - at->first);
+    const auto run_end = static_cast<std::uint32_t>(std::min<std::uint64_t>(run.count, end - at->first));
+    if (!run.open.test(first)) {
+      const std::uint32_t last = std::min(run.open.next_set(first), run_end);
+      answer(settled, lease, last - first, v1::Settled::STALE);
+      lease += last - first;
+      continue;
+    }
+    std::uint32_t last = std::min(run.open.next_clear(first), run_end);
+    if (!excluded.empty()) {
+      if (excluded.contains(lease)) {
+        ++lease;
+        continue;
+      }
+      const auto stop = excluded.lower_bound(lease);
+      if (stop != excluded.end() && *stop < lease + (last - first))
+        last = first + static_cast<std::uint32_t>(*stop - lease);
+    }
+    if (may_defer && run.settled_by_worker && wanted.outcome() != v1::ACK && !state.recovered) {
+      v1::Settle::Run& later = deferred.emplace_back(wanted);
+      later.set_lease(lease);
+      later.set_count(last - first);
+      lease += last - first;
+      continue;
+    }
+    Queue* queue = state.find_queue(run.key.queue);
+    touched.insert(queue);
+    if (!run.settled_by_worker) {
+      const Load load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
+      worker.outstanding -= load;
+      if (Attached* attached = worker.attachment(queue)) attached->outstanding -= load.messages;
+    }
+    lease += last - first;
+    apply(state, now, worker, at->first, run, first, last, wanted);
+    run.open.clear(first, last);
+    if (run.open.next_set(0) >= run.count) worker.leases.erase(at);
+  }
+}
+
+}  // namespace
+
+void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
+           std::uint32_t last, const v1::Settle::Run& outcome) {
+  Queue& queue = *state.find_queue(run.key.queue);
+  const std::uint32_t n = last - first;
+  const auto gone = [&](std::uint32_t from, std::uint32_t to) {
+    queue.live -= Load{Messages{to - from}, Bytes{bytes_of(state, run, from, to)}};
+  };
+  state.changed(queue);
+  switch (outcome.outcome()) {
+    case v1::ACK:
+      gone(first, last);
+      queue.state.set_acked(queue.state.acked() + n);
+      if (run.source == Source::record) {
+        const Place place{run.key.queue, run.key.segment, run.first};
+        state.gathering.writes.emplace_back(DropRecord{place});
+        state.gathering.moved.push_back({place, 0});
+        queue.records -= Messages{1};
+      } else {
+        settle_bits(state, queue, run.key, run.first + first, run.first + last);
+      }
+      return;
+    case v1::RELEASE:
+      if (run.source == Source::record) {
+        queue.ready_records.push_front(std::move(*run.record));
+      } else {
+        make_ready(state, queue, run.key, run.first + first, n);
+      }
+      return;
+    default:
+      break;
+  }
+  const bool counted = outcome.outcome() == v1::RETRY || outcome.outcome() == v1::REJECT;
+  const std::uint32_t attempts = counted ? run.attempt : run.attempt - 1;
+  const bool dead = outcome.outcome() == v1::REJECT || (counted && attempts >= queue.policy.attempts);
+  for (std::uint32_t i = first; i < last; ++i) {
+    std::int64_t at = micros(now.wall);
+    if (!dead) {
+      const Duration pause = outcome.has_delay_us() ? Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(
+                                                          outcome.delay_us(), std::uint64_t{1} << 56))}
+                             : counted              ? pause_after(queue.policy.backoff, attempts, state.uniform())
+                                                    : Duration{0};
+      at += pause.count();
+      if (outcome.outcome() == v1::THROTTLED) queue.paused_until = now.instant + pause;
+    }
+    std::optional<v1::Attempt> attempt;
+    if (counted) {
+      attempt.emplace();
+      attempt->set_number(run.attempt);
+      attempt->set_started_at_us(outcome.started_at_us());
+      attempt->set_duration_us(outcome.duration_us());
+      attempt->set_worker(print_worker(worker));
+      attempt->set_error(outcome.error().substr(0, error_bytes_most));
+    }
+    if (dead) {
+      gone(i, i + 1);
+      queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
+      if (outcome.outcome() == v1::REJECT) queue.state.set_rejected(queue.state.rejected() + 1);
+    } else if (counted) {
+      queue.state.set_retried(queue.state.retried() + 1);
+    }
+    move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts,
+                 LeaseId{state.incarnation, lease + i}, std::move(attempt));
+  }
+}
+
+void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
+               Actions& actions) {
+  Worker& worker = *client.worker;
+  for (const auto& wanted : settle.runs()) {
+    if (wanted.outcome() < v1::ACK || wanted.outcome() > v1::THROTTLED || wanted.count() == 0 ||
+        wanted.lease() + wanted.count() < wanted.lease() || wanted.lease() + wanted.count() > state.next_lease) {
+      return refuse(state, client.connection, v1::Error::MALFORMED,
+                    "SETTLE: leases " + std::to_string(wanted.lease()) + " and " + std::to_string(wanted.count()) +
+                        " more with outcome " + std::to_string(wanted.outcome()) +
+                        ": no such lease was granted, or no such outcome",
+                    true, actions);
+    }
+  }
+  v1::Settled settled;
+  std::set<std::uint64_t> excluded;
+  if (settle.outputs_size() > 0) take_outputs(state, now, worker, settle, run, excluded, settled);
+  std::set<Queue*> touched;
+  std::vector<v1::Settle::Run> deferred;
+  for (const auto& wanted : settle.runs()) {
+    settle_run(state, now, worker, wanted, true, excluded, settled, touched, deferred);
+  }
+  if (deferred.empty()) {
+    state.gathering.settled_frames.push_back({client.connection, frame});
+  } else {
+    for (auto& later : deferred) {
+      state.deferred.push_back({worker.token, worker.shard, client.connection, 0, std::move(later)});
+    }
+    state.deferred.back().frame = frame;  // confirmed with the last of it
+  }
+  if (settled.runs_size() > 0) {
+    v1::Frame reply;
+    *reply.mutable_settled() = std::move(settled);
+    send(state, client.connection, std::move(reply), actions);
+  }
+  for (const auto& output : settle.outputs()) {
+    if (Queue* queue = state.find_queue(output.queue())) share_room(state, *queue, actions);
+  }
+  for (Queue* queue : touched) {
+    if (!queue->windows.empty()) share_room(state, *queue, actions);
+    dispatch(state, now, *queue, actions);
+  }
+  // The window that was freed may be another queue's of this worker.
+  if (worker.attached.size() > 1) dispatch_for(state, now, worker, actions);
+}
+
+void settle_deferred(State& state, Now now, Actions& actions) {
+  const auto all = std::move(state.deferred);
+  state.deferred.clear();
+  for (const auto& later : all) {
+    Worker* worker = state.find_worker(later.token, later.shard);
+    if (worker != nullptr) {
+      v1::Settled settled;
+      std::set<Queue*> touched;
+      std::vector<v1::Settle::Run> none;
+      settle_run(state, now, *worker, later.run, false, {}, settled, touched, none);
+      if (settled.runs_size() > 0 && worker->connection == later.connection) {
+        v1::Frame reply;
+        *reply.mutable_settled() = std::move(settled);
+        send(state, later.connection, std::move(reply), actions);
+      }
+    }
+    if (later.frame != 0) state.gathering.settled_frames.push_back({later.connection, later.frame});
+  }
+}
+
+}  // namespace weir::broker::core

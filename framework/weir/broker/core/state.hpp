@@ -1,0 +1,180 @@
+#pragma once
+
+/// The core's state, and what every concern needs of it. Each concern is a file of functions over it:
+///
+///   sessions    hello, frame counting, beats, keep-alives, ends
+///   publishing  groups taken, publisher marks, publisher windows
+///   delivering  what is ready goes to who has credit
+///   settling    outcomes
+///   records     due times, dead letters, messages of unknown type
+///   recovery    what a restart found, claims
+///   committing  what is written, and what is said once it is
+///   looking     queues and workers, for people
+
+#include <memory>
+#include <random>
+#include <unordered_map>
+
+#include "weir/broker/core/core.hpp"
+#include "weir/broker/core/pending.hpp"
+#include "weir/broker/core/session.hpp"
+
+namespace weir::broker::core {
+
+class State {
+ public:
+  State(Config the_config, Store& the_store) : config(std::move(the_config)), store(the_store), random(config.seed) {}
+
+  Config config;
+  Store& store;
+  std::uint32_t incarnation{};
+  std::uint64_t next_lease = 1;
+  std::minstd_rand random;
+
+  TypeSets type_sets;
+  std::map<QueueId, std::unique_ptr<Queue>> queues;
+  std::map<std::string, Queue*, std::less<>> queues_by_name;
+  std::unordered_map<Connection, std::unique_ptr<Client>> clients;
+  std::map<ProcessToken, Process> processes;
+  std::map<PublisherId, Publisher> publishers;
+
+  Pending gathering;
+  Pending sealed;
+  bool committing = false;
+  std::uint64_t batches = 0;
+
+  bool room = true;               ///< the store has room above its reserve
+  std::uint64_t window_epochs{};  ///< grows over restarts too: it starts from the wall clock
+  std::size_t ends_kept{};        ///< segments whose `ends` are in memory
+
+  // After a restart.
+  std::size_t recovering{};  ///< noted sessions that are not back
+  bool recovered = true;
+  Instant recover_until;
+  std::int64_t started_us{};
+  struct Deferred {
+    ProcessToken token;
+    std::uint32_t shard{};
+    Connection connection{};
+    std::uint64_t frame{};
+    v1::Settle::Run run;
+  };
+  std::vector<Deferred> deferred;
+
+  Instant last_turn;
+  std::int64_t last_wall_us{};
+  Instant next_beat;
+  Instant next_housekeeping;
+
+  [[nodiscard]] Queue* find_queue(QueueId id) {
+    const auto at = queues.find(id);
+    return at == queues.end() ? nullptr : at->second.get();
+  }
+  [[nodiscard]] Client* find_client(Connection connection) {
+    const auto at = clients.find(connection);
+    return at == clients.end() ? nullptr : at->second.get();
+  }
+  [[nodiscard]] Worker* find_worker(const ProcessToken& token, std::uint32_t shard) {
+    const auto process = processes.find(token);
+    if (process == processes.end()) return nullptr;
+    const auto worker = process->second.workers.find(shard);
+    return worker == process->second.workers.end() ? nullptr : worker->second.get();
+  }
+
+  /// Uniform in [0, 1).
+  [[nodiscard]] double uniform() {
+    return static_cast<double>(random() - std::minstd_rand::min()) /
+           (static_cast<double>(std::minstd_rand::max() - std::minstd_rand::min()) + 1.0);
+  }
+
+  void changed(Queue& queue) { gathering.queues.insert(queue.id); }
+  void changed(const SegmentKey& key, Segment& segment) {
+    segment.dirty = true;
+    gathering.settled.insert(key);
+  }
+};
+
+/// A frame to a client, numbered; nothing if it is gone.
+void send(State& state, Connection to, v1::Frame frame, Actions& actions);
+void note(Actions& actions, Note::Level level, std::string event,
+          std::vector<std::pair<std::string, std::string>> fields);
+
+// sessions.cpp
+void on_frame(State& state, Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions);
+/// Answers with an error; a fatal one ends the connection.
+void refuse(State& state, Connection to, v1::Error::Code code, std::string message, bool fatal, Actions& actions);
+void on_disconnected(State& state, Now now, Connection from, Actions& actions);
+/// The session is over: what it held returns once that is on disk.
+void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions);
+void sessions_tick(State& state, Now now, Actions& actions);
+
+// publishing.cpp
+void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);
+/// Takes a group's messages into the gathering commit; returns where the first one is. The group has been checked.
+Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run);
+/// Why the queue does not take publishes now; empty if it does.
+[[nodiscard]] std::string why_not(const State& state, const Queue& queue, std::uint64_t messages, std::uint64_t bytes);
+
+// windows.cpp
+void open_window(State& state, Queue& queue, Publisher& publisher);
+void fill_window(const Queue& queue, const PublisherId& publisher, v1::Window& out);
+/// The publisher has seen `epoch`.
+void window_seen(State& state, Queue& queue, Publisher& publisher, std::uint64_t epoch, Actions& actions);
+/// So much of a publisher's is answered: to be called before the answer is sent.
+void free_window(State& state, Queue& queue, const PublisherId& publisher, Load answered, Actions& actions);
+/// Gives a bounded queue's room to its publishers, or takes it back.
+void share_room(State& state, Queue& queue, Actions& actions);
+
+// delivering.cpp
+void dispatch(State& state, Now now, Queue& queue, Actions& actions);
+void dispatch_for(State& state, Now now, Worker& worker, Actions& actions);
+void dispatch_all(State& state, Now now, Actions& actions);
+/// Messages [first, first + count) of a segment are ready (again).
+void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count);
+/// Loads a segment's ends (and types), if they are not in memory.
+void load(State& state, const SegmentKey& key, Segment& segment);
+/// What is still open of a run is ready again; its attempt does not count.
+void give_back(State& state, Queue& queue, LeaseRun& run);
+[[nodiscard]] Attached::Match match(State& state, Attached& attached, TypeSet types);
+
+// settling.cpp
+void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
+               Actions& actions);
+/// Applies an outcome to messages [first, last) of a run (counted within the run), all of them open. `lease` is the
+/// run's first.
+void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
+           std::uint32_t last, const v1::Settle::Run& outcome);
+/// Everybody is back: the outcomes that waited for that are applied.
+void settle_deferred(State& state, Now now, Actions& actions);
+
+// records.cpp
+/// Takes records that are due into memory, as many as may be needed.
+void load_due(State& state, Now now, Queue& queue);
+/// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
+void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
+                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt);
+/// A message of a segment is settled: its bit is set, and the segment dropped with the last.
+void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
+void records_tick(State& state, Now now, Actions& actions);
+
+// recovery.cpp
+void recover(State& state, Now now, Recovered recovered);
+/// Answers a claim of a HELLO, run by run.
+void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome,
+           Actions& actions);
+/// A noted session is back.
+void one_recovered(State& state, Now now, Worker& worker, Actions& actions);
+/// Once all are back, or their time is out: what waited for their claims goes out.
+void recovery_tick(State& state, Now now, Actions& actions);
+
+// committing.cpp
+[[nodiscard]] Batch seal(State& state, Now now);
+void on_committed(State& state, Now now, Actions& actions);
+
+// looking.cpp
+void describe_queues(const State& state, v1::Queues& out);
+void describe_workers(const State& state, Now now, v1::Workers& out);
+
+[[nodiscard]] inline std::int64_t micros(WallTime wall) { return wall.time_since_epoch().count(); }
+
+}  // namespace weir::broker::core

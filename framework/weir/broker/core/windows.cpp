@@ -1,0 +1,150 @@
+// Publisher windows: the windows of one queue's publishers never sum above its room.
+//
+// What may still arrive unseen from a publisher is at most effective - outstanding. So the queue cannot overflow as
+// long as
+//   live + sum over publishers of (effective - outstanding) <= most.
+// When n messages are confirmed, outstanding falls by n; the window falls with it, in a frame before the confirmation:
+// whatever is on its way was sent with the old outstanding, so it fits the new window too. A window that falls by more
+// than that counts in full until the publisher says that it has seen the newer epoch.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+bool bounded(const Queue& queue) {
+  return queue.policy.most.on_full == OnFull::wait && (queue.policy.most.messages || queue.policy.most.bytes);
+}
+
+std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
+
+/// The most that each publisher should have: the default, or its share of a bounded queue's room.
+Load fair_share(const State& state, const Queue& queue) {
+  Load share = state.config.publisher_window;
+  if (!state.room || !queue.in_file) return {};
+  if (!bounded(queue)) return share;
+  Load outstanding;
+  for (const auto& [id, window] : queue.windows) outstanding += window.outstanding;
+  const auto publishers = std::max<std::uint64_t>(1, queue.windows.size());
+  if (const auto& most = queue.policy.most.messages) {
+    const std::uint64_t room = minus(most->value + outstanding.messages.value, queue.live.messages.value);
+    share.messages = std::min(share.messages, Messages{(room + publishers - 1) / publishers});
+  }
+  if (const auto& most = queue.policy.most.bytes) {
+    const std::uint64_t room = minus(most->value + outstanding.bytes.value, queue.live.bytes.value);
+    share.bytes = std::min(share.bytes, Bytes{(room + publishers - 1) / publishers});
+    if (room == 0) share.messages = {};
+  }
+  return share;
+}
+
+/// Room that nobody has been promised.
+Load unpromised(const Queue& queue) {
+  Load promised = queue.live;
+  for (const auto& [id, window] : queue.windows) {
+    promised.messages += Messages{minus(window.effective.messages.value, window.outstanding.messages.value)};
+    promised.bytes += Bytes{minus(window.effective.bytes.value, window.outstanding.bytes.value)};
+  }
+  const auto& most = queue.policy.most;
+  constexpr std::uint64_t endless = ~std::uint64_t{0} / 2;
+  return {Messages{most.messages ? minus(most.messages->value, promised.messages.value) : endless},
+          Bytes{most.bytes ? minus(most.bytes->value, promised.bytes.value) : endless}};
+}
+
+/// Not worth a frame: growth by less than a quarter, unless from nothing.
+bool worth_telling(const Load& from, const Load& to) {
+  if (from == to) return false;
+  if (from.messages.value == 0 || to.messages.value == 0) return true;
+  const auto grown = [](std::uint64_t a, std::uint64_t b) {
+    return b < a || b - a >= std::max<std::uint64_t>(1, a / 4);
+  };
+  return to.messages < from.messages || to.bytes < from.bytes || grown(from.messages.value, to.messages.value) ||
+         grown(from.bytes.value, to.bytes.value);
+}
+
+}  // namespace
+
+void open_window(State& state, Queue& queue, Publisher& publisher) {
+  const auto [at, is_new] = queue.windows.try_emplace(publisher.id);
+  PublisherWindow& window = at->second;
+  if (!is_new) return;
+  publisher.queues.insert(queue.id);
+  window.epoch = window.first_epoch = ++state.window_epochs;
+  Load most = fair_share(state, queue);
+  if (bounded(queue)) {
+    const Load free = unpromised(queue);
+    most = {std::min(most.messages, free.messages), std::min(most.bytes, free.bytes)};
+  }
+  window.most = window.effective = most;
+}
+
+void fill_window(const Queue& queue, const PublisherId& publisher, v1::Window& out) {
+  const PublisherWindow& window = queue.windows.at(publisher);
+  out.set_queue(queue.id);
+  out.set_epoch(window.epoch);
+  out.set_messages(window.most.messages.value);
+  out.set_bytes(window.most.bytes.value);
+}
+
+void window_seen(State& state, Queue& queue, Publisher& publisher, std::uint64_t epoch, Actions& actions) {
+  const auto at = queue.windows.find(publisher.id);
+  if (at == queue.windows.end() || epoch < at->second.epoch || at->second.effective == at->second.most) return;
+  at->second.effective = at->second.most;
+  share_room(state, queue, actions);
+}
+
+void free_window(State& state, Queue& queue, const PublisherId& publisher, Load answered, Actions& actions) {
+  const auto at = queue.windows.find(publisher);
+  if (at == queue.windows.end()) return;
+  PublisherWindow& window = at->second;
+  const auto less = [](Load& from, const Load& by) {
+    from = {Messages{minus(from.messages.value, by.messages.value)}, Bytes{minus(from.bytes.value, by.bytes.value)}};
+  };
+  less(window.outstanding, answered);
+  if (!bounded(queue)) return;
+  const Load told = window.most;
+  less(window.effective, answered);
+  less(window.most, answered);
+  const Load share = fair_share(state, queue);
+  const Load free = unpromised(queue);
+  // Back to where it was, if there is room; share_room lets it grow beyond.
+  window.most.messages =
+      std::min({told.messages, std::max(share.messages, window.most.messages), window.most.messages + free.messages});
+  window.most.bytes = std::min({told.bytes, std::max(share.bytes, window.most.bytes), window.most.bytes + free.bytes});
+  window.effective = {std::max(window.effective.messages, window.most.messages),
+                      std::max(window.effective.bytes, window.most.bytes)};
+  if (window.most == told) return;
+  window.epoch = ++state.window_epochs;
+  const auto client = state.publishers.find(publisher);
+  if (client == state.publishers.end() || client->second.connection == 0) return;
+  v1::Frame frame;
+  fill_window(queue, publisher, *frame.mutable_window());
+  send(state, client->second.connection, std::move(frame), actions);
+}
+
+void share_room(State& state, Queue& queue, Actions& actions) {
+  if (queue.windows.empty()) return;
+  const Load share = fair_share(state, queue);
+  for (auto& [id, window] : queue.windows) {
+    Load most = share;
+    if (bounded(queue)) {
+      const Load free = unpromised(queue);
+      // Growth only into room that nobody was promised.
+      most.messages = std::min(most.messages, window.effective.messages + free.messages);
+      most.bytes = std::min(most.bytes, window.effective.bytes + free.bytes);
+    }
+    if (!worth_telling(window.most, most)) continue;
+    window.most = most;
+    window.epoch = ++state.window_epochs;
+    window.effective = {std::max(window.effective.messages, most.messages),
+                        std::max(window.effective.bytes, most.bytes)};
+    const auto publisher = state.publishers.find(id);
+    if (publisher == state.publishers.end() || publisher->second.connection == 0) continue;
+    v1::Frame frame;
+    fill_window(queue, id, *frame.mutable_window());
+    send(state, publisher->second.connection, std::move(frame), actions);
+  }
+}
+
+}  // namespace weir::broker::core
