@@ -298,7 +298,11 @@ ZmqPump::ZmqPump(const asio::any_io_executor& executor, ZmqContext& context, con
   state_->schedule();
 }
 
-ZmqPump::~ZmqPump() { state_->close(); }
+ZmqPump::~ZmqPump() {
+  // A client's last words: from here on libzmq has them, for as long as `linger` allows.
+  if (!state_->router && state_->socket != nullptr) state_->transmit_all();
+  state_->close();
+}
 
 void ZmqPump::bind(const std::string& endpoint) {
   if (zmq_bind(state_->socket, endpoint.c_str()) != 0) fail("cannot listen on " + endpoint);

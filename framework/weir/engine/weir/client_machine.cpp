@@ -1,0 +1,174 @@
+#include "weir/engine/weir/client_machine.hpp"
+
+#include <algorithm>
+#include <utility>
+
+#include "weir/protocol/frame.hpp"
+
+namespace weir::engine::weir_broker {
+namespace {
+
+/// Trying again will not help.
+bool is_final(v1::Error::Code code) {
+  switch (code) {
+    case v1::Error::WRONG_VERSION:
+    case v1::Error::UNKNOWN_QUEUE:
+    case v1::Error::TOO_LARGE:
+    case v1::Error::REPLACED:
+    case v1::Error::NOT_ALLOWED:
+      return true;
+    default:
+      return false;
+  }
+}
+
+}  // namespace
+
+ClientMachine::ClientMachine(ClientSettings settings)
+    : settings_(std::move(settings)), random_(static_cast<std::minstd_rand::result_type>(settings_.seed)) {}
+
+void ClientMachine::start(Instant now) {
+  turned_at_ = now;
+  if (wanted_) return;
+  wanted_ = true;
+  open_at_ = now;
+}
+
+void ClientMachine::opened(Instant now) {
+  turned_at_ = now;
+  state_ = State::opening;
+  welcome_by_ = now + settings_.welcome_most;
+  number_in_ = number_out_ = 0;
+  outbox.clear();
+  hello(now);
+}
+
+void ClientMachine::frame(Instant now, Slice bytes) {
+  turned_at_ = now;
+  if (!is_open()) return;
+  heard_at_ = now;
+  // A batch keeps its frame; where nobody kept the last one, its memory serves again.
+  if (spare_ == nullptr || spare_.use_count() > 1) spare_ = std::make_shared<Received>();
+  const auto received_frame = spare_;
+  received_frame->bytes = std::move(bytes);
+  v1::Frame& head = received_frame->head;
+  const auto run = protocol::decode(received_frame->bytes.bytes, head);
+  if (run.has_error()) return end(now, run.error().message);
+  received_frame->run = *run;
+
+  if (head.number() == 0 && head.has_error()) return error(now, head.error());
+  if (head.number() != number_in_ + 1) {
+    return end(now, "frame " + std::to_string(head.number()) + " came after frame " + std::to_string(number_in_));
+  }
+  ++number_in_;
+  if (head.has_error()) return error(now, head.error());
+  if (state_ == State::opening) {
+    if (!head.has_welcome()) return end(now, "the broker's first frame is no WELCOME");
+    state_ = State::up;
+    pauses_ = 0;
+    ++connections_;
+    last_error_.clear();
+    if (head.welcome().session_timeout_us() > 0) {
+      session_timeout_ = Duration(static_cast<Duration::rep>(head.welcome().session_timeout_us()));
+    }
+    return welcomed(now, head.welcome());
+  }
+  if (!head.has_beat()) received(now, received_frame);
+}
+
+void ClientMachine::error(Instant now, const v1::Error& error) {
+  if (!error.fatal() && state_ == State::up) {
+    last_error_ = error.message();
+    return warned(now, error);
+  }
+  if (is_final(error.code())) return fail(error.message());
+  end(now, "the broker ended the session: " + error.message());
+}
+
+void ClientMachine::ended(Instant now, std::string why) {
+  turned_at_ = now;
+  if (is_open()) end(now, std::move(why));
+}
+
+void ClientMachine::end(Instant now, std::string why) {
+  if (!is_open()) return;
+  state_ = State::idle;
+  last_error_ = std::move(why);
+  outbox.clear();
+  // Between half the pause and all of it, so that a thousand clients do not return as one wave.
+  const Duration whole = std::min(settings_.pause_most, settings_.pause_first * (1U << std::min(pauses_, 10U)));
+  ++pauses_;
+  open_at_ = now + whole / 2 + whole / 2 * (random_() % 1000) / 1000;
+  disconnected(now);
+}
+
+void ClientMachine::fail(std::string why) {
+  failure_ = why;
+  last_error_ = std::move(why);
+  state_ = State::done;
+  outbox.clear();
+}
+
+void ClientMachine::goodbye(Instant now) {
+  turned_at_ = now;
+  if (state_ == State::up) {
+    v1::Frame head;
+    head.mutable_goodbye();
+    send(head);
+  }
+  state_ = State::done;
+  wanted_ = false;
+}
+
+void ClientMachine::tick(Instant now) {
+  // Whoever did not turn cannot have heard: what waits to be read is read first.
+  const bool was_away = now - turned_at_ > silence_most() / 3;
+  turned_at_ = now;
+  if (state_ == State::opening) {
+    if (was_away) welcome_by_ = now + settings_.welcome_most;
+    if (now >= welcome_by_)
+      end(now, "no WELCOME within " + std::to_string(settings_.welcome_most.count() / 1000) + " ms");
+  } else if (state_ == State::up) {
+    if (was_away) heard_at_ = now;
+    if (now - heard_at_ >= silence_most()) {
+      end(now, "nothing heard for " + std::to_string((now - heard_at_).count() / 1000) + " ms");
+    }
+  }
+  ticked(now);
+}
+
+Instant ClientMachine::next_tick() const {
+  const Instant own = ticks_next();
+  switch (state_) {
+    case State::idle:
+      return wanted_ && !failure_ ? std::min(own, open_at_) : own;
+    case State::opening:
+      return std::min({own, welcome_by_, turned_at_ + silence_most() / 6});
+    case State::up:
+      // Often enough to know that it turns.
+      return std::min({own, heard_at_ + silence_most(), turned_at_ + silence_most() / 6});
+    case State::done:
+      return Instant::max();
+  }
+  return own;
+}
+
+v1::Hello ClientMachine::hello_of(v1::Kind kind) const {
+  v1::Hello hello;
+  hello.set_magic(protocol::magic);
+  hello.set_version_lowest(protocol::version_lowest);
+  hello.set_version_highest(protocol::version_highest);
+  hello.set_kind(kind);
+  hello.set_build(settings_.build);
+  hello.set_host(settings_.host);
+  hello.set_pid(settings_.pid);
+  return hello;
+}
+
+std::uint64_t ClientMachine::send(v1::Frame& head, std::string_view run) {
+  head.set_number(++number_out_);
+  outbox.push_back(protocol::encode(head, run));
+  return number_out_;
+}
+
+}  // namespace weir::engine::weir_broker

@@ -1,0 +1,370 @@
+#include "weir/engine/weir/producer_machine.hpp"
+
+#include <algorithm>
+
+#include "weir/engine/weir/outputs.hpp"
+
+namespace weir::engine::weir_broker {
+namespace {
+
+/// The broker keeps a publisher's mark for an hour; away for nearly so long, one cannot be sure of it.
+constexpr Duration mark_kept = std::chrono::minutes(50);
+
+}  // namespace
+
+ProducerMachine::ProducerMachine(ClientSettings settings, PublisherId publisher)
+    : ClientMachine(std::move(settings)), publisher_(publisher), message_most_(protocol::message_most_default) {}
+
+ProducerMachine::Queue& ProducerMachine::queue(std::string_view name) {
+  if (last_queue_ != nullptr && last_queue_->name == name) return *last_queue_;
+  auto at = queues_.find(name);
+  if (at == queues_.end()) {
+    at = queues_.emplace(std::string(name), Queue{}).first;
+    at->second.name = name;
+    if (const auto known = known_.find(at->second.name); known != known_.end()) {
+      at->second.id = known->second.id();
+      at->second.in_file = known->second.in_file();
+    }
+  }
+  last_queue_ = &at->second;
+  return *last_queue_;
+}
+
+void ProducerMachine::check_known(const Queue& queue) const {
+  if (!queue.id) {
+    std::string names;
+    for (const auto& [name, info] : known_) names += (names.empty() ? "" : ", ") + name;
+    throw UnknownQueue("unknown queue '" + queue.name + "'; this broker has: " + (names.empty() ? "none" : names));
+  }
+  if (!queue.in_file) {
+    throw UnknownQueue("queue '" + queue.name +
+                       "' is not in the broker's file any more: it is drained and takes no publishes");
+  }
+}
+
+void ProducerMachine::express_interest(Queue& queue) {
+  queue.named = true;
+  interest_.Clear();
+  interest_.mutable_interest()->add_publish_to(queue.name);
+  send(interest_);
+}
+
+bool ProducerMachine::has_room(std::string_view name) {
+  if (failure()) throw Refused(*failure());
+  Queue& to = queue(name);
+  if (!is_up()) return false;
+  check_known(to);
+  if (!to.named) express_interest(to);
+  return protocol::admits(to.window, to.outstanding, to.refused_size);
+}
+
+std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
+  Queue& to = queue(message.queue);
+  const Bytes size{message.body.size()};
+  if (!is_up()) {
+    to.refused_size = size;
+    return std::nullopt;
+  }
+  if (size > message_most_) {
+    throw TooLarge("message of " + std::to_string(size.value) + " bytes for queue '" + to.name + "'; at most " +
+                   std::to_string(message_most_.value) + " (broker.message_most)");
+  }
+  if (!protocol::admits(to.window, to.outstanding, size)) {
+    check_known(to);
+    if (!to.named) express_interest(to);
+    to.refused_size = size;
+    return std::nullopt;
+  }
+
+  auto at = std::find_if(open_.begin(), open_.end(),
+                         [&](const GroupPtr& group) { return group->queue == &to && group->lane == message.priority; });
+  if (at != open_.end() && (*at)->run.size() + size.value > protocol::segment_bytes_most) {
+    GroupPtr full = std::move(*at);
+    open_.erase(at);
+    Group& group = number(std::move(full));
+    put(group, 0, group.count);
+    send_frame();
+    at = open_.end();
+  }
+  if (at == open_.end()) at = open_.insert(open_.end(), new_group(to, message.priority));
+  Group& group = **at;
+  append_message(group.index, message);
+  ++group.count;
+  group.run.append(message.body);
+  const std::uint64_t mine = next_for_caller_++;
+  if (!group.callers.empty() && group.callers.back().first + group.callers.back().second == mine) {
+    ++group.callers.back().second;
+  } else {
+    group.callers.emplace_back(mine, 1);
+  }
+  to.outstanding += {Messages{1}, size};
+  ++unanswered_;
+  if (group.count == protocol::segment_messages_most || group.run.size() >= protocol::segment_bytes_most) {
+    GroupPtr full = std::move(*at);
+    open_.erase(at);
+    Group& numbered = number(std::move(full));
+    put(numbered, 0, numbered.count);
+    send_frame();
+  }
+  return mine;
+}
+
+void ProducerMachine::flush() {
+  if (!is_up()) return;
+  for (GroupPtr& open : open_) {
+    Group& group = number(std::move(open));
+    put(group, 0, group.count);
+  }
+  open_.clear();
+  send_frame();
+}
+
+ProducerMachine::GroupPtr ProducerMachine::new_group(Queue& queue, Lane lane) {
+  GroupPtr group;
+  if (spare_.empty()) {
+    group = std::make_unique<Group>();
+    group->run.reserve(protocol::segment_bytes_most);
+  } else {
+    group = std::move(spare_.back());
+    spare_.pop_back();
+  }
+  group->queue = &queue;
+  group->lane = lane;
+  return group;
+}
+
+ProducerMachine::Group& ProducerMachine::number(GroupPtr group) {
+  group->first = next_number_;
+  next_number_ += group->count;
+  sent_.push_back(std::move(group));
+  return *sent_.back();
+}
+
+void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count) {
+  const bool whole = count == group.count;
+  std::size_t from = 0;
+  std::size_t bytes = group.run.size();
+  if (!whole) {
+    bytes = 0;
+    for (std::uint32_t i = 0; i < first + count; ++i) {
+      (i < first ? from : bytes) += group.index.lengths(static_cast<int>(i));
+    }
+  }
+  if (!run_.empty() && run_.size() + bytes > protocol::segment_bytes_most) send_frame();
+  auto* out = head_.mutable_publish()->add_groups();
+  out->set_queue(*group.queue->id);
+  out->set_priority(group.lane);
+  out->set_first_number(group.first + first);
+  out->set_epoch(group.queue->epoch);
+  if (whole) {
+    // Lent for the encoding: no copy of 256 keys.
+    out->mutable_index()->Swap(&group.index);
+    swapped_.push_back(&group);
+  } else {
+    protocol::slice(group.index, first, count, *out->mutable_index());
+    swapped_.push_back(nullptr);
+  }
+  run_.append(group.run, from, bytes);
+}
+
+void ProducerMachine::send_frame() {
+  if (swapped_.empty()) return;
+  head_.mutable_publish()->set_answered_below(lowest_unanswered());
+  send(head_, run_);
+  for (std::size_t i = 0; i < swapped_.size(); ++i) {
+    auto* out = head_.mutable_publish()->mutable_groups(static_cast<int>(i));
+    if (swapped_[i] != nullptr) out->mutable_index()->Swap(&swapped_[i]->index);
+  }
+  swapped_.clear();
+  head_.Clear();
+  run_.clear();
+}
+
+std::uint64_t ProducerMachine::lowest_unanswered() const {
+  if (sent_.empty()) return next_number_;
+  const Group& group = *sent_.front();
+  std::uint32_t i = 0;
+  while (i < group.count && group.answered.test(i)) ++i;
+  return group.first + i;
+}
+
+// ---- the session
+
+void ProducerMachine::hello(Instant) {
+  v1::Frame head;
+  v1::Hello& hello = *head.mutable_hello();
+  hello = hello_of(v1::PUBLISHER);
+  hello.set_publisher(std::string(publisher_.view()));
+  hello.set_lowest_unanswered(lowest_unanswered());
+  for (auto& [name, queue] : queues_) {
+    hello.add_publish_to(name);
+    queue.named = true;
+  }
+  send(head);
+}
+
+void ProducerMachine::welcomed(Instant now, const v1::Welcome& welcome) {
+  known_.clear();
+  for (const auto& info : welcome.queues()) known_[info.name()] = info;
+  if (welcome.message_most_bytes() > 0) message_most_ = Bytes{welcome.message_most_bytes()};
+  for (auto& [name, queue] : queues_) {
+    queue.epoch = 0;
+    queue.window = {};
+    queue.id.reset();
+    const auto info = known_.find(name);
+    if (info == known_.end()) continue;
+    queue.id = info->second.id();
+    queue.in_file = info->second.in_file();
+    if (info->second.has_window()) set_window(queue, info->second.window());
+  }
+  next_number_ = std::max(next_number_, welcome.publisher_mark() + 1);
+  const bool mark_may_be_gone =
+      left_at_ != Instant::max() && now - left_at_ > mark_kept && welcome.publisher_mark() == 0;
+  if (!welcome.publisher_known() || mark_may_be_gone) {
+    all_in_doubt("the broker has forgotten this publisher; whether it took the message before is not known");
+  }
+  left_at_ = Instant::max();
+  resend();
+}
+
+void ProducerMachine::disconnected(Instant now) {
+  if (left_at_ == Instant::max()) left_at_ = now;
+  head_.Clear();
+  run_.clear();
+  // Taken from the caller within credit: they are numbered now, and go out with what is sent again.
+  for (GroupPtr& open : open_) number(std::move(open));
+  open_.clear();
+  for (auto& [name, queue] : queues_) queue.named = false;
+}
+
+void ProducerMachine::resend() {
+  for (const GroupPtr& group : sent_) {
+    if (!group->queue->id) {
+      Confirmation gone;
+      gone.answer = Confirmation::Answer::in_doubt;
+      gone.reason = "the broker does not have queue '" + group->queue->name + "' any more";
+      answer(*group, 0, group->count, gone, nullptr);
+      continue;
+    }
+    for (std::uint32_t i = 0; i < group->count;) {
+      if (group->answered.test(i)) {
+        ++i;
+        continue;
+      }
+      std::uint32_t to = i;
+      while (to < group->count && !group->answered.test(to)) ++to;
+      put(*group, i, to - i);
+      i = to;
+    }
+  }
+  send_frame();
+  trim();
+}
+
+void ProducerMachine::received(Instant, const std::shared_ptr<Received>& frame) {
+  if (frame->head.has_confirmed()) {
+    for (const auto& run : frame->head.confirmed().runs()) confirmed(run);
+    trim();
+  } else if (frame->head.has_window()) {
+    const v1::Window& window = frame->head.window();
+    for (auto& [name, queue] : queues_) {
+      if (queue.id == window.queue() && window.epoch() >= queue.epoch) {
+        // What was gathered was let in by the old window, and says so.
+        flush();
+        set_window(queue, window);
+      }
+    }
+  }
+}
+
+void ProducerMachine::set_window(Queue& queue, const v1::Window& window) {
+  queue.epoch = window.epoch();
+  queue.window = {Messages{window.messages()}, Bytes{window.bytes()}};
+}
+
+// ---- answers
+
+void ProducerMachine::confirmed(const v1::Confirmed::Run& run) {
+  Confirmation what;
+  what.answer =
+      run.answer() == v1::Confirmed::REFUSED ? Confirmation::Answer::refused : Confirmation::Answer::confirmed;
+  what.reason = run.reason();
+  const std::uint64_t end = run.first() + run.count();
+  auto at = std::upper_bound(sent_.begin(), sent_.end(), run.first(),
+                             [](std::uint64_t number, const GroupPtr& group) { return number < group->first; });
+  if (at != sent_.begin()) --at;
+  for (; at != sent_.end() && (*at)->first < end; ++at) {
+    Group& group = **at;
+    const std::uint64_t from = std::max(run.first(), group.first);
+    const std::uint64_t to = std::min(end, group.first + group.count);
+    if (from >= to) continue;
+    answer(group, static_cast<std::uint32_t>(from - group.first), static_cast<std::uint32_t>(to - from), what, &run);
+  }
+}
+
+void ProducerMachine::answer(Group& group, std::uint32_t first, std::uint32_t count, const Confirmation& what,
+                             const v1::Confirmed::Run* place) {
+  for (std::uint32_t i = first; i < first + count;) {
+    if (group.answered.test(i)) {
+      ++i;
+      continue;
+    }
+    std::uint32_t to = i;
+    std::uint64_t bytes = 0;
+    for (; to < first + count && !group.answered.test(to); ++to) {
+      group.answered.set(to);
+      bytes += group.index.lengths(static_cast<int>(to));
+    }
+    group.answered_count += to - i;
+    group.queue->outstanding -= {Messages{to - i}, Bytes{bytes}};
+    unanswered_ -= to - i;
+    emit(group, i, to - i, what, place);
+    i = to;
+  }
+}
+
+void ProducerMachine::emit(const Group& group, std::uint32_t first, std::uint32_t count, const Confirmation& what,
+                           const v1::Confirmed::Run* place) {
+  std::uint32_t at = 0;  // in the group, where the caller's run begins
+  for (const auto& [callers_first, callers_count] : group.callers) {
+    const std::uint32_t from = std::max(first, at);
+    const std::uint32_t to = std::min(first + count, at + callers_count);
+    if (from < to) {
+      Confirmation& told = answers_.emplace_back(what);
+      told.first = callers_first + (from - at);
+      told.count = to - from;
+      if (place != nullptr && place->segment() != 0 && what.answer == Confirmation::Answer::confirmed) {
+        const auto offset = static_cast<std::uint32_t>(group.first + from - place->first());
+        told.id = print_id(group.queue->name, place->segment(), place->index() + offset);
+      }
+    }
+    at += callers_count;
+  }
+}
+
+void ProducerMachine::all_in_doubt(const std::string& reason) {
+  Confirmation doubt;
+  doubt.answer = Confirmation::Answer::in_doubt;
+  doubt.reason = reason;
+  for (const GroupPtr& group : sent_) answer(*group, 0, group->count, doubt, nullptr);
+  trim();
+}
+
+void ProducerMachine::trim() {
+  while (!sent_.empty() && sent_.front()->answered_count == sent_.front()->count) {
+    GroupPtr group = std::move(sent_.front());
+    sent_.pop_front();
+    if (spare_.size() >= 64) continue;
+    group->index.Clear();
+    // A large message's memory is not kept.
+    if (group->run.capacity() > 2 * protocol::segment_bytes_most) group->run = {};
+    group->run.clear();
+    group->callers.clear();
+    group->answered.reset();
+    group->answered_count = 0;
+    group->count = 0;
+    spare_.push_back(std::move(group));
+  }
+}
+
+}  // namespace weir::engine::weir_broker

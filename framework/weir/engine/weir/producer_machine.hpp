@@ -1,0 +1,111 @@
+#pragma once
+
+/// A publisher's session with the broker, without I/O.
+///
+/// Messages gather in one open group a lane; a group gets its numbers when it leaves, so what waits for one queue holds
+/// back no other. What was sent is kept until it is answered and, after a reconnect, sent again under the same numbers:
+/// the broker stores none of them twice.
+
+#include <bitset>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "weir/engine/engine.hpp"
+#include "weir/engine/weir/client_machine.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::engine::weir_broker {
+
+class ProducerMachine final : public ClientMachine {
+ public:
+  ProducerMachine(ClientSettings settings, PublisherId publisher);
+
+  /// See engine::Producer::offer. Nothing without credit, or without a connection.
+  /// Throws: UnknownQueue, TooLarge.
+  [[nodiscard]] std::optional<std::uint64_t> offer(const Outgoing& message);
+  /// What is gathered leaves.
+  void flush();
+  /// Whether the queue's window has room for what was last offered in vain. Throws: UnknownQueue, Refused.
+  [[nodiscard]] bool has_room(std::string_view queue);
+  [[nodiscard]] bool has_answers() const { return !answers_.empty(); }
+  [[nodiscard]] std::vector<Confirmation> take_answers() { return std::exchange(answers_, {}); }
+  [[nodiscard]] std::uint64_t unanswered() const { return unanswered_; }
+
+ protected:
+  void hello(Instant now) override;
+  void welcomed(Instant now, const v1::Welcome& welcome) override;
+  void received(Instant now, const std::shared_ptr<Received>& frame) override;
+  void disconnected(Instant now) override;
+
+ private:
+  struct Queue {
+    std::string name;
+    std::optional<std::uint32_t> id;  ///< nothing: the broker has none of that name
+    bool in_file = true;
+    bool named = false;  ///< the broker was told in this session that we publish to it
+    std::uint64_t epoch{};
+    Load window;
+    Load outstanding;
+    Bytes refused_size{1};  ///< of the message that was last offered in vain
+  };
+  /// Neighbouring numbers of one lane.
+  struct Group {
+    Queue* queue{};
+    Lane lane{};
+    std::uint64_t first{};  ///< its first number on the wire, once it has left
+    v1::Index index;
+    std::string run;
+    /// The caller's numbers: runs of (first, count), in the group's order.
+    std::vector<std::pair<std::uint64_t, std::uint32_t>> callers;
+    std::bitset<protocol::segment_messages_most> answered;
+    std::uint32_t answered_count{};
+    std::uint32_t count{};  ///< the index itself may be lent to a frame
+  };
+  using GroupPtr = std::unique_ptr<Group>;
+
+  Queue& queue(std::string_view name);
+  void check_known(const Queue& queue) const;
+  void express_interest(Queue& queue);
+  GroupPtr new_group(Queue& queue, Lane lane);
+  /// Numbers a group, and keeps it for its answer.
+  Group& number(GroupPtr group);
+  /// Puts messages [first, first + count) of a group into the frame being made.
+  void put(Group& group, std::uint32_t first, std::uint32_t count);
+  void send_frame();
+  void resend();
+  void confirmed(const v1::Confirmed::Run& run);
+  /// Messages [first, first + count) of a group are answered; those that were before are left out.
+  void answer(Group& group, std::uint32_t first, std::uint32_t count, const Confirmation& what,
+              const v1::Confirmed::Run* place);
+  void emit(const Group& group, std::uint32_t first, std::uint32_t count, const Confirmation& what,
+            const v1::Confirmed::Run* place);
+  void all_in_doubt(const std::string& reason);
+  void trim();
+  [[nodiscard]] std::uint64_t lowest_unanswered() const;
+  void set_window(Queue& queue, const v1::Window& window);
+
+  PublisherId publisher_;
+  std::map<std::string, Queue, std::less<>> queues_;
+  Queue* last_queue_ = nullptr;  // nearly always the next message's, too
+  std::vector<GroupPtr> open_;
+  std::deque<GroupPtr> sent_;  // by first number
+  std::vector<GroupPtr> spare_;
+  std::uint64_t next_number_ = 1;
+  std::uint64_t next_for_caller_ = 1;
+  std::uint64_t unanswered_ = 0;
+  std::vector<Confirmation> answers_;
+  Bytes message_most_;
+  std::map<std::string, v1::QueueInfo> known_;  // as WELCOME listed them
+  Instant left_at_ = Instant::max();            // when the last session ended
+  v1::Frame head_;
+  v1::Frame interest_;
+  std::string run_;
+  std::vector<Group*> swapped_;  // whose index is lent to head_
+};
+
+}  // namespace weir::engine::weir_broker

@@ -1,0 +1,119 @@
+#pragma once
+
+/// A worker shard's session with the broker, without I/O.
+///
+/// What it holds outlives its connections: after a reconnect it claims its leases (what it holds, and what it settled
+/// and heard nothing of), and tickets stay what they were. It never holds more than its window; a broker that sends
+/// more is in error, and the session ends (promise 2).
+
+#include <deque>
+#include <memory>
+#include <span>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "weir/engine/engine.hpp"
+#include "weir/engine/weir/client_machine.hpp"
+#include "weir/engine/weir/settlements.hpp"
+
+namespace weir::engine::weir_broker {
+
+class SessionMachine final : public ClientMachine {
+ public:
+  SessionMachine(ClientSettings settings, SessionOptions options);
+
+  /// The next deliveries, or losses, if there are any.
+  [[nodiscard]] std::optional<Batch> take(Instant now);
+  /// Takes the settlements of one turn: one frame.
+  void settle(Instant now, std::span<Settlement> settlements);
+  /// No more; what was not taken, or still comes, is released unseen.
+  void stop_taking(Instant now);
+
+  [[nodiscard]] Unconfirmed unconfirmed() const;
+  [[nodiscard]] bool has_queue(std::string_view queue) const { return queue_ids_.contains(std::string(queue)); }
+  [[nodiscard]] std::string id(const Delivery& delivery) const;
+  [[nodiscard]] Bytes message_most() const { return message_most_; }
+  /// Held unsettled, as this side counts.
+  [[nodiscard]] Load outstanding() const { return outstanding_; }
+
+ protected:
+  void hello(Instant now) override;
+  void welcomed(Instant now, const v1::Welcome& welcome) override;
+  void received(Instant now, const std::shared_ptr<Received>& frame) override;
+  void disconnected(Instant now) override;
+  void ticked(Instant now) override;
+  [[nodiscard]] Instant ticks_next() const override { return settlements_.again_at(); }
+
+ private:
+  enum class Station : std::uint8_t {
+    free,
+    ready,  ///< in a batch that was not taken yet
+    taken,  ///< with the worker
+    lost,   ///< not ours any more, and the worker has not been told
+  };
+  struct Held {
+    std::uint64_t segment{};
+    std::uint64_t lease{};
+    std::uint32_t queue{};  ///< the broker's id
+    std::uint32_t index{};
+    std::uint32_t bytes{};
+    Station station = Station::free;
+  };
+  /// One message of a HELLO's claims, and what was answered.
+  struct Claimed {
+    std::uint32_t queue{};
+    std::uint64_t segment{};
+    std::uint32_t index{};
+    std::uint64_t lease{};
+    std::uint32_t at{};  ///< held: its ticket; settled: its place in the order of Settlements::for_each
+    bool held = false;
+    enum class Answer : std::uint8_t { none, stale, granted } answer{};
+    std::uint64_t new_lease{};
+  };
+
+  void gather_claims();
+  void send_claims(v1::Hello first);
+  void answer_claims(const v1::Welcome& welcome);
+  void deliver(Instant now, const std::shared_ptr<Received>& frame);
+  bool fits(Instant now, const Received& frame);
+  void hand_out(const std::shared_ptr<Received>& frame);
+  void settled(Instant now, const v1::Settled& settled);
+  void lose(std::uint64_t lease, std::uint32_t count);
+  void lose_held(std::uint64_t lease, std::uint32_t count);
+  void lose(Ticket ticket);
+  void unstash(Instant now);
+  void release_ready(Instant now);
+  void say_window();
+  void send_settlements(Instant now);
+  [[nodiscard]] SettledRun run_of(Ticket ticket, Settlement& settlement);
+  void free(Ticket ticket);
+
+  SessionOptions options_;
+  std::vector<Held> held_;  // by ticket
+  std::vector<Ticket> free_;
+  Load outstanding_;
+  std::deque<Batch> ready_;
+  bool ready_has_lost_ = false;
+  std::vector<Ticket> lost_;
+  // Deliveries that came while the tickets of lost ones were not free yet; and what of them was lost since.
+  struct Stashed {
+    std::shared_ptr<Received> frame;
+    std::size_t messages{};
+  };
+  std::deque<Stashed> stash_;
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> stash_lost_;
+  Settlements settlements_;
+  std::vector<Settlement> deferred_;  // made between HELLO and WELCOME: their leases are about to change
+  std::vector<SettledRun> runs_;      // reused
+  std::vector<Claimed> claims_;
+  std::uint32_t incarnation_ = 0;
+  std::unordered_map<std::uint32_t, std::uint32_t> attachments_;  // index into options_.queues, by the broker's id
+  std::unordered_map<std::string, std::uint32_t> queue_ids_;
+  Bytes message_most_;
+  std::uint64_t window_epoch_ = 1;
+  std::uint64_t window_said_ = 0;
+  bool stopping_ = false;
+};
+
+}  // namespace weir::engine::weir_broker

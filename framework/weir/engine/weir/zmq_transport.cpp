@@ -1,0 +1,62 @@
+#include "weir/engine/weir/zmq_transport.hpp"
+
+#include <utility>
+
+namespace weir::engine::weir_broker {
+namespace {
+
+/// 128 MiB is the most that a broker may allow a message.
+constexpr std::size_t frame_bytes_most = (128 + 1) * 1024 * 1024;
+/// For a GOODBYE, and settlements before it.
+constexpr std::chrono::milliseconds linger{500};
+/// For TCP that died without a word; the broker's beats see to the rest.
+constexpr std::chrono::milliseconds heartbeat{2000};
+
+class ZmqTransport final : public Transport, async::PumpOwner {
+ public:
+  ZmqTransport(const asio::any_io_executor& executor, async::ZmqContext& context, const std::string& endpoint,
+               TransportOwner& owner)
+      : owner_(owner),
+        pump_(executor, context,
+              {.frame_bytes_most = frame_bytes_most, .linger = linger, .heartbeat = heartbeat, .monitor = true},
+              *this) {
+    pump_.connect(endpoint);
+  }
+
+  void send(std::string frame) override { pump_.send(async::ZmqFrame::of(std::move(frame))); }
+
+ private:
+  void on_frame(std::string_view, async::ZmqFrame frame) override {
+    owner_.on_frame(async::ZmqFrame::share(std::move(frame)));
+  }
+  void on_malformed(std::string_view, std::size_t parts) override {
+    owner_.on_ended("a message of " + std::to_string(parts) + " body frames, where one is right");
+  }
+  void on_turn() override { owner_.on_turn(); }
+  void on_monitor(const async::MonitorEvent& event) override {
+    using Kind = async::MonitorEvent::Kind;
+    switch (event.kind) {
+      case Kind::connected:
+        return;
+      case Kind::disconnected:
+        return owner_.on_ended("the connection was lost");
+      case Kind::closed:
+        return owner_.on_ended("nobody listens there");
+      case Kind::handshake_failed:
+        return owner_.on_ended("the handshake failed: what listens there may not be a Weir broker");
+      case Kind::key_refused:
+        return owner_.on_ended("the broker refused this key");
+    }
+  }
+
+  TransportOwner& owner_;
+  async::ZmqPump pump_;
+};
+
+}  // namespace
+
+std::unique_ptr<Transport> ZmqConnector::connect(const asio::any_io_executor& executor, TransportOwner& owner) {
+  return std::make_unique<ZmqTransport>(executor, context_, endpoint_, owner);
+}
+
+}  // namespace weir::engine::weir_broker
