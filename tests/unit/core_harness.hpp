@@ -1,0 +1,224 @@
+#pragma once
+
+/// A broker core with a store in memory, played by hand: tests say what arrives, when it is committed, and what time it
+/// is.
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "weir/broker/core/core.hpp"
+#include "weir/engine/memory/memory_store.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core::testing {
+
+using namespace std::chrono_literals;
+
+inline ProcessToken token(unsigned char n) {
+  ProcessToken id;
+  id.bytes.fill(n);
+  return id;
+}
+
+struct Broker {
+  explicit Broker(std::vector<QueueConfig> queues = {{"orders", {}}}) {
+    config.build = "test";
+    config.queues = std::move(queues);
+    start();
+  }
+
+  void start() {
+    core = std::make_unique<Core>(config, store.recover(), store, now);
+    frames_out.clear();
+  }
+  /// As after kill -9: what was sealed and not committed is gone.
+  void restart() {
+    core.reset();
+    sealed.reset();
+    inbox.clear();
+    start();
+  }
+
+  void pass(Duration time) {
+    now.instant += time;
+    now.wall += time;
+    Actions actions;
+    core->tick(now, actions);
+    carry_out(actions);
+  }
+
+  /// A frame from `from`; its number is counted here.
+  void say(Connection from, v1::Frame frame, std::string run = {}) {
+    frame.set_number(++frames_out[from]);
+    Actions actions;
+    core->frame(now, from, frame, Slice::of(std::move(run)), actions);
+    carry_out(actions);
+  }
+
+  bool seal() {
+    if (sealed || !core->wants_commit()) return false;
+    sealed = core->seal(now);
+    return true;
+  }
+  void finish_commit() {
+    store.commit(*sealed);
+    sealed.reset();
+    Actions actions;
+    core->committed(now, actions);
+    carry_out(actions);
+  }
+  /// Commits until there is nothing to write.
+  void commit() {
+    while (seal()) finish_commit();
+  }
+
+  void carry_out(Actions& actions) {
+    for (auto& action : actions) {
+      if (auto* sent = std::get_if<Send>(&action)) inbox[sent->to].push_back(std::move(sent->frame));
+      if (auto* delivery = std::get_if<SendDelivery>(&action)) {
+        v1::Frame frame;
+        frame.set_number(delivery->number);
+        for (const auto& piece : delivery->pieces) {
+          auto* one = frame.mutable_deliver()->add_deliveries();
+          one->set_queue(piece.key.queue);
+          one->set_segment(piece.key.segment);
+          one->set_first(piece.first);
+          one->set_lease(piece.lease);
+          one->set_attempt(piece.attempt);
+          for (std::uint32_t i = 0; i < piece.count; ++i) one->mutable_index()->add_lengths(1);
+        }
+        inbox[delivery->to].push_back(std::move(frame));
+      }
+      if (auto* closed = std::get_if<Close>(&action)) closed_connections.push_back(closed->connection);
+    }
+    actions.clear();
+  }
+
+  // What clients say.
+  void attach(Connection from, ProcessToken process, std::uint64_t window = 100, std::vector<v1::Claim> held = {},
+              std::vector<v1::Claim> settled = {}, std::string queue = "orders", std::string type = {}) {
+    v1::Frame frame;
+    auto& hello = *frame.mutable_hello();
+    hello.set_magic(protocol::magic);
+    hello.set_version_lowest(1);
+    hello.set_version_highest(1);
+    hello.set_kind(v1::WORKER);
+    hello.set_process_token(std::string(process.view()));
+    hello.set_group("shop");
+    auto* attach = hello.add_attach();
+    attach->set_queue(queue);
+    if (!type.empty()) attach->add_types(type);
+    hello.mutable_window()->set_epoch(1);
+    hello.mutable_window()->set_messages(window);
+    hello.mutable_window()->set_bytes(1 << 20);
+    for (auto& claim : held) *hello.add_held() = claim;
+    for (auto& claim : settled) *hello.add_settled() = claim;
+    say(from, std::move(frame));
+  }
+  void open_publisher(Connection from, unsigned char id = 7, std::uint64_t lowest_unanswered = 1) {
+    v1::Frame frame;
+    auto& hello = *frame.mutable_hello();
+    hello.set_magic(protocol::magic);
+    hello.set_version_lowest(1);
+    hello.set_version_highest(1);
+    hello.set_kind(v1::PUBLISHER);
+    hello.set_publisher(std::string(token(id).view()));
+    hello.set_lowest_unanswered(lowest_unanswered);
+    hello.add_publish_to("orders");
+    say(from, std::move(frame));
+    for (const auto& info : last(from).welcome().queues()) epoch = info.window().epoch();
+  }
+  v1::Frame publish_frame(std::uint64_t first, int count, std::uint64_t delay_us = 0, const std::string& type = "T") {
+    v1::Frame frame;
+    auto* group = frame.mutable_publish()->add_groups();
+    group->set_queue(1);
+    group->set_first_number(first);
+    group->set_epoch(epoch);
+    for (int i = 0; i < count; ++i) {
+      group->mutable_index()->add_lengths(10);
+      if (delay_us > 0) group->mutable_index()->add_delay_us(delay_us);
+    }
+    group->mutable_index()->add_types(type);
+    return frame;
+  }
+  void publish(Connection from, std::uint64_t first, int count, std::uint64_t delay_us = 0,
+               const std::string& type = "T") {
+    say(from, publish_frame(first, count, delay_us, type), std::string(static_cast<std::size_t>(count) * 10, 'x'));
+  }
+  void settle(Connection from, std::uint64_t lease, std::uint32_t count, v1::Outcome outcome,
+              std::optional<std::uint64_t> delay_us = std::nullopt) {
+    v1::Frame frame;
+    auto* run = frame.mutable_settle()->add_runs();
+    run->set_lease(lease);
+    run->set_count(count);
+    run->set_outcome(outcome);
+    run->set_error("went wrong");
+    if (delay_us) run->set_delay_us(*delay_us);
+    say(from, std::move(frame));
+  }
+
+  // What clients heard.
+  const v1::Frame& last(Connection to) { return inbox[to].back(); }
+  std::vector<v1::Delivery> deliveries(Connection to) {
+    std::vector<v1::Delivery> all;
+    for (const auto& frame : inbox[to]) {
+      for (const auto& one : frame.deliver().deliveries()) all.push_back(one);
+    }
+    return all;
+  }
+  std::uint64_t delivered(Connection to) {
+    std::uint64_t n = 0;
+    for (const auto& one : deliveries(to)) n += static_cast<std::uint64_t>(one.index().lengths_size());
+    return n;
+  }
+  std::uint64_t confirmed(Connection to) {
+    std::uint64_t n = 0;
+    for (const auto& frame : inbox[to]) {
+      for (const auto& run : frame.confirmed().runs()) {
+        if (run.answer() == v1::Confirmed::CONFIRMED) n += run.count();
+      }
+    }
+    return n;
+  }
+  std::uint64_t stale(Connection to) {
+    std::uint64_t n = 0;
+    for (const auto& frame : inbox[to]) {
+      for (const auto& run : frame.settled().runs()) {
+        if (run.answer() == v1::Settled::STALE) n += run.count();
+      }
+    }
+    return n;
+  }
+  v1::Queues::Queue queue(int i = 0) {
+    v1::Queues all;
+    core->list_queues(all);
+    return all.queues(i);
+  }
+  v1::Claim claim_of(const v1::Delivery& delivery, std::uint32_t incarnation) {
+    v1::Claim claim;
+    claim.set_queue(delivery.queue());
+    claim.set_segment(delivery.segment());
+    claim.set_first(delivery.first());
+    claim.set_count(static_cast<std::uint32_t>(delivery.index().lengths_size()));
+    claim.set_incarnation(incarnation);
+    claim.set_lease(delivery.lease());
+    return claim;
+  }
+
+  Now now{Instant{Duration{1h}}, WallTime{Duration{1'000'000s}}};
+  Config config;
+  engine::memory::MemoryStore store;
+  std::unique_ptr<Core> core;
+  std::optional<Batch> sealed;
+  std::map<Connection, std::uint64_t> frames_out;
+  std::map<Connection, std::vector<v1::Frame>> inbox;
+  std::vector<Connection> closed_connections;
+  std::uint64_t epoch = 0;
+};
+
+}  // namespace weir::broker::core::testing

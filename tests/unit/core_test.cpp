@@ -1,0 +1,652 @@
+// The broker's core: one test a rule.
+#include <gmock/gmock.h>
+
+#include "core_harness.hpp"
+
+namespace weir::broker::core::testing {
+namespace {
+
+constexpr Connection publisher = 1;
+constexpr Connection worker = 2;
+constexpr Connection other = 3;
+
+TEST(NothingConfirmedIsLost, APublishIsConfirmedByItsCommitAndNotBefore) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3);
+  ASSERT_TRUE(broker.seal());
+  EXPECT_EQ(broker.confirmed(publisher), 0U);
+
+  broker.finish_commit();
+
+  EXPECT_EQ(broker.confirmed(publisher), 3U);
+  EXPECT_EQ(broker.queue().ready(), 3U);
+}
+
+TEST(NothingConfirmedIsLost, ItIsDeliveredAfterARestart) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 300);
+  // More than a group may hold: refused, and nothing of it is taken.
+  EXPECT_EQ(broker.last(publisher).error().code(), v1::Error::TOO_LARGE);
+
+  broker.open_publisher(other);
+  broker.publish(other, 1, 250);
+  broker.commit();
+  broker.restart();
+  broker.attach(worker, token(1), 1000);
+  broker.commit();
+
+  EXPECT_EQ(broker.delivered(worker), 250U);
+}
+
+TEST(Publishing, WhatIsSentAgainIsStoredOnce) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 5);
+  broker.commit();
+  broker.restart();
+  broker.open_publisher(publisher, 7, 1);
+
+  broker.publish(publisher, 1, 5);
+  broker.publish(publisher, 6, 1);
+  broker.commit();
+
+  EXPECT_EQ(broker.confirmed(publisher), 6U);
+  EXPECT_EQ(broker.queue().ready(), 6U);
+}
+
+TEST(Publishing, WhatIsSentAgainBeforeItsCommitIsAnsweredByIt) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 5);
+  ASSERT_TRUE(broker.seal());
+  broker.open_publisher(other, 7, 1);  // the same publisher, on a new connection
+  broker.publish(other, 1, 5);
+  EXPECT_EQ(broker.confirmed(other), 0U);
+
+  broker.finish_commit();
+
+  EXPECT_EQ(broker.confirmed(other), 5U);
+  EXPECT_EQ(broker.queue().ready(), 5U);
+}
+
+TEST(Publishing, APublisherWhoseMarkIsGoneIsTold) {
+  Broker broker;
+  broker.open_publisher(publisher, 9, 17);
+  EXPECT_FALSE(broker.last(publisher).welcome().publisher_known());
+}
+
+TEST(Publishing, SmallFramesOfOneCommitShareASegment) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  for (std::uint64_t n = 1; n <= 20; ++n) broker.publish(publisher, n, 1);
+  ASSERT_TRUE(broker.seal());
+
+  const auto segments = std::count_if(broker.sealed->writes.begin(), broker.sealed->writes.end(),
+                                      [](const Write& write) { return std::holds_alternative<PutSegment>(write); });
+
+  EXPECT_EQ(segments, 1);
+  broker.finish_commit();
+  EXPECT_EQ(broker.confirmed(publisher), 20U);
+}
+
+TEST(WindowHolds, NoMoreThanTheWindowIsOutstanding) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 200);
+  broker.commit();
+  broker.attach(worker, token(1), 64);
+  broker.commit();
+  EXPECT_EQ(broker.delivered(worker), 64U);
+
+  const auto first = broker.deliveries(worker).front();
+  broker.settle(worker, first.lease(), 10, v1::ACK);
+
+  EXPECT_EQ(broker.delivered(worker), 74U);
+  EXPECT_EQ(broker.queue().leased(), 64U);
+}
+
+TEST(WindowHolds, AMessageIsDeliveredOnlyToASessionThatIsNotedOnDisk) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  broker.commit();
+  EXPECT_EQ(broker.delivered(worker), 1U);
+}
+
+TEST(OneLiveLease, ASettlementUnderAnOldLeaseChangesNothing) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  const auto slow = broker.deliveries(worker).front();
+  broker.attach(other, token(2));
+  broker.commit();
+  for (int i = 0; i < 12; ++i) {
+    broker.pass(1s);
+    v1::Frame alive;
+    alive.mutable_keep_alive()->set_process_token(std::string(token(2).view()));
+    broker.say(other, alive);
+  }
+  broker.commit();
+  ASSERT_EQ(broker.delivered(other), 1U);  // the first process fell silent
+
+  broker.attach(4, token(1), 100, {broker.claim_of(slow, 1)});
+
+  ASSERT_EQ(broker.inbox[4].front().welcome().claims_size(), 1);
+  EXPECT_TRUE(broker.inbox[4].front().welcome().claims(0).stale());
+  broker.settle(4, slow.lease(), 1, v1::ACK);
+  EXPECT_EQ(broker.stale(4), 1U);
+  broker.commit();
+  EXPECT_EQ(broker.queue().leased(), 1U);
+}
+
+TEST(AttemptsEnd, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
+  QueuePolicy policy;
+  policy.attempts = 3;
+  Broker broker({{"orders", policy}});
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
+    const auto delivery = broker.deliveries(worker).back();
+    ASSERT_EQ(delivery.attempt(), attempt);
+    broker.settle(worker, delivery.lease(), 1, v1::RETRY, 1000);
+    broker.commit();
+    broker.pass(2ms);
+  }
+  EXPECT_EQ(broker.queue().dead(), 1U);
+  EXPECT_EQ(broker.queue().ready() + broker.queue().delayed() + broker.queue().leased(), 0U);
+  v1::Record record;
+  record.ParseFromString(
+      std::string(*broker.store.snapshot()->dead({1, broker.deliveries(worker).back().segment(), 0})));
+  EXPECT_EQ(record.history_size(), 3);
+  EXPECT_EQ(record.history(2).error(), "went wrong");
+}
+
+TEST(Settling, ARetryComesBackAfterItsBackoffAndNotBefore) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RETRY);
+  broker.commit();
+  EXPECT_EQ(broker.queue().delayed(), 1U);
+
+  broker.pass(999ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+  broker.pass(250ms);
+  EXPECT_EQ(broker.delivered(worker), 2U);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 2U);
+}
+
+TEST(Settling, AReleaseIsReadyAtOnceAndNotCounted) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RELEASE);
+
+  EXPECT_EQ(broker.delivered(worker), 2U);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 1U);
+}
+
+TEST(Settling, ADeferIsNotCounted) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::DEFER, 5'000'000);
+  broker.commit();
+  broker.pass(4900ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+  broker.pass(200ms);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 1U);
+  EXPECT_EQ(broker.delivered(worker), 2U);
+}
+
+TEST(Settling, TheConfirmationFollowsTheCommit) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 10);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.inbox[worker].clear();
+  broker.settle(worker, 1, 10, v1::ACK);
+  EXPECT_TRUE(broker.inbox[worker].empty());
+  broker.commit();
+  ASSERT_EQ(broker.last(worker).settled().frames_size(), 1);
+  EXPECT_EQ(broker.last(worker).settled().frames(0).first(), 2U);  // HELLO was 1
+  EXPECT_EQ(broker.queue().acked(), 10U);
+  EXPECT_FALSE(broker.store.snapshot()->segment({1, default_lane, 1}).has_value());
+}
+
+TEST(Settling, OutputsLeaveWithTheirAckAndNotWithAStaleOne) {
+  Broker broker({{"orders", {}}, {"emails", {}}});
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 2);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  const auto lease = broker.deliveries(worker).front().lease();
+  broker.settle(worker, lease, 1, v1::RELEASE);  // its lease is gone
+  v1::Frame frame;
+  auto* run = frame.mutable_settle()->add_runs();
+  run->set_lease(lease);
+  run->set_count(2);
+  run->set_outcome(v1::ACK);
+  auto* group = frame.mutable_settle()->add_outputs();
+  group->set_queue(2);
+  group->mutable_index()->add_lengths(1);
+  group->mutable_index()->add_lengths(1);
+  group->mutable_index()->add_types("T");
+  group->add_source(lease);
+  group->add_source(lease + 1);
+  broker.say(worker, frame, "ab");
+  broker.commit();
+
+  EXPECT_EQ(broker.stale(worker), 1U);
+  EXPECT_EQ(broker.queue(1).ready(), 1U);
+  EXPECT_EQ(broker.queue(0).acked(), 1U);
+}
+
+TEST(Delays, AMessagePublishedWithADelayIsARecordFromTheStart) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3, 2'000'000);
+  broker.commit();
+  EXPECT_EQ(broker.queue().delayed(), 3U);
+  broker.restart();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.pass(1900ms);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  EXPECT_LE((broker.core->next_tick() - broker.now.instant).count(), 100'000);
+  broker.pass(101ms);
+  EXPECT_EQ(broker.delivered(worker), 3U);
+}
+
+TEST(Sessions, ACutConnectionKeepsItsLeasesAndWhatWasLostOnTheWayReturns) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 10);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  auto seen = broker.claim_of(broker.deliveries(worker).front(), 1);
+  seen.set_count(4);  // the rest never arrived
+
+  broker.attach(other, token(1), 4, {seen});
+
+  ASSERT_EQ(broker.inbox[other].front().welcome().claims_size(), 1);
+  EXPECT_FALSE(broker.inbox[other].front().welcome().claims(0).stale());
+  EXPECT_EQ(broker.inbox[other].front().welcome().claims(0).count(), 4U);
+  EXPECT_EQ(broker.queue().leased(), 4U);
+  EXPECT_EQ(broker.queue().ready(), 6U);
+  EXPECT_EQ(broker.delivered(other), 0U);  // the window is full with what it holds
+  broker.settle(other, seen.lease(), 4, v1::ACK);
+  EXPECT_EQ(broker.delivered(other), 4U);
+  EXPECT_THAT(broker.closed_connections, ::testing::Contains(worker));
+}
+
+TEST(Sessions, AGapInFrameNumbersEndsTheSession) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  ++broker.frames_out[publisher];
+  broker.publish(publisher, 1, 1);
+  EXPECT_EQ(broker.last(publisher).error().code(), v1::Error::OUT_OF_SEQUENCE);
+  EXPECT_TRUE(broker.last(publisher).error().fatal());
+  EXPECT_EQ(broker.last(publisher).error().message(), "frame 3 came after frame 1; frames count from 1 without a gap");
+}
+
+TEST(Sessions, AFrameBeforeHelloIsAnsweredAsToAStranger) {
+  Broker broker;
+  broker.publish(publisher, 1, 1);
+  EXPECT_EQ(broker.last(publisher).number(), 0U);
+  EXPECT_EQ(broker.last(publisher).error().code(), v1::Error::OUT_OF_SEQUENCE);
+}
+
+TEST(Sessions, NoVersionInCommonNamesBothRanges) {
+  Broker broker;
+  v1::Frame frame;
+  frame.mutable_hello()->set_magic(protocol::magic);
+  frame.mutable_hello()->set_version_lowest(5);
+  frame.mutable_hello()->set_version_highest(6);
+  broker.say(worker, frame);
+  EXPECT_EQ(broker.last(worker).error().message(),
+            "no protocol version in common: you speak 5 to 6, this broker 1 to 1");
+}
+
+TEST(Sessions, AnUnknownKindOfFrameIsAnsweredAndTheSessionLives) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.say(publisher, {});
+  EXPECT_EQ(broker.last(publisher).error().code(), v1::Error::UNKNOWN_FRAME);
+  EXPECT_FALSE(broker.last(publisher).error().fatal());
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  EXPECT_EQ(broker.confirmed(publisher), 1U);
+}
+
+TEST(Sessions, NobodyVouchesForOrBuriesAnothersProcess) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  v1::Frame death;
+  death.mutable_death()->set_process_token(std::string(token(2).view()));
+  broker.say(worker, death);
+  EXPECT_EQ(broker.last(worker).error().code(), v1::Error::UNKNOWN_TOKEN);
+  EXPECT_EQ(broker.queue().leased(), 1U);
+
+  death.mutable_death()->set_process_token(std::string(token(1).view()));
+  broker.open_publisher(other);
+  broker.say(other, death);
+  broker.commit();
+  EXPECT_EQ(broker.queue().leased(), 0U);
+  EXPECT_EQ(broker.queue().ready(), 1U);
+  EXPECT_TRUE(broker.last(other).has_control_reply());
+}
+
+TEST(Sessions, AGapOfTheBrokersOwnEndsNobody) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.pass(60s);
+  broker.commit();
+  EXPECT_EQ(broker.queue().leased(), 1U);
+}
+
+TEST(Sessions, AJumpOfTheWallClockEndsNobody) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.now.wall += 24h;
+  broker.pass(1s);
+  broker.now.wall -= 48h;
+  broker.pass(1s);
+  broker.commit();
+  EXPECT_EQ(broker.queue().leased(), 1U);
+}
+
+TEST(Recovery, ANotedSessionClaimsWhatItHeldAndNothingRunsTwice) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 10);
+  broker.commit();
+  broker.attach(worker, token(1), 4);
+  broker.commit();
+  const auto held = broker.deliveries(worker).front();
+  ASSERT_EQ(broker.delivered(worker), 4U);
+  broker.restart();
+  broker.attach(other, token(2));  // another worker: gets nothing while the first may come back
+  broker.commit();
+  EXPECT_EQ(broker.delivered(other), 0U);
+
+  broker.attach(worker, token(1), 4, {broker.claim_of(held, 1)});
+
+  const auto& claims = broker.inbox[worker].front().welcome();
+  ASSERT_EQ(claims.claims_size(), 1);
+  EXPECT_FALSE(claims.claims(0).stale());
+  EXPECT_EQ(claims.claims(0).count(), 4U);
+  EXPECT_EQ(broker.delivered(other), 6U);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  broker.settle(worker, claims.claims(0).lease(), 4, v1::ACK);
+  broker.commit();
+  EXPECT_EQ(broker.queue().acked(), 4U);
+  EXPECT_EQ(broker.stale(worker), 0U);
+}
+
+TEST(Recovery, ASessionThatIsNotBackInTimeIsGivenUp) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 10);
+  broker.commit();
+  broker.attach(worker, token(1), 4);
+  broker.commit();
+  const auto held = broker.deliveries(worker).front();
+  broker.restart();
+  broker.attach(other, token(2));
+  broker.commit();
+  for (int i = 0; i < 12; ++i) {
+    broker.pass(1s);
+    v1::Frame alive;
+    alive.mutable_keep_alive()->set_process_token(std::string(token(2).view()));
+    broker.say(other, alive);
+    broker.commit();
+  }
+  EXPECT_EQ(broker.delivered(other), 10U);
+  broker.attach(worker, token(1), 4, {broker.claim_of(held, 1)});
+  EXPECT_TRUE(broker.inbox[worker].front().welcome().claims(0).stale());
+}
+
+TEST(Recovery, AStrangerClaimsNothing) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  const auto held = broker.deliveries(worker).front();
+  broker.restart();
+  broker.attach(other, token(9), 100, {broker.claim_of(held, 1)});
+  EXPECT_TRUE(broker.inbox[other].front().welcome().claims(0).stale());
+}
+
+TEST(Recovery, AResentAckIsTakenAtOnceAndAResentRetryOnceAllAreBack) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 2);
+  broker.commit();
+  broker.attach(worker, token(1), 2);
+  broker.attach(other, token(2), 2);
+  broker.commit();
+  const auto all = broker.deliveries(worker).empty() ? broker.deliveries(other) : broker.deliveries(worker);
+  const bool first_has_it = !broker.deliveries(worker).empty();
+  ASSERT_EQ(all.front().index().lengths_size(), 2);
+  auto one = broker.claim_of(all.front(), 1);
+  one.set_count(1);
+  auto two = one;
+  two.set_first(one.first() + 1);
+  two.set_lease(one.lease() + 1);
+  broker.restart();
+
+  broker.attach(worker, token(first_has_it ? 1 : 2), 2, {}, {one, two});
+  const auto& welcome = broker.inbox[worker].front().welcome();
+  broker.settle(worker, welcome.claims(0).lease(), 1, v1::ACK);
+  broker.settle(worker, welcome.claims(1).lease(), 1, v1::RETRY, 1000);
+  broker.commit();
+
+  EXPECT_EQ(broker.queue().acked(), 1U);
+  EXPECT_EQ(broker.queue().retried(), 0U);  // it waits for the other session
+  broker.attach(other, token(first_has_it ? 2 : 1), 2);
+  broker.commit();
+  EXPECT_EQ(broker.queue().retried(), 1U);
+}
+
+TEST(Recovery, ARetryThatWasHeardBeforeTheRestartCountsOnce) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  const auto held = broker.deliveries(worker).front();
+  broker.settle(worker, held.lease(), 1, v1::RETRY, 1000);
+  ASSERT_TRUE(broker.seal());
+  broker.store.commit(*broker.sealed);  // on disk, and nobody heard
+  broker.restart();
+  broker.attach(worker, token(1), 100, {}, {broker.claim_of(held, 1)});
+  EXPECT_TRUE(broker.inbox[worker].front().welcome().claims(0).stale());
+  broker.commit();
+  broker.pass(5ms);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 2U);
+}
+
+TEST(Recovery, NoPlaceIsGivenTwice) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  const auto before = broker.deliveries(worker).front().segment();
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::ACK);
+  broker.commit();
+  broker.restart();
+  broker.open_publisher(publisher, 7, 2);
+  broker.publish(publisher, 2, 1);
+  broker.commit();
+  EXPECT_GT(broker.last(publisher).confirmed().runs(0).segment(), before);
+}
+
+TEST(FullQueue, PublishersWaitAndTheQueueNeverExceedsItsMost) {
+  QueuePolicy policy;
+  policy.most.messages = Messages{100};
+  Broker broker({{"orders", policy}});
+  broker.open_publisher(publisher);
+  std::uint64_t number = 1;
+  std::uint64_t window = 0;
+  for (const auto& info : broker.last(publisher).welcome().queues()) window = info.window().messages();
+  EXPECT_EQ(window, 100U);
+  broker.publish(publisher, number, 60);
+  broker.commit();
+  // The window shrank by what was confirmed, in a frame before the confirmation.
+  const auto& frames = broker.inbox[publisher];
+  ASSERT_GE(frames.size(), 2U);
+  EXPECT_EQ(frames[frames.size() - 2].window().messages(), 40U);
+  EXPECT_TRUE(frames.back().has_confirmed());
+  broker.epoch = frames[frames.size() - 2].window().epoch();
+  number += 60;
+  broker.publish(publisher, number, 41);
+  EXPECT_EQ(broker.last(publisher).error().code(), v1::Error::WINDOW_BROKEN);
+
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.open_publisher(other);
+  broker.settle(worker, 1, 60, v1::ACK);
+  broker.commit();
+  EXPECT_EQ(broker.last(other).window().messages(), 100U);
+}
+
+TEST(FullQueue, OnFullRefuseAnswersRefusedWithTheReason) {
+  QueuePolicy policy;
+  policy.most.messages = Messages{10};
+  policy.most.on_full = OnFull::refuse;
+  Broker broker({{"orders", policy}});
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 8);
+  broker.publish(publisher, 9, 3);
+  broker.commit();
+  const auto& runs = broker.last(publisher).confirmed().runs();
+  ASSERT_EQ(runs.size(), 2);
+  EXPECT_EQ(runs[1].answer(), v1::Confirmed::REFUSED);
+  EXPECT_EQ(runs[1].reason(), "queue 'orders' is full: 8 of 10 messages");
+  // Refused it stays, over a restart too.
+  broker.restart();
+  broker.open_publisher(publisher, 7, 1);
+  broker.publish(publisher, 9, 3);
+  EXPECT_EQ(broker.last(publisher).confirmed().runs(0).answer(), v1::Confirmed::REFUSED);
+}
+
+TEST(FullStore, PublishingStopsAndSettlingGoesOn) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 2);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  Actions actions;
+  broker.core->room(broker.now, false, actions);
+  broker.carry_out(actions);
+  EXPECT_EQ(broker.last(publisher).window().messages(), 0U);
+  broker.settle(worker, 1, 1, v1::ACK);
+  broker.settle(worker, 2, 1, v1::REJECT);
+  broker.commit();
+  EXPECT_EQ(broker.queue().acked(), 1U);
+  EXPECT_EQ(broker.queue().dead(), 1U);
+  broker.core->room(broker.now, true, actions);
+  broker.carry_out(actions);
+  EXPECT_GT(broker.last(publisher).window().messages(), 0U);
+}
+
+TEST(Types, AWorkerIsSentOnlyTypesThatItNamed) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 2, 0, "a.A");
+  broker.commit();
+  broker.publish(publisher, 3, 3, 0, "b.B");
+  broker.publish(publisher, 6, 1, 0, "a.A");  // one segment of two types
+  broker.commit();
+  broker.attach(worker, token(1), 100, {}, {}, "orders", "b.B");
+  broker.commit();
+  EXPECT_EQ(broker.delivered(worker), 3U);
+  EXPECT_EQ(broker.queue().unknown(), 2U);
+}
+
+TEST(Types, WhatNobodyKnowsIsADeadLetterOnceItsGraceIsOver) {
+  QueuePolicy policy;
+  policy.unknown_grace = std::chrono::seconds(5);
+  Broker broker({{"orders", policy}});
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 2, 0, "a.A");
+  broker.commit();
+  broker.pass(1min);
+  EXPECT_EQ(broker.queue().dead(), 0U);  // nobody is attached: the clock does not run
+  broker.attach(worker, token(1), 100, {}, {}, "orders", "b.B");
+  for (int i = 0; i < 8; ++i) {
+    broker.pass(1s);
+    broker.commit();
+  }
+  EXPECT_EQ(broker.queue().dead(), 2U);
+}
+
+TEST(DeadLetters, AReplayIsAttemptOneAgainWithItsHistory) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.settle(worker, 1, 1, v1::REJECT);
+  broker.commit();
+  ASSERT_EQ(broker.queue().dead(), 1U);
+  Actions actions;
+  broker.core->replay_dead(broker.now, other, 5, {{1, 1, 0}, {1, 1, 0}, {1, 9, 9}}, actions);
+  broker.commit();
+  broker.pass(1ms);
+  EXPECT_EQ(broker.queue().dead(), 0U);
+  ASSERT_EQ(broker.delivered(worker), 2U);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 1U);
+  broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::ACK);
+  broker.commit();
+  EXPECT_EQ(broker.queue().bytes(), 0U);
+}
+
+}  // namespace
+}  // namespace weir::broker::core::testing
