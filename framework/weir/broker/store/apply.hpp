@@ -1,0 +1,58 @@
+#pragma once
+
+/// One batch's writes, carried out in one transaction.
+
+#include <string>
+#include <vector>
+
+#include "weir/broker/core/store.hpp"
+#include "weir/broker/store/lmdb_store.hpp"
+
+namespace weir::broker {
+
+class Apply {
+ public:
+  /// `scratch` is the store's, reused commit after commit.
+  Apply(MDB_txn* txn, const Databases& databases, std::string& scratch)
+      : txn_(txn), databases_(databases), scratch_(scratch) {}
+
+  void operator()(const core::PutSegment& write);
+  void operator()(const core::PutSettled& write);
+  void operator()(const core::DropSegment& write);
+  void operator()(const core::PutRecord& write);
+  void operator()(const core::MoveMessage& write);
+  void operator()(const core::DropRecord& write);
+  void operator()(const core::ReplayDead& write);
+  void operator()(const core::DropDead& write);
+  void operator()(const core::NoteSession& write);
+  void operator()(const core::ForgetSession& write);
+  void operator()(const core::PutPublisher& write);
+  void operator()(const core::DropPublisher& write);
+  void operator()(const core::PutQueue& write);
+
+ private:
+  void put_record(const Place& place, std::string_view body);
+  /// Fills `record_` from the segment, and `body_` with the message.
+  void read_from_segment(const core::MoveMessage& move);
+  /// Fills `record_` and `body_` from the record, and takes both record and due key away.
+  void take_record(const Place& place);
+  void put_message(MDB_dbi database, std::string_view key, const google::protobuf::MessageLite& message);
+
+  MDB_txn* txn_;
+  const Databases& databases_;
+  std::string& scratch_;
+  v1::Record record_;
+  v1::SegmentHead head_;
+  std::string body_;
+  /// The segment that was last moved from: neighbours fail together, and decoding its index for each would be dear.
+  struct Opened {
+    core::SegmentKey key;
+    bool valid = false;
+    v1::Index index;
+    std::int64_t published_at_us{};
+    std::size_t run_at{};
+    std::vector<std::size_t> offsets;  ///< of each message in the run, and the run's end
+  } opened_;
+};
+
+}  // namespace weir::broker

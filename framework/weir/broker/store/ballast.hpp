@@ -1,0 +1,36 @@
+#pragma once
+
+/// Room kept back for settling: a preallocated file that is given up when the disk is full (promise 11).
+///
+/// LMDB needs free pages even to delete, so a disk filled by publishes to the last byte could never be emptied again.
+
+#include <cstdint>
+#include <filesystem>
+
+#include "weir/message/units.hpp"
+
+namespace weir::broker {
+
+/// Thread: one at a time.
+class Ballast {
+ public:
+  /// `reserve` of zero: there is none. Makes nothing yet; a file from an earlier run counts if it is whole.
+  Ballast(const std::filesystem::path& folder, Bytes reserve);
+
+  [[nodiscard]] bool stands() const { return stands_; }
+  [[nodiscard]] Bytes held() const { return stands_ ? reserve_ : Bytes{0}; }
+  /// Gives the room up. False if there was none to give.
+  bool release();
+  /// Makes it (again) if the disk keeps at least as much free besides; false if it does not stand now.
+  bool make(Bytes disk_free);
+
+ private:
+  std::filesystem::path file_;
+  Bytes reserve_;
+  bool stands_ = false;
+};
+
+/// What the disk of `folder` has for the broker's user. Zero if it cannot be asked.
+[[nodiscard]] Bytes free_on_disk(const std::filesystem::path& folder);
+
+}  // namespace weir::broker

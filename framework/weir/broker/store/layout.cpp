@@ -1,0 +1,181 @@
+#include "weir/broker/store/layout.hpp"
+
+#include <google/protobuf/io/coded_stream.h>
+
+#include <cstring>
+
+#include "weir/broker/store/store_error.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::layout {
+namespace {
+
+using google::protobuf::io::CodedOutputStream;
+
+constexpr std::uint8_t index_tag = (1 << 3) | 2;
+constexpr std::uint8_t published_at_tag = 2 << 3;
+constexpr std::uint8_t last_field_tag = (15 << 3) | 2;  // `run` and `body`
+
+template <class Number>
+char* append(Number number, char* out) {
+  for (std::size_t i = sizeof(Number); i-- > 0;) *out++ = static_cast<char>(number >> (8 * i));
+  return out;
+}
+
+/// Takes a big-endian number off the front.
+template <class Number>
+Number take(std::string_view& bytes) {
+  Number number = 0;
+  for (std::size_t i = 0; i < sizeof(Number); ++i) {
+    number = static_cast<Number>(number << 8) | static_cast<unsigned char>(bytes[i]);
+  }
+  bytes.remove_prefix(sizeof(Number));
+  return number;
+}
+
+void expect_size(std::string_view bytes, std::size_t size, const char* what) {
+  if (bytes.size() == size) return;
+  throw StoreBroken(std::string("the store is damaged: ") + what + " of " + std::to_string(bytes.size()) +
+                    " bytes instead of " + std::to_string(size) + "; restore the data folder from a backup");
+}
+
+std::size_t run_size(const core::PutSegment& segment) {
+  std::size_t size = 0;
+  for (const Slice& piece : segment.run) size += piece.bytes.size();
+  return size;
+}
+
+}  // namespace
+
+QueueKey key_of(QueueId queue) {
+  QueueKey key;
+  append(queue, key.bytes.data());
+  return key;
+}
+
+SegmentKeyBytes key_of(const core::SegmentKey& segment) {
+  SegmentKeyBytes key;
+  append(segment.segment, append(segment.lane, append(segment.queue, key.bytes.data())));
+  return key;
+}
+
+PlaceKey key_of(const Place& place) {
+  PlaceKey key;
+  append(place.index, append(place.segment, append(place.queue, key.bytes.data())));
+  return key;
+}
+
+SessionKey key_of(const ProcessToken& token, std::uint32_t shard) {
+  SessionKey key;
+  std::memcpy(key.bytes.data(), token.bytes.data(), token.bytes.size());
+  append(shard, key.bytes.data() + token.bytes.size());
+  return key;
+}
+
+DueKey due_key(const Place& place, std::int64_t due_us) {
+  DueKey key;
+  char* out = append(static_cast<std::uint64_t>(due_bucket(due_us)), append(place.queue, key.bytes.data()));
+  append(place.index, append(place.segment, out));
+  return key;
+}
+
+Key<12> bytes_of(const DueValue& value) {
+  Key<12> bytes;
+  append(value.body_bytes, append(static_cast<std::uint64_t>(value.due_us), bytes.bytes.data()));
+  return bytes;
+}
+
+QueueId read_queue(std::string_view bytes) {
+  expect_size(bytes, 4, "a queue's key");
+  return take<QueueId>(bytes);
+}
+
+core::SegmentKey read_segment_key(std::string_view bytes) {
+  expect_size(bytes, 13, "a segment's key");
+  core::SegmentKey key;
+  key.queue = take<QueueId>(bytes);
+  key.lane = take<Lane>(bytes);
+  key.segment = take<SegmentNumber>(bytes);
+  return key;
+}
+
+Place read_place(std::string_view bytes) {
+  expect_size(bytes, 16, "a place's key");
+  Place place;
+  place.queue = take<QueueId>(bytes);
+  place.segment = take<SegmentNumber>(bytes);
+  place.index = take<std::uint32_t>(bytes);
+  return place;
+}
+
+Place read_due_place(std::string_view bytes) {
+  expect_size(bytes, 24, "a due key");
+  Place place;
+  place.queue = take<QueueId>(bytes);
+  bytes.remove_prefix(8);
+  place.segment = take<SegmentNumber>(bytes);
+  place.index = take<std::uint32_t>(bytes);
+  return place;
+}
+
+DueValue read_due_value(std::string_view bytes) {
+  expect_size(bytes, 12, "a due value");
+  DueValue value;
+  value.due_us = static_cast<std::int64_t>(take<std::uint64_t>(bytes));
+  value.body_bytes = take<std::uint32_t>(bytes);
+  return value;
+}
+
+SessionId read_session(std::string_view bytes) {
+  expect_size(bytes, 20, "a session's key");
+  SessionId id;
+  id.token = *ProcessToken::from(bytes.substr(0, 16));
+  bytes.remove_prefix(16);
+  id.shard = take<std::uint32_t>(bytes);
+  return id;
+}
+
+std::size_t segment_size(const core::PutSegment& segment) {
+  const std::size_t index = segment.index->ByteSizeLong();
+  const std::size_t run = run_size(segment);
+  std::size_t size = 1 + CodedOutputStream::VarintSize64(index) + index;
+  size += 1 + CodedOutputStream::VarintSize64(static_cast<std::uint64_t>(segment.published_at_us));
+  return size + 1 + CodedOutputStream::VarintSize64(run) + run;
+}
+
+void write_segment(const core::PutSegment& segment, char* out) {
+  auto* at = reinterpret_cast<std::uint8_t*>(out);
+  *at++ = index_tag;
+  at = CodedOutputStream::WriteVarint32ToArray(static_cast<std::uint32_t>(segment.index->GetCachedSize()), at);
+  at = segment.index->SerializeWithCachedSizesToArray(at);
+  *at++ = published_at_tag;
+  at = CodedOutputStream::WriteVarint64ToArray(static_cast<std::uint64_t>(segment.published_at_us), at);
+  *at++ = last_field_tag;
+  at = CodedOutputStream::WriteVarint64ToArray(run_size(segment), at);
+  for (const Slice& piece : segment.run) {
+    std::memcpy(at, piece.bytes.data(), piece.bytes.size());
+    at += piece.bytes.size();
+  }
+}
+
+void write_record(const v1::Record& head, std::string_view body, std::string& out) {
+  const std::size_t head_size = head.ByteSizeLong();
+  out.resize(head_size + 1 + CodedOutputStream::VarintSize64(body.size()) + body.size());
+  auto* at = head.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(out.data()));
+  *at++ = last_field_tag;
+  at = CodedOutputStream::WriteVarint64ToArray(body.size(), at);
+  if (!body.empty()) std::memcpy(at, body.data(), body.size());
+}
+
+std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head) {
+  // A record ends with its field 15, as a Body does; so the same reader finds it, without a copy.
+  const auto parts = protocol::decode_body(bytes);
+  if (!parts || !head.ParseFromArray(parts->headers.data(), static_cast<int>(parts->headers.size()))) {
+    throw StoreBroken("the store is damaged: the record at " +
+                      print_id(std::to_string(place.queue), place.segment, place.index) +
+                      " does not parse; restore the data folder from a backup");
+  }
+  return parts->payload;
+}
+
+}  // namespace weir::broker::layout

@@ -1,0 +1,72 @@
+#pragma once
+
+/// The store's layout: keys and values as bytes. README.md beside this has the table.
+///
+/// Keys are big-endian numbers, so that LMDB's byte order is the order of places and of due times. Everything a broker
+/// writes in its daily work goes to the end of some range: a random key would cost a page each (20,000 messages a
+/// second instead of a million, measured).
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <string_view>
+
+#include "weir/broker/core/store.hpp"
+
+namespace weir::broker::layout {
+
+inline constexpr std::uint32_t format_version = 1;
+
+template <std::size_t N>
+struct Key {
+  std::array<char, N> bytes{};
+  [[nodiscard]] std::string_view view() const { return {bytes.data(), N}; }
+};
+using QueueKey = Key<4>;
+using SegmentKeyBytes = Key<13>;  // queue 4, lane 1, segment 8
+using PlaceKey = Key<16>;         // queue 4, segment 8, index 4
+using DueKey = Key<24>;           // queue 4, due bucket 8, segment 8, index 4
+using SessionKey = Key<20>;       // token 16, shard 4
+
+[[nodiscard]] QueueKey key_of(QueueId queue);
+[[nodiscard]] SegmentKeyBytes key_of(const core::SegmentKey& segment);
+[[nodiscard]] PlaceKey key_of(const Place& place);
+[[nodiscard]] SessionKey key_of(const ProcessToken& token, std::uint32_t shard);
+
+/// Due times are rounded down to 64 ms in keys, so that the records of one commit share pages: in their own order of
+/// microseconds a batch of retries with jitter would touch a page a record. The exact time is in the value.
+inline constexpr std::int64_t due_bucket_us = 64'000;
+[[nodiscard]] constexpr std::int64_t due_bucket(std::int64_t due_us) {
+  return due_us <= 0 ? 0 : due_us - due_us % due_bucket_us;
+}
+[[nodiscard]] DueKey due_key(const Place& place, std::int64_t due_us);
+/// The value of a due key: the exact time, and the body's bytes, so that a start can count without reading records.
+struct DueValue {
+  std::int64_t due_us{};
+  std::uint32_t body_bytes{};
+};
+[[nodiscard]] Key<12> bytes_of(const DueValue& value);
+
+/// The other way. Throws StoreBroken if `bytes` is not of that length.
+[[nodiscard]] QueueId read_queue(std::string_view bytes);
+[[nodiscard]] core::SegmentKey read_segment_key(std::string_view bytes);
+[[nodiscard]] Place read_place(std::string_view bytes);
+[[nodiscard]] Place read_due_place(std::string_view bytes);
+[[nodiscard]] DueValue read_due_value(std::string_view bytes);
+struct SessionId {
+  ProcessToken token;
+  std::uint32_t shard{};
+};
+[[nodiscard]] SessionId read_session(std::string_view bytes);
+
+/// An encoded v1::Segment of a PutSegment: its size, and its bytes at `out`. In this order: the second uses what the
+/// first has cached.
+[[nodiscard]] std::size_t segment_size(const core::PutSegment& segment);
+void write_segment(const core::PutSegment& segment, char* out);
+
+/// An encoded v1::Record: `head` (without body) and `body`, written to `out`, which is reused.
+void write_record(const v1::Record& head, std::string_view body, std::string& out);
+/// Its head, into `head` (reused); returns the body where it lies. Throws StoreBroken if it does not parse.
+std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head);
+
+}  // namespace weir::broker::layout

@@ -1,0 +1,31 @@
+#pragma once
+
+#include <vector>
+
+#include "weir/broker/store/lmdb_store.hpp"
+
+namespace weir::broker {
+
+/// See core::Snapshot. Lifetime: the store's at most.
+class LmdbSnapshot final : public core::Snapshot {
+ public:
+  explicit LmdbSnapshot(LmdbStore& store);
+  ~LmdbSnapshot() override;
+  LmdbSnapshot(const LmdbSnapshot&) = delete;
+  LmdbSnapshot& operator=(const LmdbSnapshot&) = delete;
+
+  [[nodiscard]] std::optional<std::string_view> segment(core::SegmentKey key) override;
+  [[nodiscard]] std::optional<std::string_view> record(Place place) override;
+  [[nodiscard]] std::optional<std::string_view> dead(Place place) override;
+  void due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) override;
+  [[nodiscard]] std::optional<core::RecordHead> record_head(Place place) override;
+  void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override;
+
+ private:
+  LmdbStore& store_;
+  MDB_txn* txn_ = nullptr;
+  v1::Record record_;
+  std::vector<core::DueCursor> bucket_;
+};
+
+}  // namespace weir::broker

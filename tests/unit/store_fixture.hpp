@@ -1,0 +1,72 @@
+#pragma once
+
+/// A data folder of its own for each test, and short ways to say what is written.
+
+#include <gtest/gtest.h>
+#include <unistd.h>
+
+#include <filesystem>
+#include <numeric>
+#include <string>
+#include <vector>
+
+#include "weir/broker/store/lmdb_store.hpp"
+
+namespace weir::broker {
+
+class StoreTest : public testing::Test {
+ protected:
+  StoreTest() {
+    std::string name = (std::filesystem::temp_directory_path() / "weir-store-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
+    folder_ = name;
+  }
+  ~StoreTest() override {
+    std::error_code ignored;
+    std::filesystem::remove_all(folder_, ignored);
+  }
+
+  /// Small reserve: a test needs no 64 MiB.
+  [[nodiscard]] StoreSettings settings() const {
+    return {.data = folder_ / "data", .durability = Durability::none, .reserve = {1024 * 1024}};
+  }
+
+  std::filesystem::path folder_;
+};
+
+inline core::PutQueue queue_of(QueueId id, const std::string& name) {
+  core::PutQueue put;
+  put.queue = id;
+  put.state.set_name(name);
+  return put;
+}
+
+/// A segment of these bodies (as they stand in the run), all of type `t.T`.
+inline core::PutSegment segment_of(core::SegmentKey key, const std::vector<std::string>& bodies,
+                                   std::int64_t published_at_us = 1) {
+  auto index = std::make_shared<v1::Index>();
+  std::string run;
+  for (const std::string& body : bodies) {
+    index->add_lengths(static_cast<std::uint32_t>(body.size()));
+    run += body;
+  }
+  index->add_types("t.T");
+  core::PutSegment put;
+  put.key = key;
+  put.head.set_count(static_cast<std::uint32_t>(bodies.size()));
+  put.head.set_bytes(run.size());
+  put.head.add_types("t.T");
+  put.published_at_us = published_at_us;
+  put.index = std::move(index);
+  put.run = {Slice::of(std::move(run))};
+  return put;
+}
+
+template <class... Writes>
+core::Batch batch_of(Writes... writes) {
+  core::Batch batch;
+  (batch.writes.push_back(std::move(writes)), ...);
+  return batch;
+}
+
+}  // namespace weir::broker
