@@ -1,0 +1,114 @@
+#pragma once
+
+/// Runs a handler without a broker, as a worker would: the same dispatcher, timeout and outcomes.
+///
+///     using weir::testing::run;
+///     EXPECT_EQ(run(confirm, an_order().without_items()), weir::rejected("no items"));
+///
+///     const auto ran = run(confirm, an_order());
+///     EXPECT_EQ(ran, weir::acked());
+///     EXPECT_EQ(ran.published.at(0).as<shop::Confirmation>().id(), "7");
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <ostream>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "weir/handler/end.hpp"
+#include "weir/handler/plugin.hpp"
+
+namespace weir::testing {
+
+/// What surrounds the message, where the defaults will not do.
+struct Given {
+  std::string queue = "test";
+  std::string key = {};
+  std::uint32_t attempt = 1;
+  std::vector<std::pair<std::string, std::string>> headers = {};
+  /// The handler's, unless it was registered with its own.
+  Duration timeout = std::chrono::seconds(30);
+  /// The queues that the engine has, besides `queue`; absent: any.
+  std::optional<std::vector<std::string>> queues = {};
+  /// The largest message, and the most that one handler may publish.
+  Bytes message_most{16 * 1024 * 1024};
+};
+
+/// A message that left together with the ack.
+struct Published {
+  std::string queue;
+  std::string type;
+  std::string payload;
+  std::string key;
+  std::string unique_id;
+  std::vector<std::pair<std::string, std::string>> headers;
+  Duration delay{};
+  std::optional<WallTime> deliver_at;
+  std::uint8_t priority{};
+
+  /// Its payload, decoded. Throws: std::runtime_error when it is of another type.
+  template <class Message>
+  [[nodiscard]] Message as() const {
+    Message message;
+    if (type != message.GetTypeName() || !message.ParseFromString(payload)) {
+      throw std::runtime_error("published to '" + queue + "' was a " + type + ", not a " + message.GetTypeName());
+    }
+    return message;
+  }
+};
+
+/// How it ended, and what it published; compares with acked(), rejected("why"), retried("why", 5s) and so on.
+struct Ran {
+  End end;
+  std::vector<Published> published;
+  Duration took{};
+
+  friend bool operator==(const Ran& ran, const End& end) { return ran.end == end; }
+  friend std::ostream& operator<<(std::ostream& out, const Ran& ran) {
+    return out << ran.end << " with " << ran.published.size() << " published";
+  }
+};
+
+using Registration = void (*)(Plugin&);
+
+/// Runs what `registration` registers for the message's queue and type; `with` are the plugin's options.
+///
+/// Throws: handler::PluginError as a worker does at its start.
+/// Thread: this one, until the handler has ended.
+[[nodiscard]] Ran run(Registration registration, std::string_view type, std::string_view payload,
+                      const Given& given = {}, const std::map<std::string, std::string>& with = {});
+template <class Message>
+[[nodiscard]] Ran run(Registration registration, const Message& message, const Given& given = {},
+                      const std::map<std::string, std::string>& with = {}) {
+  return run(registration, message.GetTypeName(), message.SerializeAsString(), given, with);
+}
+
+namespace detail {
+[[nodiscard]] Ran run(std::unique_ptr<handler::Handler> handler, std::string_view type, std::string_view payload,
+                      const Given& given);
+}
+
+/// Runs `function`, a handler of `Message`, on one message.
+template <class Message, class Function>
+requires handler::MessageHandler<Function, Message>
+[[nodiscard]] Ran run(Function function, const Message& message, const Given& given = {}) {
+  return detail::run(std::make_unique<handler::TypedHandler<Message, Function>>(std::move(function)),
+                     message.GetTypeName(), message.SerializeAsString(), given);
+}
+
+/// Runs a handler of raw payloads.
+template <class Function>
+requires handler::RawHandler<Function>
+[[nodiscard]] Ran run_raw(Function function, std::string_view type, std::string_view payload, const Given& given = {}) {
+  return detail::run(std::make_unique<handler::BytesHandler<Function>>(std::move(function)), type, payload, given);
+}
+
+}  // namespace weir::testing
+
+/// The plugin's own registration, for run(weir_plugin_register, …) in a test that links <plugin>_handlers.
+extern "C" void weir_plugin_register(::weir::Plugin& plugin);

@@ -1,0 +1,102 @@
+#pragma once
+
+/// The Context of one slot, used for delivery after delivery.
+
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/engine/engine.hpp"
+#include "weir/handler/context.hpp"
+#include "weir/worker/window.hpp"
+
+namespace weir::worker {
+
+/// What the shard's contexts share.
+struct ContextHome {
+  Window& window;
+  engine::Session& session;
+  const std::vector<std::string>& queues;
+};
+
+class DeliveryContext final : public Context {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  explicit DeliveryContext(ContextHome home) : home_(home) {}
+
+  /// The next delivery. `payload` is a part of its body; `type` outlives the handler.
+  void begin(Place& place, std::string_view payload, std::string_view headers, std::string_view type,
+             Clock::time_point deadline) {
+    place_ = &place;
+    delivery_ = place.delivery;
+    place.also = &delivery_;
+    type_ = type;
+    payload_at_ = static_cast<std::size_t>(payload.data() - delivery_->body.data());
+    payload_size_ = payload.size();
+    headers_size_ = headers.size();
+    deadline_ = deadline;
+    pinned_ = headers_parsed_ = false;
+  }
+  /// It was lost: from here on it looks at `delivery` without a place.
+  void detached() {
+    place_ = nullptr;
+    pinned_ = true;
+  }
+  void end() {
+    delivery_ = nullptr;
+    if (!outputs_.empty()) outputs_.clear();
+    output_bytes_ = 0;
+  }
+
+  [[nodiscard]] const engine::Delivery& delivery() const { return *delivery_; }
+  [[nodiscard]] std::vector<engine::Output>& outputs() { return outputs_; }
+  [[nodiscard]] std::uint64_t output_bytes() const { return output_bytes_; }
+
+  [[nodiscard]] std::string id() const override { return home_.session.id(*delivery_); }
+  [[nodiscard]] std::string_view queue() const override { return home_.queues[delivery_->queue]; }
+  [[nodiscard]] std::string_view type() const override { return type_; }
+  [[nodiscard]] std::uint32_t attempt() const override { return delivery_->attempt; }
+  [[nodiscard]] WallTime published_at() const override { return delivery_->published_at; }
+  [[nodiscard]] Clock::time_point deadline() const override { return deadline_; }
+  [[nodiscard]] std::string_view key() override {
+    pin();
+    return delivery_->key;
+  }
+  [[nodiscard]] std::string_view payload() override {
+    pin();
+    return delivery_->body.substr(payload_at_, payload_size_);
+  }
+  [[nodiscard]] std::span<const HeaderView> headers() override;
+  void publish(std::string_view queue, const google::protobuf::MessageLite& message,
+               const PublishOptions& options) override;
+  void publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
+                   const PublishOptions& options) override;
+  void log(log::Level level, std::string_view event, log::Fields fields) override;
+
+ private:
+  /// Before a view is handed out: from then on the window may not move the bytes.
+  void pin() {
+    if (pinned_) return;
+    home_.window.pin(*place_);
+    pinned_ = true;
+  }
+  void output(std::string_view queue, std::string type, std::string body, const PublishOptions& options);
+
+  ContextHome home_;
+  Place* place_ = nullptr;
+  const engine::Delivery* delivery_ = nullptr;
+  std::string_view type_;
+  std::size_t payload_at_ = 0;
+  std::size_t payload_size_ = 0;
+  std::size_t headers_size_ = 0;
+  Clock::time_point deadline_;
+  bool pinned_ = false;
+  bool headers_parsed_ = false;
+  std::vector<HeaderView> headers_;
+  std::vector<engine::Output> outputs_;
+  std::uint64_t output_bytes_ = 0;
+};
+
+}  // namespace weir::worker

@@ -1,0 +1,61 @@
+#pragma once
+
+/// The handlers of one shard, by queue and type.
+
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/engine/engine.hpp"
+#include "weir/handler/plugin.hpp"
+#include "weir/worker/settings.hpp"
+
+namespace weir::worker {
+
+struct Registered {
+  std::uint32_t queue{};  ///< index into GroupSettings::queues
+  std::size_t index{};    ///< into the shard's handlers
+  std::string type;
+  std::unique_ptr<handler::Handler> handler;
+  Duration timeout{};
+};
+
+/// Thread: the shard's.
+class Registry final : public Plugin {
+ public:
+  Registry(const GroupSettings& settings, std::uint32_t shard, asio::any_io_executor executor);
+
+  /// Once the registration has run. Throws: handler::PluginError with everything that is wrong, a line each: two
+  /// handlers of one type, a queue without a handler, an option that nobody asked for, no handler at all.
+  void check() const;
+
+  /// Null if this shard has no handler for that type.
+  [[nodiscard]] Registered* find(std::uint32_t queue, std::string_view type);
+  [[nodiscard]] std::size_t size() const { return handlers_.size(); }
+  /// What the session attaches to: each queue with the types known there.
+  [[nodiscard]] std::vector<engine::Attachment> attachments() const;
+  /// Queues that have handlers and are not listed, for the log: another group may work them off.
+  [[nodiscard]] const std::set<std::string>& unlisted() const { return unlisted_; }
+
+  [[nodiscard]] std::string option(std::string_view name, std::string_view otherwise) override;
+  [[nodiscard]] asio::any_io_executor executor() override { return executor_; }
+  [[nodiscard]] std::uint32_t shard() const override { return shard_; }
+  /// What Plugin::on comes to.
+  void add(std::string_view queue, std::string_view type, std::unique_ptr<handler::Handler> handler,
+           const HandlerOptions& options) override;
+
+ private:
+  const GroupSettings& settings_;
+  std::uint32_t shard_;
+  asio::any_io_executor executor_;
+  std::vector<std::unique_ptr<Registered>> handlers_;
+  std::vector<std::vector<Registered*>> by_queue_;  // the one found last stands first
+  std::vector<std::string> wrong_;
+  std::set<std::string> unlisted_;
+  std::set<std::string, std::less<>> asked_;
+};
+
+}  // namespace weir::worker

@@ -1,0 +1,66 @@
+#pragma once
+
+/// An executor that says whose code runs.
+///
+/// Each slot's coroutine is spawned on one of these, so every resumption after any Asio operation in it, nested
+/// coroutines included, passes here: who is on the CPU is known at every instant, at no measurable cost.
+
+#include <boost/asio/execution.hpp>
+#include <boost/asio/prefer.hpp>
+#include <boost/asio/query.hpp>
+#include <boost/asio/require.hpp>
+#include <type_traits>
+#include <utility>
+
+namespace weir::worker {
+
+/// `Owner` has enter(), called before its code runs and returning what leave(…) gets after it.
+template <class Owner, class Inner>
+class SlotExecutor {
+ public:
+  SlotExecutor(Owner* owner, Inner inner) : owner_(owner), inner_(std::move(inner)) {}
+
+  template <class Function>
+  void execute(Function&& function) const {
+    inner_.execute(Entered<std::decay_t<Function>>{owner_, std::forward<Function>(function)});
+  }
+
+  // What is asked of it, the loop's own executor answers; what is required of it, it gives, wrapped again.
+  template <class Property>
+  requires(boost::asio::can_query_v<const Inner&, Property>) auto query(const Property& property) const ->
+      typename boost::asio::query_result<const Inner&, Property>::type {
+    return boost::asio::query(inner_, property);
+  }
+  template <class Property>
+  requires(boost::asio::can_require_v<const Inner&, Property>) auto require(const Property& property) const {
+    using Required = std::decay_t<typename boost::asio::require_result<const Inner&, Property>::type>;
+    return SlotExecutor<Owner, Required>(owner_, boost::asio::require(inner_, property));
+  }
+  template <class Property>
+  requires(boost::asio::can_prefer_v<const Inner&, Property>) auto prefer(const Property& property) const {
+    using Preferred = std::decay_t<typename boost::asio::prefer_result<const Inner&, Property>::type>;
+    return SlotExecutor<Owner, Preferred>(owner_, boost::asio::prefer(inner_, property));
+  }
+
+  friend bool operator==(const SlotExecutor& a, const SlotExecutor& b) noexcept {
+    return a.owner_ == b.owner_ && a.inner_ == b.inner_;
+  }
+  friend bool operator!=(const SlotExecutor& a, const SlotExecutor& b) noexcept { return !(a == b); }
+
+ private:
+  template <class Function>
+  struct Entered {
+    Owner* owner;
+    Function function;
+    void operator()() {
+      const auto before = owner->enter();
+      function();
+      owner->leave(before);
+    }
+  };
+
+  Owner* owner_;
+  Inner inner_;
+};
+
+}  // namespace weir::worker

@@ -1,0 +1,350 @@
+#include "weir/worker/slots.hpp"
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
+#include <utility>
+
+#include "weir/async/timeout.hpp"
+#include "weir/protocol/frame.hpp"
+#include "weir/worker/slot_executor.hpp"
+
+namespace weir::worker {
+namespace {
+
+/// A message object that parsed more than this is made anew: a slot shall not hold on to the largest it ever saw.
+constexpr std::size_t reused_bytes_most = 64 * 1024;
+/// What came although this worker does not know its type goes back for so long.
+constexpr Duration unknown_type_delay = std::chrono::seconds(10);
+/// How soon the unconfirmed bound is looked at again. The session does not tell; at the bound the disk is the brake.
+constexpr auto room_pause = std::chrono::milliseconds(2);
+
+}  // namespace
+
+Slot::Slot(Slots& slots, ContextHome home, std::size_t handlers) : slots_(slots), context_(home), messages_(handlers) {}
+
+Slot* Slot::enter() {
+  Slot* const before = std::exchange(slots_.current_, this);
+  if (before == this) return before;
+  if (slots_.frozen_ && slots_.frozen_()) slots_.give_back();
+  slots_.now_ = Slots::Clock::now();
+  if (registered_ != nullptr) {
+    const engine::Delivery& delivery = context_.delivery();
+    slots_.on_cpu_.set(slots_.now_, delivery.queue, delivery.segment, delivery.index);
+  }
+  return before;
+}
+
+void Slot::leave(Slot* before) {
+  slots_.current_ = before;
+  if (before == this) return;
+  if (before != nullptr && before->registered_ != nullptr) {
+    const engine::Delivery& delivery = before->context_.delivery();
+    slots_.on_cpu_.set(slots_.now_, delivery.queue, delivery.segment, delivery.index);
+  } else {
+    slots_.on_cpu_.clear();
+  }
+  // It suspended: only now its deadline costs anything.
+  if (registered_ != nullptr && !armed() && fate_ == Fate::its_own) slots_.deadlines_.arm(*this, context_.deadline());
+}
+
+void Slot::passed() { cancel(Fate::timed_out); }
+
+void Slot::cancel(Fate fate) {
+  fate_ = fate;
+  disarm();
+  signal_.emit(asio::cancellation_type::terminal);
+}
+
+Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& registry, engine::Session& session)
+    : loop_(loop),
+      settings_(settings),
+      registry_(registry),
+      session_(session),
+      deadlines_(async::Deadlines::of(loop.get_executor())),
+      window_(settings.window),
+      settler_(loop.get_executor(), session, settings.window.bytes),
+      slots_most_(
+          std::min(settings.concurrency.value_or(settings.window.messages.value), settings.window.messages.value)) {
+  slots_.reserve(slots_most_);
+}
+
+Slots::~Slots() = default;
+
+void Slots::take(engine::Batch batch) {
+  for (const engine::Ticket ticket : batch.lost) lose(ticket);
+  window_.take(std::move(batch));
+  if (stopped_) release_unstarted();
+  turn();
+}
+
+void Slots::lose(engine::Ticket ticket) {
+  Place* const place = window_.held(ticket);
+  if (place == nullptr) return;
+  Slot* const slot = place->slot;
+  if (slot == nullptr) {
+    window_.forget_waiting(*place);
+    return;
+  }
+  slot->lost_ = window_.detach(*place);
+  slot->place_ = nullptr;
+  slot->context_.detached();
+  log::warn(
+      "lease_lost",
+      {{"queue", slot->context_.queue()}, {"message", slot->context_.id()}, {"attempt", slot->context_.attempt()}});
+  slot->cancel(Slot::Fate::lost);
+}
+
+/// Runs what waits, as far as slots and bounds allow.
+void Slots::turn() {
+  if (frozen_ && frozen_()) give_back();
+  if (stopped_ || window_.waiting() == 0) return;
+  now_ = Clock::now();
+  turn_end_ = now_ + turn_time_most;
+  turn_left_ = turn_messages_most;
+  room_ = settler_.room();
+  while (window_.waiting() > 0 && turn_left_ > 0 && room_ > 0) {
+    Slot* const slot = idle_slot();
+    if (slot == nullptr) return;  // the next to finish goes on
+    Slot* const before = slot->enter();
+    if (slot->idle_) {
+      async::Suspended waiting = *std::exchange(slot->idle_, std::nullopt);
+      waiting({});
+    } else {
+      asio::co_spawn(SlotExecutor(slot, loop_.get_executor()), serve(*slot),
+                     asio::bind_cancellation_slot(slot->signal_.slot(), [](const std::exception_ptr& thrown) {
+                       if (thrown) std::rethrow_exception(thrown);  // out of the loop's run(): ours, never a handler's
+                     }));
+    }
+    slot->leave(before);
+  }
+  if (room_ == 0) {
+    wait_for_room();
+  } else if (window_.waiting() > 0) {
+    turn_again();
+  }
+}
+
+void Slots::turn_again() {
+  if (std::exchange(turn_posted_, true)) return;
+  asio::post(loop_, [this] {
+    turn_posted_ = false;
+    turn();
+  });
+}
+
+void Slots::wait_for_room() {
+  if (std::exchange(waits_for_room_, true)) return;
+  auto timer = std::make_unique<asio::steady_timer>(loop_, room_pause);
+  asio::steady_timer& waiting = *timer;
+  waiting.async_wait([this, kept = std::move(timer)](boost::system::error_code) {
+    waits_for_room_ = false;
+    turn();
+  });
+}
+
+Slot* Slots::idle_slot() {
+  if (!idle_.empty()) {
+    Slot* const slot = idle_.back();
+    idle_.pop_back();
+    return slot;
+  }
+  if (slots_.size() == slots_most_) return nullptr;
+  slots_.push_back(std::make_unique<Slot>(*this, ContextHome{window_, session_, settings_.queues}, registry_.size()));
+  return slots_.back().get();
+}
+
+task<> Slots::idle(Slot& slot) {
+  return async::suspend([this, &slot](async::Suspended waiting) {
+    slot.idle_.emplace(std::move(waiting));
+    idle_.push_back(&slot);
+  });
+}
+
+task<> Slots::serve(Slot& slot) {
+  while (!closing_) {
+    // What one handler sets, or a cancellation left, must not reach the next.
+    co_await asio::this_coro::reset_cancellation_state();
+    co_await asio::this_coro::throw_if_cancelled(true);
+    if (!begin_next(slot)) {
+      co_await idle(slot);
+      continue;
+    }
+    try {
+      co_await slot.registered_->handler->run(slot.context_, slot.message_, slot.end_);
+    } catch (const EndedBy& ended) {
+      slot.threw_ = true;
+      slot.end_ = ended.end();
+    } catch (const std::exception& error) {
+      slot.threw_ = true;
+      slot.end_ = retried(error.what());
+    } catch (...) {
+      slot.threw_ = true;
+      slot.end_ = retried("threw something that is no std::exception");
+    }
+    finish(slot);
+  }
+}
+
+/// The next delivery that a handler can run is the slot's; false if there is none, or not in this turn.
+bool Slots::begin_next(Slot& slot) {
+  while (!stopped_) {
+    if (window_.waiting() == 0) return false;
+    if (turn_left_ == 0 || room_ == 0 || now_ > turn_end_) {
+      // A handler that finished in a turn of its own comes here with what the last turn left.
+      turn_left_ = 0;
+      turn_again();
+      return false;
+    }
+    --turn_left_;
+    --room_;
+    if (begin(slot, *window_.next())) return true;
+  }
+  return false;
+}
+
+bool Slots::begin(Slot& slot, Place& place) {
+  const engine::Delivery& delivery = *place.delivery;
+  Registered* const registered = registry_.find(delivery.queue, delivery.type);
+  if (registered == nullptr) {
+    log::warn(strangers_, "type_unknown",
+              {{"queue", settings_.queues[delivery.queue]},
+               {"message", session_.id(delivery)},
+               {"attempt", delivery.attempt},
+               {"type", delivery.type}});
+    settle_unstarted(place, deferred(unknown_type_delay));
+    return false;
+  }
+  const auto body = protocol::decode_body(delivery.body);
+  if (!body) {
+    settle_unstarted(place, rejected(body.error().message));
+    return false;
+  }
+  auto& message = slot.messages_[registered->index];
+  if (message == nullptr) message = registered->handler->make_message();
+  slot.message_ = message.get();
+  if (message != nullptr && !message->ParseFromArray(body->payload.data(), static_cast<int>(body->payload.size()))) {
+    settle_unstarted(
+        place, rejected("payload of " + std::to_string(body->payload.size()) + " bytes is no " + registered->type));
+    return false;
+  }
+  place.slot = &slot;
+  slot.place_ = &place;
+  slot.registered_ = registered;
+  slot.fate_ = Slot::Fate::its_own;
+  slot.threw_ = false;
+  slot.started_ = now_;
+  slot.context_.begin(place, body->payload, body->headers, registered->type, now_ + registered->timeout);
+  on_cpu_.set(now_, delivery.queue, delivery.segment, delivery.index);
+  ++running_count_;
+  return true;
+}
+
+void Slots::finish(Slot& slot) {
+  slot.disarm();
+  now_ = Clock::now();
+  if (slot.fate_ != Slot::Fate::its_own && slot.threw_) {
+    slot.end_ = slot.fate_ == Slot::Fate::timed_out ? retried(TimedOut(slot.registered_->timeout).what()) : released();
+  }
+  if (slot.place_ != nullptr) settle(slot, slot.end_);
+  if (slot.message_ != nullptr && slot.context_.delivery().body.size() > reused_bytes_most) {
+    slot.messages_[slot.registered_->index].reset();
+  }
+  if (slot.place_ != nullptr) window_.free(*std::exchange(slot.place_, nullptr));
+  slot.context_.end();
+  slot.lost_.reset();
+  slot.registered_ = nullptr;
+  slot.message_ = nullptr;
+  if (slot.threw_ || slot.end_.outcome() != Outcome::ack) slot.end_ = End();
+  on_cpu_.clear();
+  if (--running_count_ == 0 && waits_for_none_) async::resume_later(*std::exchange(waits_for_none_, std::nullopt));
+}
+
+void Slots::settle(Slot& slot, const End& end) {
+  const engine::Ticket ticket = slot.place_->delivery->ticket;
+  switch (end.outcome()) {
+    case Outcome::ack:
+      if (slot.context_.outputs().empty()) {
+        settler_.ack(ticket);
+      } else {
+        settler_.ack(ticket, std::move(slot.context_.outputs()), slot.context_.output_bytes());
+        // They have a bound of their own: bytes on their way.
+        if (settler_.room() == 0) room_ = 0;
+      }
+      break;
+    case Outcome::release:
+      settler_.release(ticket);
+      break;
+    case Outcome::retry:
+    case Outcome::reject:
+      log_failure(*slot.place_->delivery, end, now_ - slot.started_);
+      [[fallthrough]];
+    case Outcome::defer:
+    case Outcome::throttled:
+      settler_.settle(ticket, end, now_ - slot.started_);
+      break;
+  }
+}
+
+void Slots::settle_unstarted(Place& place, const End& end) {
+  if (end.outcome() == Outcome::reject) log_failure(*place.delivery, end, {});
+  settler_.settle(place.delivery->ticket, end, {});
+  window_.free(place);
+}
+
+void Slots::log_failure(const engine::Delivery& delivery, const End& end, Clock::duration took) {
+  const std::string reason = printable_reason(end.why());
+  log::warn(failures_, end.outcome() == Outcome::reject ? "rejected" : "handler_failed",
+            {{"queue", settings_.queues[delivery.queue]},
+             {"message", session_.id(delivery)},
+             {"attempt", delivery.attempt},
+             {"error", reason},
+             {"took", took}});
+}
+
+void Slots::release_unstarted() {
+  stopped_ = true;
+  while (Place* const place = window_.next()) {
+    settler_.release(place->delivery->ticket);
+    window_.free(*place);
+  }
+}
+
+void Slots::cancel() {
+  for (const auto& slot : slots_) {
+    if (slot->registered_ != nullptr && slot->fate_ != Slot::Fate::lost) slot->cancel(Slot::Fate::released);
+  }
+}
+
+void Slots::give_back() {
+  while (Place* const place = window_.next()) {
+    settler_.release(place->delivery->ticket);
+    window_.free(*place);
+  }
+  cancel();
+}
+
+task<> Slots::none_running() {
+  if (running_count_ == 0) co_return;
+  co_await async::suspend([this](async::Suspended waiting) {
+    auto slot = waiting.get_cancellation_slot();
+    waits_for_none_.emplace(std::move(waiting));
+    if (!slot.is_connected()) return;
+    slot.assign([this](asio::cancellation_type type) {
+      if (!async::is_terminal(type) || !waits_for_none_) return;
+      async::resume_later(*std::exchange(waits_for_none_, std::nullopt), asio::error::operation_aborted);
+    });
+  });
+}
+
+void Slots::close() {
+  closing_ = true;
+  for (Slot* const slot : std::exchange(idle_, {})) {
+    async::Suspended waiting = *std::exchange(slot->idle_, std::nullopt);
+    waiting({});
+  }
+}
+
+}  // namespace weir::worker

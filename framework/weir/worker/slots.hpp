@@ -1,0 +1,151 @@
+#pragma once
+
+/// Runs handlers: `concurrency` slot coroutines, each spawned once, that take delivery after delivery.
+///
+/// A message costs no co_spawn (350 ns), no timer and no allocation: an idle slot is resumed where it is, takes what
+/// waits in the window until nothing does, and a handler that never suspends is followed by the next in the same turn.
+/// A turn is bounded in messages and in time, so that the loop's other work is not kept waiting. The handler's deadline
+/// is armed only once it has suspended.
+///
+/// Thread: the shard's.
+
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/io_context.hpp>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "weir/async/deadlines.hpp"
+#include "weir/async/suspended.hpp"
+#include "weir/async/task.hpp"
+#include "weir/engine/engine.hpp"
+#include "weir/handler/end.hpp"
+#include "weir/worker/delivery_context.hpp"
+#include "weir/worker/registry.hpp"
+#include "weir/worker/running.hpp"
+#include "weir/worker/settings.hpp"
+#include "weir/worker/settler.hpp"
+#include "weir/worker/window.hpp"
+
+namespace weir::worker {
+
+class Slots;
+
+/// One coroutine that runs handlers, one at a time.
+class Slot final : private async::Deadline {
+ public:
+  Slot(Slots& slots, ContextHome home, std::size_t handlers);
+
+  // What SlotExecutor calls.
+  Slot* enter();
+  void leave(Slot* before);
+
+ private:
+  friend class Slots;
+  /// What becomes of the delivery whatever its handler throws.
+  enum class Fate : std::uint8_t { its_own, timed_out, released, lost };
+
+  void passed() override;
+  void cancel(Fate fate);
+
+  Slots& slots_;
+  DeliveryContext context_;
+  asio::cancellation_signal signal_;
+  std::optional<async::Suspended> idle_;
+  Place* place_ = nullptr;            ///< null: idle, or it runs what was lost
+  Registered* registered_ = nullptr;  ///< null: idle
+  google::protobuf::MessageLite* message_ = nullptr;
+  std::unique_ptr<Kept> lost_;  ///< what its handler looks at, after the delivery was lost
+  End end_;
+  bool threw_ = false;
+  Fate fate_ = Fate::its_own;
+  std::chrono::steady_clock::time_point started_;
+  /// By Registered::index; made when first needed, reused (308 ns a parse instead of 1,115).
+  std::vector<std::unique_ptr<google::protobuf::MessageLite>> messages_;
+};
+
+class Slots {
+ public:
+  using Clock = std::chrono::steady_clock;
+  /// A turn ends after so many messages, or so long.
+  static constexpr std::uint32_t turn_messages_most = 256;
+  static constexpr Clock::duration turn_time_most = std::chrono::milliseconds(1);
+
+  Slots(asio::io_context& loop, const GroupSettings& settings, Registry& registry, engine::Session& session);
+  Slots(const Slots&) = delete;
+  Slots& operator=(const Slots&) = delete;
+  ~Slots();
+
+  /// Places what came and runs it. Throws: Error when the engine broke the window.
+  void take(engine::Batch batch);
+
+  /// Starts no more, and gives back what has not started.
+  void release_unstarted();
+  /// Cancels all that runs; it is released, whatever it throws.
+  void cancel();
+  /// The process lost its leases while it did not run: gives back everything, before anything of it runs on.
+  void give_back();
+  /// Ends when no handler runs. Cancellation: terminal.
+  [[nodiscard]] task<> none_running();
+  /// Ends the idle coroutines. Nothing may be taken afterwards.
+  void close();
+
+  [[nodiscard]] std::size_t running() const { return running_count_; }
+  [[nodiscard]] const Window& window() const { return window_; }
+  [[nodiscard]] Settler& settler() { return settler_; }
+  [[nodiscard]] const Running& on_cpu() const { return on_cpu_; }
+
+  /// Asked at each resumption of a handler: true once the process has lost its leases (see give_back).
+  void set_frozen(std::function<bool()> frozen) { frozen_ = std::move(frozen); }
+
+ private:
+  friend class Slot;
+
+  task<> serve(Slot& slot);
+  [[nodiscard]] task<> idle(Slot& slot);
+  bool begin_next(Slot& slot);
+  bool begin(Slot& slot, Place& place);
+  void finish(Slot& slot);
+  void settle(Slot& slot, const End& end);
+  void settle_unstarted(Place& place, const End& end);
+  void log_failure(const engine::Delivery& delivery, const End& end, Clock::duration took);
+  void lose(engine::Ticket ticket);
+  void turn();
+  void turn_again();
+  void wait_for_room();
+  Slot* idle_slot();
+
+  asio::io_context& loop_;
+  const GroupSettings& settings_;
+  Registry& registry_;
+  engine::Session& session_;
+  async::Deadlines& deadlines_;
+  Window window_;
+  Settler settler_;
+  Running on_cpu_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  std::vector<Slot*> idle_;
+  std::size_t slots_most_;
+  std::size_t running_count_ = 0;
+  std::optional<async::Suspended> waits_for_none_;
+
+  Slot* current_ = nullptr;  ///< on the CPU
+  Clock::time_point now_;    ///< when the current stretch of handler code began
+  Clock::time_point turn_end_;
+  std::uint32_t turn_left_ = 0;  ///< messages
+  std::uint64_t room_ = 0;       ///< handlers that may start before the unconfirmed bound
+  bool turn_posted_ = false;
+  bool waits_for_room_ = false;
+  bool stopped_ = false;
+  bool closing_ = false;
+  std::function<bool()> frozen_;
+  log::Limit failures_{std::chrono::seconds(1)};
+  log::Limit strangers_;
+};
+
+}  // namespace weir::worker
