@@ -40,6 +40,12 @@ struct SendDelivery {
 struct Close {
   Connection connection{};
 };
+/// An operator's request, in sequence: the shell checks the right, and answers through reply(), replay_dead() or
+/// purge_dead().
+struct Ask {
+  Connection from{};
+  v1::ControlRequest request;
+};
 /// Something that a person should know; the shell logs it.
 struct Note {
   enum class Level { info, warning } level{};
@@ -47,7 +53,7 @@ struct Note {
   std::vector<std::pair<std::string, std::string>> fields;
 };
 
-using Action = std::variant<Send, SendDelivery, Close, Note>;
+using Action = std::variant<Send, SendDelivery, Close, Ask, Note>;
 using Actions = std::vector<Action>;
 
 }  // namespace weir::broker::core

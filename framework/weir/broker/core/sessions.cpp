@@ -455,6 +455,9 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
       return;
     case v1::Frame::kGoodbye:
       return on_goodbye(state, now, *client, actions);
+    case v1::Frame::kControl:
+      actions.emplace_back(Ask{from, head.control()});
+      return;
     case v1::Frame::kBeat:
       return;
     default:
