@@ -2,202 +2,204 @@
 
 #include <stdexcept>
 
+#include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::engine::memory {
-
-using namespace broker::core;
-
 namespace {
 
-v1::Record parse(const std::string& bytes) {
+using Maps = MemoryStore::Maps;
+
+[[noreturn]] void throw_missing(const char* what, const Place& place) {
+  throw Error(std::string(what) + ' ' + print_id(std::to_string(place.queue), place.segment, place.index) +
+              " was to be moved, and is not in the store: report this as a defect of Weir");
+}
+
+v1::Record parse_record(const std::string& bytes, const Place& place) {
   v1::Record record;
-  record.ParseFromString(bytes);
+  if (!record.ParseFromString(bytes)) throw_missing("record that parses", place);
   return record;
 }
 
-RecordHead head_of(const Place& place, const v1::Record& record) {
-  RecordHead head;
-  head.place = place;
-  head.type = record.type();
-  head.lane = static_cast<Lane>(record.priority());
-  head.attempts = record.attempts();
-  head.due_us = record.due_us();
-  head.bytes = Bytes{record.body().size()};
-  head.lease = {record.incarnation(), record.lease()};
-  return head;
-}
+/// Applies writes one by one, each as the LMDB store does.
+class Apply {
+ public:
+  explicit Apply(Maps& maps) : maps_(maps) {}
 
-DueCursor cursor_of(const Place& place, const v1::Record& record) {
-  return {record.due_us(), place.segment, place.index};
-}
-
-}  // namespace
-
-/// Holds the lock for as long as it lives: a short look.
-struct MemoryStore::Look : Snapshot {
-  explicit Look(MemoryStore& the_store) : store(the_store), guard(the_store.lock_) {}
-
-  std::optional<std::string_view> segment(SegmentKey key) override { return find(store.segments_, key); }
-  std::optional<std::string_view> record(Place place) override { return find(store.records_, place); }
-  std::optional<std::string_view> dead(Place place) override { return find(store.dead_, place); }
-
-  void due(QueueId queue, DueCursor after, std::size_t most, std::vector<RecordHead>& out) override {
-    auto at = store.due_.upper_bound({queue, after});
-    for (; at != store.due_.end() && at->first.first == queue && most > 0; ++at, --most) {
-      out.push_back(head_of(at->second, parse(store.records_.at(at->second))));
+  void operator()(const core::PutSegment& write) {
+    v1::Segment segment;
+    *segment.mutable_index() = *write.index;
+    segment.set_published_at_us(write.published_at_us);
+    for (const Slice& piece : write.run) segment.mutable_run()->append(piece.bytes);
+    maps_.segments[write.key] = segment.SerializeAsString();
+    maps_.heads[write.key] = write.head;
+  }
+  void operator()(const core::PutSettled& write) {
+    const auto head = maps_.heads.find(write.key);
+    if (head == maps_.heads.end()) throw_missing("the head of", {write.key.queue, write.key.segment, 0});
+    head->second.set_settled(write.settled);
+  }
+  void operator()(const core::DropSegment& write) {
+    maps_.segments.erase(write.key);
+    maps_.heads.erase(write.key);
+  }
+  void operator()(const core::PutRecord& write) {
+    v1::Record record = write.record;
+    record.set_body(std::string(write.body.bytes));
+    put_record(write.place, record);
+  }
+  void operator()(const core::MoveMessage& write) {
+    v1::Record record = write.source == core::Source::segment ? from_segment(write) : take_record(write.place);
+    record.set_attempts(write.attempts);
+    record.set_incarnation(write.lease.incarnation);
+    record.set_lease(write.lease.counter);
+    if (write.attempt) *record.add_history() = *write.attempt;
+    record.set_due_us(write.dead ? 0 : write.at_us);
+    record.set_dead_since_us(write.dead ? write.at_us : 0);
+    if (write.dead) {
+      maps_.dead[write.place] = record.SerializeAsString();
+    } else {
+      put_record(write.place, record);
     }
   }
-  std::optional<RecordHead> record_head(Place place) override {
-    const auto at = store.records_.find(place);
-    if (at == store.records_.end()) return std::nullopt;
-    return head_of(place, parse(at->second));
+  void operator()(const core::DropRecord& write) {
+    if (maps_.records.contains(write.place)) take_record(write.place);
   }
-  void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override {
-    auto at = after ? store.dead_.upper_bound(*after) : store.dead_.lower_bound(Place{queue, 0, 0});
-    for (; at != store.dead_.end() && at->first.queue == queue && most > 0; ++at, --most) out.push_back(at->first);
+  void operator()(const core::ReplayDead& write) {
+    const auto dead = maps_.dead.find(write.place);
+    if (dead == maps_.dead.end()) return;  // two operators may ask for the same one
+    v1::Record record = parse_record(dead->second, write.place);
+    record.set_attempts(0);
+    record.set_dead_since_us(0);
+    record.set_due_us(write.due_us);
+    put_record(write.place, record);
+    maps_.dead.erase(dead);
+  }
+  void operator()(const core::DropDead& write) { maps_.dead.erase(write.place); }
+  void operator()(const core::NoteSession& write) { maps_.sessions[{write.token, write.shard}] = write.note; }
+  void operator()(const core::ForgetSession& write) { maps_.sessions.erase({write.token, write.shard}); }
+  void operator()(const core::PutPublisher& write) { maps_.publishers[write.publisher] = write.mark; }
+  void operator()(const core::DropPublisher& write) { maps_.publishers.erase(write.publisher); }
+  void operator()(const core::PutQueue& write) { maps_.queues[write.queue] = write.state; }
+
+ private:
+  static MemoryStore::DueKey due_key(const Place& place, std::int64_t due_us) {
+    return {place.queue, {due_us, place.segment, place.index}};
   }
 
+  void put_record(const Place& place, const v1::Record& record) {
+    maps_.due[due_key(place, record.due_us())] = static_cast<std::uint32_t>(record.body().size());
+    maps_.records[place] = record.SerializeAsString();
+  }
+
+  v1::Record take_record(const Place& place) {
+    const auto at = maps_.records.find(place);
+    if (at == maps_.records.end()) throw_missing("record", place);
+    v1::Record record = parse_record(at->second, place);
+    maps_.due.erase(due_key(place, record.due_us()));
+    maps_.records.erase(at);
+    return record;
+  }
+
+  v1::Record from_segment(const core::MoveMessage& move) {
+    const auto at = maps_.segments.find({move.place.queue, move.lane, move.place.segment});
+    v1::Segment segment;
+    if (at == maps_.segments.end() || !segment.ParseFromString(at->second)) throw_missing("message", move.place);
+    const v1::Index& index = segment.index();
+    const int i = static_cast<int>(move.place.index);
+    if (i >= index.lengths_size()) throw_missing("message", move.place);
+    std::size_t offset = 0;
+    for (int before = 0; before < i; ++before) offset += index.lengths(before);
+    v1::Record record;
+    record.set_type(index.types(index.type_of().empty() ? 0 : static_cast<int>(index.type_of(i))));
+    if (!index.key().empty()) record.set_key(index.key(i));
+    if (!index.unique_id().empty()) record.set_unique_id(index.unique_id(i));
+    record.set_priority(move.lane);
+    record.set_published_at_us(segment.published_at_us());
+    record.set_body(segment.run().substr(offset, index.lengths(i)));
+    return record;
+  }
+
+  Maps& maps_;
+};
+
+class MemorySnapshot final : public core::Snapshot {
+ public:
+  explicit MemorySnapshot(const Maps& maps) : maps_(maps) {}
+
+  [[nodiscard]] std::optional<std::string_view> segment(core::SegmentKey key) override {
+    return find(maps_.segments, key);
+  }
+  [[nodiscard]] std::optional<std::string_view> record(Place place) override { return find(maps_.records, place); }
+  [[nodiscard]] std::optional<std::string_view> dead(Place place) override { return find(maps_.dead, place); }
+
+  [[nodiscard]] std::optional<core::RecordHead> record_head(Place place) override {
+    const auto at = maps_.records.find(place);
+    if (at == maps_.records.end()) return std::nullopt;
+    const v1::Record record = parse_record(at->second, place);
+    core::RecordHead head;
+    head.place = place;
+    head.type = record.type();
+    head.lane = static_cast<Lane>(record.priority());
+    head.attempts = record.attempts();
+    head.due_us = record.due_us();
+    head.bytes = {record.body().size()};
+    head.lease = {record.incarnation(), record.lease()};
+    return head;
+  }
+
+  void due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) override {
+    for (auto at = maps_.due.upper_bound({queue, after}); at != maps_.due.end() && most > 0; ++at, --most) {
+      if (at->first.queue != queue) return;
+      if (auto head = record_head({queue, at->first.at.segment, at->first.at.index})) out.push_back(std::move(*head));
+    }
+  }
+
+  void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override {
+    auto at = after ? maps_.dead.upper_bound(*after) : maps_.dead.lower_bound(Place{queue, 0, 0});
+    for (; at != maps_.dead.end() && at->first.queue == queue && most > 0; ++at, --most) out.push_back(at->first);
+  }
+
+ private:
   template <class Map, class Key>
   static std::optional<std::string_view> find(const Map& map, const Key& key) {
     const auto at = map.find(key);
     if (at == map.end()) return std::nullopt;
-    return std::string_view(at->second);
+    return at->second;
   }
 
-  MemoryStore& store;
-  std::unique_lock<std::recursive_mutex> guard;
+  const Maps& maps_;
 };
 
-Recovered MemoryStore::recover() {
-  const std::lock_guard guard(lock_);
-  Recovered recovered;
+}  // namespace
+
+core::Recovered MemoryStore::recover() {
+  core::Recovered recovered;
   recovered.incarnation = ++incarnation_;
-  for (const auto& [id, state] : queues_) {
-    Recovered::Queue queue;
+  std::map<QueueId, std::size_t> at;
+  for (const auto& [id, state] : maps_.queues) {
+    at[id] = recovered.queues.size();
+    auto& queue = recovered.queues.emplace_back();
     queue.id = id;
     queue.state = state;
-    for (Lane lane = 0; lane < lanes_most; ++lane) {
-      for (auto at = heads_.lower_bound({id, lane, 0});
-           at != heads_.end() && at->first.queue == id && at->first.lane == lane; ++at) {
-        queue.segments.push_back({lane, at->first.segment, at->second});
-      }
-    }
-    for (auto at = records_.lower_bound({id, 0, 0}); at != records_.end() && at->first.queue == id; ++at) {
-      queue.records += Load{Messages{1}, Bytes{parse(at->second).body().size()}};
-    }
-    for (auto at = dead_.lower_bound({id, 0, 0}); at != dead_.end() && at->first.queue == id; ++at) {
-      queue.dead += Messages{1};
-    }
-    recovered.queues.push_back(std::move(queue));
   }
-  for (const auto& [key, note] : sessions_) recovered.sessions.push_back({key.first, key.second, note});
-  for (const auto& [id, mark] : publishers_) recovered.publishers.push_back({id, mark});
+  for (const auto& [key, head] : maps_.heads) {
+    recovered.queues[at.at(key.queue)].segments.push_back({key.lane, key.segment, head});
+  }
+  for (const auto& [key, bytes] : maps_.due) {
+    recovered.queues[at.at(key.queue)].records += {Messages{1}, Bytes{bytes}};
+  }
+  for (const auto& [place, bytes] : maps_.dead) recovered.queues[at.at(place.queue)].dead += Messages{1};
+  for (const auto& [id, note] : maps_.sessions) recovered.sessions.push_back({id.first, id.second, note});
+  for (const auto& [id, mark] : maps_.publishers) recovered.publishers.push_back({id, mark});
   return recovered;
 }
 
-void MemoryStore::commit(const Batch& batch) {
-  const std::lock_guard guard(lock_);
-  for (const auto& one : batch.writes) {
-    std::visit([this](const auto& op) { write(op); }, one);
-  }
+void MemoryStore::commit(const core::Batch& batch) {
+  Apply apply(maps_);
+  for (const core::Write& write : batch.writes) std::visit(apply, write);
 }
 
-std::unique_ptr<Snapshot> MemoryStore::snapshot() { return std::make_unique<Look>(*this); }
-
-void MemoryStore::write(const PutSegment& put) {
-  v1::Segment segment;
-  *segment.mutable_index() = *put.index;
-  segment.set_published_at_us(put.published_at_us);
-  std::string run;
-  for (const auto& piece : put.run) run.append(piece.bytes);
-  segment.set_run(std::move(run));
-  segments_[put.key] = segment.SerializeAsString();
-  heads_[put.key] = put.head;
-}
-
-void MemoryStore::write(const PutSettled& put) { heads_.at(put.key).set_settled(put.settled); }
-
-void MemoryStore::write(const DropSegment& drop) {
-  segments_.erase(drop.key);
-  heads_.erase(drop.key);
-}
-
-void MemoryStore::write(const PutRecord& put) {
-  v1::Record record = put.record;
-  record.set_body(std::string(put.body.bytes));
-  put_record(put.place, record);
-}
-
-void MemoryStore::write(const MoveMessage& move) {
-  v1::Record record;
-  if (move.source == Source::segment) {
-    record = record_of({move.place.queue, move.lane, move.place.segment}, move.place.index);
-  } else {
-    record = parse(records_.at(move.place));
-    drop_record(move.place);
-  }
-  record.set_attempts(move.attempts);
-  record.set_incarnation(move.lease.incarnation);
-  record.set_lease(move.lease.counter);
-  if (move.attempt) *record.add_history() = *move.attempt;
-  record.set_due_us(move.dead ? 0 : move.at_us);
-  record.set_dead_since_us(move.dead ? move.at_us : 0);
-  if (move.dead) {
-    dead_[move.place] = record.SerializeAsString();
-  } else {
-    put_record(move.place, record);
-  }
-}
-
-void MemoryStore::write(const DropRecord& drop) { drop_record(drop.place); }
-
-void MemoryStore::write(const ReplayDead& replay) {
-  const auto at = dead_.find(replay.place);
-  if (at == dead_.end()) return;
-  v1::Record record = parse(at->second);
-  dead_.erase(at);
-  record.set_attempts(0);
-  record.set_dead_since_us(0);
-  record.set_due_us(replay.due_us);
-  put_record(replay.place, record);
-}
-
-void MemoryStore::write(const DropDead& drop) { dead_.erase(drop.place); }
-void MemoryStore::write(const NoteSession& note) { sessions_[{note.token, note.shard}] = note.note; }
-void MemoryStore::write(const ForgetSession& forget) { sessions_.erase({forget.token, forget.shard}); }
-void MemoryStore::write(const PutPublisher& put) { publishers_[put.publisher] = put.mark; }
-void MemoryStore::write(const DropPublisher& drop) { publishers_.erase(drop.publisher); }
-void MemoryStore::write(const PutQueue& put) { queues_[put.queue] = put.state; }
-
-v1::Record MemoryStore::record_of(const SegmentKey& key, std::uint32_t index) const {
-  v1::Index columns;
-  std::int64_t published = 0;
-  const auto run = protocol::decode(segments_.at(key), columns, published);
-  std::size_t at = 0;
-  const int i = static_cast<int>(index);
-  for (int before = 0; before < i; ++before) at += columns.lengths(before);
-  v1::Record record;
-  record.set_type(columns.types(columns.type_of_size() > 0 ? static_cast<int>(columns.type_of(i)) : 0));
-  if (columns.key_size() > 0) record.set_key(columns.key(i));
-  if (columns.unique_id_size() > 0) record.set_unique_id(columns.unique_id(i));
-  record.set_priority(key.lane);
-  record.set_published_at_us(published);
-  record.set_body(std::string(run.value().substr(at, columns.lengths(i))));
-  return record;
-}
-
-void MemoryStore::put_record(const Place& place, const v1::Record& record) {
-  drop_record(place);
-  records_[place] = record.SerializeAsString();
-  due_[{place.queue, cursor_of(place, record)}] = place;
-}
-
-void MemoryStore::drop_record(const Place& place) {
-  const auto at = records_.find(place);
-  if (at == records_.end()) return;
-  due_.erase({place.queue, cursor_of(place, parse(at->second))});
-  records_.erase(at);
-}
+std::unique_ptr<core::Snapshot> MemoryStore::snapshot() { return std::make_unique<MemorySnapshot>(maps_); }
 
 }  // namespace weir::engine::memory

@@ -14,7 +14,6 @@ bool is_final(v1::Error::Code code) {
     case v1::Error::WRONG_VERSION:
     case v1::Error::UNKNOWN_QUEUE:
     case v1::Error::TOO_LARGE:
-    case v1::Error::REPLACED:
     case v1::Error::NOT_ALLOWED:
       return true;
     default:

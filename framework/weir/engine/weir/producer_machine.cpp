@@ -135,6 +135,7 @@ ProducerMachine::GroupPtr ProducerMachine::new_group(Queue& queue, Lane lane) {
 
 ProducerMachine::Group& ProducerMachine::number(GroupPtr group) {
   group->first = next_number_;
+  group->epoch = group->queue->epoch;
   next_number_ += group->count;
   sent_.push_back(std::move(group));
   return *sent_.back();
@@ -155,7 +156,7 @@ void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count
   out->set_queue(*group.queue->id);
   out->set_priority(group.lane);
   out->set_first_number(group.first + first);
-  out->set_epoch(group.queue->epoch);
+  out->set_epoch(group.epoch);
   if (whole) {
     // Lent for the encoding: no copy of 256 keys.
     out->mutable_index()->Swap(&group.index);

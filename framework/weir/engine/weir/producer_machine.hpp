@@ -58,6 +58,7 @@ class ProducerMachine final : public ClientMachine {
     Queue* queue{};
     Lane lane{};
     std::uint64_t first{};  ///< its first number on the wire, once it has left
+    std::uint64_t epoch{};  ///< of the window that let it in; an older session's needs no credit any more
     v1::Index index;
     std::string run;
     /// The caller's numbers: runs of (first, count), in the group's order.

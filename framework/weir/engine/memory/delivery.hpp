@@ -1,0 +1,15 @@
+#pragma once
+
+/// A Deliver frame from the pieces that the core names, read from the store.
+
+#include <string>
+
+#include "weir/broker/core/action.hpp"
+#include "weir/broker/core/store.hpp"
+
+namespace weir::engine::memory {
+
+/// The encoded frame.
+[[nodiscard]] std::string deliver_frame(const broker::core::SendDelivery& action, broker::core::Snapshot& snapshot);
+
+}  // namespace weir::engine::memory
