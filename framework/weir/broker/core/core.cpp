@@ -30,7 +30,10 @@ void Core::tick(Now now, Actions& actions) {
 }
 
 Instant Core::next_tick() const {
-  Instant next = std::min(state_->next_beat, state_->next_housekeeping);
+  // Twice within what counts as having been away (sessions_tick): an idle broker that wakes only for its beats would
+  // take itself for one that was stopped, and never end a session.
+  Instant next =
+      std::min({state_->next_beat, state_->next_housekeeping, state_->last_turn + state_->config.session_timeout / 8});
   // Due times are wall times; the clock's last reading tells how far away they are.
   for (const auto& [id, queue] : state_->queues) {
     if (queue->due_next_us == std::numeric_limits<std::int64_t>::max()) continue;
