@@ -1,5 +1,8 @@
 #include "weir/broker/core/core.hpp"
 
+#include <algorithm>
+#include <limits>
+
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {

@@ -1,0 +1,90 @@
+#include "weir/engine/weir/control.hpp"
+
+#include <boost/asio/io_context.hpp>
+#include <utility>
+
+#include "weir/engine/weir/client.hpp"
+#include "weir/engine/weir/engine.hpp"
+#include "weir/engine/weir/zmq_transport.hpp"
+#include "weir/message/error.hpp"
+
+namespace weir::engine::weir_broker {
+namespace {
+
+class ControlMachine final : public ClientMachine {
+ public:
+  using ClientMachine::ClientMachine;
+
+  void ask(v1::ControlRequest request) {
+    request.set_id(++last_id_);
+    request_.Clear();
+    *request_.mutable_control() = std::move(request);
+    reply.reset();
+    if (is_up()) send(request_);
+  }
+  std::optional<v1::ControlReply> reply;
+
+ protected:
+  void hello(Instant) override {
+    v1::Frame head;
+    *head.mutable_hello() = hello_of(v1::CONTROL);
+    send(head);
+  }
+  // Asked again after a reconnect: looking twice is harmless, and so is replaying or purging what is not there.
+  void welcomed(Instant, const v1::Welcome&) override {
+    if (request_.has_control() && !reply) send(request_);
+  }
+  void received(Instant, const std::shared_ptr<Received>& frame) override {
+    if (!frame->head.has_control_reply() || frame->head.control_reply().id() != last_id_) return;
+    reply = frame->head.control_reply();
+  }
+
+ private:
+  v1::Frame request_;
+  std::uint64_t last_id_ = 0;
+};
+
+}  // namespace
+
+struct Control::State {
+  State(std::string the_url, Duration the_limit)
+      : url(std::move(the_url)),
+        limit(the_limit),
+        connector(endpoint_of(url)),
+        machine(this_process()),
+        client(loop.get_executor(), connector, machine, {}) {}
+
+  std::string url;
+  Duration limit;
+  asio::io_context loop{1};
+  ZmqConnector connector;
+  ControlMachine machine;
+  Client client;
+};
+
+Control::Control(const std::string& url, Duration limit) : state_(std::make_unique<State>(url, limit)) {}
+
+Control::~Control() {
+  state_->machine.goodbye(now());
+  state_->client.carry_out();
+}
+
+v1::ControlReply Control::request(v1::ControlRequest request) {
+  State& state = *state_;
+  state.machine.ask(std::move(request));
+  state.client.start();
+  const auto deadline = std::chrono::steady_clock::now() + state.limit;
+  while (!state.machine.reply && !state.machine.failure() && std::chrono::steady_clock::now() < deadline) {
+    state.loop.run_one_until(deadline);
+  }
+  if (state.machine.failure()) throw Refused(state.url + ": " + *state.machine.failure());
+  if (!state.machine.reply) {
+    const std::string& why = state.machine.last_error();
+    throw Error("no broker answers at " + state.url + (why.empty() ? "" : " (" + why + ")") +
+                "; start one (weir up FILE, or weir broker FILE), or name another (--engine URL)");
+  }
+  if (!state.machine.reply->error().empty()) throw Refused(state.machine.reply->error());
+  return std::move(*state.machine.reply);
+}
+
+}  // namespace weir::engine::weir_broker

@@ -1,0 +1,154 @@
+#include "weir/engine/weir/keep_alive.hpp"
+
+#include <atomic>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <thread>
+#include <utility>
+
+#include "weir/engine/weir/engine.hpp"
+#include "weir/engine/weir/zmq_transport.hpp"
+
+namespace weir::engine::weir_broker {
+namespace {
+
+class KeepAliveMachine final : public ClientMachine {
+ public:
+  KeepAliveMachine(ClientSettings settings, const KeepAliveOptions& options)
+      : ClientMachine(std::move(settings)), options_(options) {}
+
+  void vouch(Instant now) {
+    if (!is_up()) return;
+    next_ = now + session_timeout() / 4;
+    head_.Clear();
+    v1::KeepAlive& alive = *head_.mutable_keep_alive();
+    alive.set_process_token(std::string(options_.process.view()));
+    if (options_.look) {
+      for (const ShardActivity& shard : options_.look()) {
+        auto* state = alive.add_shards();
+        state->set_shard(shard.shard);
+        state->set_since_turn_us(static_cast<std::uint64_t>(std::max(Duration{0}, shard.since_turn).count()));
+        state->set_running(shard.running);
+      }
+    }
+    send(head_);
+  }
+
+  std::atomic<bool> connected = false;
+
+ protected:
+  void hello(Instant) override {
+    v1::Frame head;
+    *head.mutable_hello() = hello_of(v1::KEEP_ALIVE);
+    head.mutable_hello()->set_process_token(std::string(options_.process.view()));
+    send(head);
+  }
+  void welcomed(Instant now, const v1::Welcome&) override {
+    connected = true;
+    vouch(now);
+  }
+  void disconnected(Instant) override { connected = false; }
+  // An unknown token is no matter: the process's sessions are about to say HELLO, or have said goodbye.
+  void received(Instant, const std::shared_ptr<Received>&) override {}
+  void ticked(Instant now) override {
+    // The thread itself tells whether the process ran: it does nothing else.
+    if (ran_at_ != Instant{} && now - ran_at_ > session_timeout() && options_.overslept) {
+      options_.overslept(now - ran_at_);
+    }
+    ran_at_ = now;
+    if (now >= next_) vouch(now);
+  }
+  [[nodiscard]] Instant ticks_next() const override {
+    return is_up() ? std::min(next_, ran_at_ + session_timeout() / 4) : ran_at_ + session_timeout() / 4;
+  }
+
+ private:
+  const KeepAliveOptions& options_;
+  Instant next_;
+  Instant ran_at_;
+  v1::Frame head_;
+};
+
+class DeathMachine final : public ClientMachine {
+ public:
+  DeathMachine(ClientSettings settings, const ProcessToken& process, std::int32_t exit_code, std::int32_t signal)
+      : ClientMachine(std::move(settings)) {
+    report_.set_process_token(std::string(process.view()));
+    report_.set_exit_code(exit_code);
+    report_.set_signal(signal);
+  }
+  std::optional<DeathAnswer> answer;
+
+ protected:
+  void hello(Instant) override {
+    v1::Frame head;
+    *head.mutable_hello() = hello_of(v1::KEEP_ALIVE);
+    send(head);
+  }
+  void welcomed(Instant, const v1::Welcome&) override {
+    v1::Frame head;
+    *head.mutable_death() = report_;
+    send(head);
+  }
+  void received(Instant, const std::shared_ptr<Received>& frame) override {
+    if (frame->head.has_control_reply()) answer = DeathAnswer::reported;
+  }
+  void warned(Instant, const v1::Error& error) override {
+    if (error.code() == v1::Error::UNKNOWN_TOKEN) answer = DeathAnswer::unknown;
+  }
+
+ private:
+  v1::DeathReport report_;
+};
+
+}  // namespace
+
+struct KeepAlive::State {
+  explicit State(KeepAliveOptions the_options)
+      : options(std::move(the_options)),
+        connector(endpoint_of(options.url)),
+        machine(this_process(), options),
+        client(loop.get_executor(), connector, machine, options.notice) {
+    client.start();
+    thread = std::thread([this] { loop.run(); });
+  }
+  ~State() {
+    loop.stop();
+    thread.join();
+  }
+
+  KeepAliveOptions options;
+  asio::io_context loop{1};
+  ZmqConnector connector;
+  KeepAliveMachine machine;
+  Client client;
+  std::thread thread;
+};
+
+KeepAlive::KeepAlive(KeepAliveOptions options) : state_(std::make_unique<State>(std::move(options))) {}
+KeepAlive::~KeepAlive() = default;
+
+void KeepAlive::now() {
+  asio::post(state_->loop, [state = state_.get()] {
+    state->machine.vouch(weir_broker::now());
+    state->client.carry_out();
+  });
+}
+
+bool KeepAlive::connected() const { return state_->machine.connected; }
+
+DeathAnswer report_death(const std::string& url, const ProcessToken& process, std::int32_t exit_code,
+                         std::int32_t signal, Duration limit) {
+  asio::io_context loop{1};
+  ZmqConnector connector(endpoint_of(url));
+  DeathMachine machine(this_process(), process, exit_code, signal);
+  Client client(loop.get_executor(), connector, machine, {});
+  client.start();
+  const auto deadline = std::chrono::steady_clock::now() + limit;
+  while (!machine.answer && !machine.failure() && std::chrono::steady_clock::now() < deadline) {
+    loop.run_one_until(deadline);
+  }
+  return machine.answer.value_or(DeathAnswer::no_answer);
+}
+
+}  // namespace weir::engine::weir_broker
