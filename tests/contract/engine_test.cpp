@@ -530,15 +530,7 @@ TEST_P(EngineContract, SaysWhatItCanDo) {
   EXPECT_FALSE(able.durability.empty());
 }
 
-std::vector<RigKind> kinds() {
-  std::vector<RigKind> all{{"memory", make_memory_rig}};
-#ifdef WEIR_CONTRACT_BROKER
-  all.push_back({"weir", make_weir_rig});
-#endif
-  return all;
-}
-
-INSTANTIATE_TEST_SUITE_P(Engines, EngineContract, testing::ValuesIn(kinds()),
+INSTANTIATE_TEST_SUITE_P(Engines, EngineContract, testing::ValuesIn(rig_kinds()),
                          [](const auto& kind) { return kind.param.name; });
 
 }  // namespace

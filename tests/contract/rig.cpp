@@ -58,6 +58,8 @@ class MemoryRig final : public Rig {
 
 }  // namespace
 
+std::vector<RigKind> rig_kinds() { return {{"memory", make_memory_rig}}; }
+
 std::unique_ptr<Rig> make_memory_rig() { return std::make_unique<MemoryRig>(); }
 
 Worker::Worker(engine::Engine& engine, boost::asio::io_context& loop, std::vector<std::string> queues, Load window)

@@ -34,6 +34,8 @@ struct RigKind {
   std::string name;
   std::function<std::unique_ptr<Rig>()> make;
 };
+/// Every engine that there is.
+[[nodiscard]] std::vector<RigKind> rig_kinds();
 [[nodiscard]] std::unique_ptr<Rig> make_memory_rig();
 [[nodiscard]] std::unique_ptr<Rig> make_weir_rig();
 

@@ -1,0 +1,117 @@
+// weir::Publisher over every engine.
+#include "weir/publisher/publisher.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/use_awaitable.hpp>
+
+#include "rig.hpp"
+#include "weir/v1/message.pb.h"
+
+namespace weir::contract {
+namespace {
+
+using std::chrono_literals::operator""ms;
+using testing::HasSubstr;
+using testing::SizeIs;
+
+class PublisherContract : public testing::TestWithParam<RigKind> {
+ protected:
+  PublisherContract() : rig(GetParam().make()) {}
+  engine::Engine& engine() { return rig->engine(); }
+
+  std::unique_ptr<Rig> rig;
+  boost::asio::io_context loop{1};
+};
+
+TEST_P(PublisherContract, AProtobufMessageIsConfirmedWithItsIdAndArrivesUnderItsType) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  Worker worker(engine(), loop, {"orders"}, {Messages{10}, Bytes{1'000'000}});
+  v1::Header order;
+  order.set_name("seven");
+  const auto body = [&]() -> task<> {
+    const Confirmation told = co_await publisher.publish("orders", order, {.key = "k"});
+    const auto got = co_await worker.take(1);
+
+    EXPECT_EQ(told.answer, Confirmation::Answer::confirmed);
+    EXPECT_EQ(got.at(0).id, told.id);
+    EXPECT_EQ(got.at(0).type, "weir.v1.Header");
+    EXPECT_EQ(got.at(0).payload, order.SerializeAsString());
+    EXPECT_EQ(got.at(0).key, "k");
+  };
+  run(loop, body);
+}
+
+TEST_P(PublisherContract, ManyAwaitedAtOnceEachHearOfTheirOwn) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  std::vector<std::string> ids;
+  int running = 0;
+  const auto one = [&](std::string payload) -> task<> {
+    const Confirmation told = co_await publisher.publish_raw("orders", "contract.Message", payload);
+    EXPECT_EQ(told.answer, Confirmation::Answer::confirmed);
+    ids.push_back(told.id);
+    --running;
+  };
+  const auto body = [&]() -> task<> {
+    for (int i = 0; i < 100; ++i) {
+      ++running;
+      boost::asio::co_spawn(loop, one(std::to_string(i)), [](const std::exception_ptr& error) { EXPECT_FALSE(error); });
+    }
+    while (running > 0) co_await pause(1ms);
+    std::sort(ids.begin(), ids.end());
+    EXPECT_EQ(std::unique(ids.begin(), ids.end()), ids.end());
+    EXPECT_THAT(ids, SizeIs(100));
+  };
+  run(loop, body);
+}
+
+TEST_P(PublisherContract, InBulkEveryMessageIsAnswered) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  std::uint64_t heard = 0;
+  publisher.on_answer([&](const Confirmation& answer) { heard += answer.count; });
+  const auto body = [&]() -> task<> {
+    const std::string payload(256, 'x');
+    for (int i = 0; i < 100'000; ++i) {
+      while (!publisher.try_send("orders", "contract.Message", payload)) co_await publisher.room("orders");
+      if (i == 50'000) rig->restart();
+    }
+    co_await publisher.flush();
+
+    EXPECT_EQ(publisher.counts().confirmed, 100'000U);
+    EXPECT_EQ(heard, 100'000U);
+    EXPECT_EQ(rig->queue("orders").published(), 100'000U);
+  };
+  run(loop, body);
+}
+
+TEST_P(PublisherContract, AnUnknownQueueIsSaidAtTheCall) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  const auto body = [&]() -> task<> {
+    try {
+      co_await publisher.publish_raw("nonsense", "contract.Message", "x");
+      ADD_FAILURE() << "published";
+    } catch (const UnknownQueue& error) {
+      EXPECT_THAT(error.what(), HasSubstr("unknown queue 'nonsense'"));
+    }
+  };
+  run(loop, body);
+}
+
+TEST_P(PublisherContract, MayBeGoneWithAnswersOutstanding) {
+  const auto body = [&]() -> task<> {
+    weir::Publisher publisher(engine(), loop.get_executor());
+    co_await publisher.room("orders");
+    EXPECT_TRUE(publisher.try_send("orders", "contract.Message", "x"));
+  };
+  run(loop, body);
+  loop.restart();
+  loop.run_for(50ms);
+}
+
+INSTANTIATE_TEST_SUITE_P(Engines, PublisherContract, testing::ValuesIn(rig_kinds()),
+                         [](const auto& kind) { return kind.param.name; });
+
+}  // namespace
+}  // namespace weir::contract
