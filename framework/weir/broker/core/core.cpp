@@ -96,6 +96,7 @@ std::uint64_t take_dead(State& state, const std::vector<Place>& places, Each eac
 }
 
 void reply_count(State& state, Connection from, std::uint64_t request, std::uint64_t messages) {
+  if (from == 0) return;
   v1::ControlReply reply;
   reply.set_id(request);
   reply.mutable_count()->set_messages(messages);
@@ -104,7 +105,7 @@ void reply_count(State& state, Connection from, std::uint64_t request, std::uint
 
 }  // namespace
 
-void Core::replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
+std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
   Pending& pending = state_->gathering;
   const std::int64_t due = micros(now.wall);
   const auto taken = take_dead(*state_, places, [&](Queue& queue, const Place& place, std::string_view bytes) {
@@ -116,15 +117,17 @@ void Core::replay_dead(Now now, Connection from, std::uint64_t request, const st
     queue.records += Messages{1};
   });
   reply_count(*state_, from, request, taken);
+  return taken;
 }
 
-void Core::purge_dead(Now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
+std::uint64_t Core::purge_dead(Now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
   Pending& pending = state_->gathering;
   const auto taken = take_dead(*state_, places, [&](Queue&, const Place& place, std::string_view) {
     pending.writes.emplace_back(DropDead{place});
     pending.moved.push_back({place, 0});
   });
   reply_count(*state_, from, request, taken);
+  return taken;
 }
 
 void Core::reply(Connection to, v1::ControlReply reply, Actions& actions) {

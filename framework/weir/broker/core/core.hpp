@@ -72,9 +72,12 @@ class Core {
   void list_workers(Now now, v1::Workers& out) const;
   [[nodiscard]] std::optional<QueueId> queue_id(std::string_view name) const;
   [[nodiscard]] std::string queue_name(QueueId id) const;
-  /// Replays or purges dead letters; the reply to request `request` follows the commit. `places` exist in the store.
-  void replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions& actions);
-  void purge_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions& actions);
+  /// Replays or purges dead letters; the reply to request `request` follows the commit (`from` 0: nobody is told).
+  /// Returns how many were dead letters, and taken by no request before this one.
+  std::uint64_t replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places,
+                            Actions& actions);
+  std::uint64_t purge_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places,
+                           Actions& actions);
   /// Sends a control reply as the connection's next frame.
   void reply(Connection to, v1::ControlReply reply, Actions& actions);
 

@@ -12,22 +12,11 @@
 #include "weir/broker/core/store.hpp"
 #include "weir/broker/store/ballast.hpp"
 #include "weir/broker/store/data_folder.hpp"
+#include "weir/broker/store/durability.hpp"
 #include "weir/broker/store/lmdb.hpp"
 #include "weir/broker/store/store_error.hpp"
 
 namespace weir::broker {
-
-/// What has happened to a commit when it is confirmed. Each survives kill -9 of the broker: the page cache does.
-enum class Durability : std::uint8_t {
-  /// It is on disk: survives power loss.
-  fsync,
-  /// It is with the operating system (MDB_NOSYNC); while there is work, all is synced once a second. Power loss may
-  /// lose
-  /// what was confirmed since and, on a file system that does not keep the order of writes, damage the store.
-  os,
-  /// As `os`, but nothing is ever synced: for tests, and for work that can be published again.
-  none,
-};
 
 struct StoreSettings {
   std::filesystem::path data;

@@ -1,0 +1,97 @@
+#include "weir/broker/delivering.hpp"
+
+#include <cstring>
+
+#include "weir/broker/store/layout.hpp"
+#include "weir/broker/store/store_error.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker {
+namespace {
+
+[[noreturn]] void throw_not_there(const core::Piece& piece, const std::string& why) {
+  throw StoreBroken("message " + print_id(std::to_string(piece.key.queue), piece.key.segment, piece.first) +
+                    " was to be delivered, and the store " + why + ": report this as a defect of Weir");
+}
+
+}  // namespace
+
+const Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_view stored) {
+  Opened& opened = opened_[(key.segment + key.queue * 7 + key.lane) % opened_.size()];
+  if (opened.key == key) return opened;
+  opened.key = {};
+  const auto run = protocol::decode(stored, opened.index, opened.published_at_us);
+  if (!run) throw StoreBroken("the store is damaged: " + run.error().message);
+  opened.run_at = static_cast<std::size_t>(run->data() - stored.data());
+  opened.offsets.clear();
+  std::uint32_t offset = 0;
+  for (const std::uint32_t length : opened.index.lengths()) {
+    opened.offsets.push_back(offset);
+    offset += length;
+  }
+  opened.offsets.push_back(offset);
+  if (offset != run->size()) throw StoreBroken("the store is damaged: a segment's lengths do not fit its run");
+  opened.key = key;
+  return opened;
+}
+
+void Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
+  const auto stored = snapshot.segment(piece.key);
+  if (!stored) throw_not_there(piece, "has no such segment");
+  const Opened& opened = open(piece.key, *stored);
+  const auto size = static_cast<std::uint32_t>(opened.index.lengths_size());
+  if (piece.first + piece.count > size) throw_not_there(piece, "has fewer messages in its segment");
+  if (piece.count == size) {
+    *delivery.mutable_index() = opened.index;
+  } else {
+    protocol::slice(opened.index, piece.first, piece.count, *delivery.mutable_index());
+  }
+  delivery.set_published_at_us(opened.published_at_us);
+  const std::uint32_t from = opened.offsets[piece.first];
+  runs_.push_back(stored->substr(opened.run_at + from, opened.offsets[piece.first + piece.count] - from));
+}
+
+void Delivering::add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
+  const Place place{piece.key.queue, piece.key.segment, piece.first};
+  const auto stored = snapshot.record(place);
+  if (!stored) throw_not_there(piece, "has no such record");
+  const std::string_view body = layout::read_record(*stored, place, record_);
+  v1::Index& index = *delivery.mutable_index();
+  index.add_lengths(static_cast<std::uint32_t>(body.size()));
+  index.add_types(record_.type());
+  if (!record_.key().empty()) index.add_key(record_.key());
+  if (!record_.unique_id().empty()) index.add_unique_id(record_.unique_id());
+  delivery.set_published_at_us(record_.published_at_us());
+  runs_.push_back(body);
+}
+
+async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapshot& snapshot) {
+  frame_.set_number(action.number);
+  v1::Deliver& deliver = *frame_.mutable_deliver();
+  deliver.Clear();
+  runs_.clear();
+  for (const core::Piece& piece : action.pieces) {
+    v1::Delivery& delivery = *deliver.add_deliveries();
+    delivery.set_queue(piece.key.queue);
+    delivery.set_segment(piece.key.segment);
+    delivery.set_first(piece.first);
+    delivery.set_lease(piece.lease);
+    delivery.set_attempt(piece.attempt);
+    if (piece.source == core::Source::segment) {
+      add_slice(piece, snapshot, delivery);
+    } else {
+      add_record(piece, snapshot, delivery);
+    }
+  }
+  std::size_t run_bytes = 0;
+  for (const std::string_view run : runs_) run_bytes += run.size();
+  async::ZmqFrame out(protocol::encoded_size(frame_, run_bytes));
+  char* at = protocol::encode_head(frame_, run_bytes, out.data());
+  for (const std::string_view run : runs_) {
+    if (!run.empty()) std::memcpy(at, run.data(), run.size());
+    at += run.size();
+  }
+  return out;
+}
+
+}  // namespace weir::broker

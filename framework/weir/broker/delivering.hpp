@@ -1,0 +1,42 @@
+#pragma once
+
+/// Deliver frames, made of what the store holds: a small head, and slices of stored runs, in one allocation.
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "weir/async/zmq_frame.hpp"
+#include "weir/broker/core/action.hpp"
+#include "weir/broker/core/store.hpp"
+#include "weir/v1/wire.pb.h"
+
+namespace weir::broker {
+
+class Delivering {
+ public:
+  /// The frame of `action`. Throws: StoreBroken if a piece is not in the store, which the core does not let happen.
+  [[nodiscard]] async::ZmqFrame frame(const core::SendDelivery& action, core::Snapshot& snapshot);
+
+ private:
+  /// A stored segment's columns. Segments never change, and a place is never given twice, so it stays true.
+  struct Opened {
+    core::SegmentKey key;  // segment 0: none
+    v1::Index index;
+    std::int64_t published_at_us{};
+    std::size_t run_at{};                ///< where the run begins in the stored value
+    std::vector<std::uint32_t> offsets;  ///< of each message in the run, and the run's end
+  };
+  /// Slices of one segment go out in several frames: its columns are read once. Each is about a KiB.
+  std::array<Opened, 64> opened_;
+
+  const Opened& open(const core::SegmentKey& key, std::string_view stored);
+  void add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
+  void add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
+
+  v1::Frame frame_;
+  v1::Record record_;
+  std::vector<std::string_view> runs_;
+};
+
+}  // namespace weir::broker

@@ -1,0 +1,346 @@
+#include "weir/broker/server.hpp"
+
+#include <algorithm>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <optional>
+
+#include "weir/async/zmq_pump.hpp"
+#include "weir/broker/address.hpp"
+#include "weir/broker/connections.hpp"
+#include "weir/broker/control.hpp"
+#include "weir/broker/delivering.hpp"
+#include "weir/broker/note_log.hpp"
+#include "weir/broker/storage_thread.hpp"
+#include "weir/protocol/frame.hpp"
+#include "weir/telemetry/log.hpp"
+
+namespace weir::broker {
+namespace {
+
+namespace asio = boost::asio;
+using namespace std::chrono_literals;
+
+constexpr Bytes message_most_highest{128ULL * 1024 * 1024};
+/// Room in a frame beside its largest message.
+constexpr std::size_t frame_head_most = 64 * 1024;
+/// How long the last confirmations may take to leave.
+constexpr auto linger = 500ms;
+/// A stop waits so long for its last commit; only a full disk takes longer.
+constexpr auto stop_most = 10s;
+/// A tick is no finer: due times are to the millisecond.
+constexpr Duration tick_least = 1ms;
+
+Now now() {
+  return {Instant(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())),
+          std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())};
+}
+
+async::SocketOptions socket_options(const BrokerSettings& settings) {
+  if (settings.message_most > message_most_highest || settings.message_most.value == 0) {
+    throw Error("broker.message_most of " + std::to_string(settings.message_most.value) +
+                " bytes: at least 1 byte, at most 128 MiB");
+  }
+  async::SocketOptions options;
+  options.kind = async::SocketKind::router;
+  options.frame_bytes_most = settings.message_most.value + frame_head_most;
+  options.received_most = 16;
+  options.linger = linger;
+  options.heartbeat = std::chrono::duration_cast<std::chrono::milliseconds>(settings.session_timeout / 4);
+  return options;
+}
+
+core::Config core_config(const BrokerSettings& settings, std::vector<core::QueueConfig> queues) {
+  core::Config config;
+  config.build = settings.build;
+  config.queues = std::move(queues);
+  config.session_timeout = settings.session_timeout;
+  config.message_most = settings.message_most;
+  config.seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
+  return config;
+}
+
+}  // namespace
+
+class Server::Loop final : public async::PumpOwner, public StorageListener {
+ public:
+  Loop(BrokerSettings settings, std::vector<core::QueueConfig> queues);
+
+  [[nodiscard]] const std::string& url() const { return url_; }
+  int run();
+  void stop();
+  void stop_on_signals();
+
+ private:
+  // Of the pump.
+  void on_frame(std::string_view peer, async::ZmqFrame frame) override;
+  void on_malformed(std::string_view peer, std::size_t parts) override;
+  void on_unreachable(std::string_view peer) override;
+  void on_turn() override;
+  // Of the storage thread.
+  void on_committed() override;
+  void on_room(bool enough) override;
+  void on_broken(const std::string& why) override;
+
+  void listen(const Address& address);
+  void tick_if_due();
+  void arm_timer();
+  void carry_out();
+  void carry_out(core::Send& send);
+  void carry_out(core::SendDelivery& send);
+  void carry_out(core::Close& close) { connections_.forget(close.connection); }
+  void carry_out(core::Ask& ask) { control_->ask(now(), ask.from, Peer{}, ask.request, actions_); }
+  void carry_out(core::Note& note) { notes_.write(note, std::chrono::steady_clock::now()); }
+  void commit_if_wanted();
+  void end_if_done();
+
+  const BrokerSettings settings_;
+  std::string url_;
+  asio::io_context io_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
+  asio::steady_timer timer_{io_};
+  asio::steady_timer patience_{io_};
+  asio::signal_set signals_{io_};
+  Instant armed_for_ = Instant::max();
+  Instant ticked_;
+  /// The core takes a gap between ticks above session_timeout / 4 for one of the loop's own: idleness must not look so.
+  const Duration tick_most_;
+
+  LmdbStore store_;
+  std::optional<core::Core> core_;
+  std::optional<Control> control_;
+  Connections connections_;
+  Delivering delivering_;
+  NoteLog notes_;
+
+  v1::Frame head_;                            // reused: no allocation a frame
+  core::Actions actions_;                     // of this turn
+  std::unique_ptr<core::Snapshot> snapshot_;  // of this turn
+
+  bool committing_ = false;
+  enum class Stopping { no, asked, last_commit, flushing } stopping_ = Stopping::no;
+  int exit_code_ = 0;
+
+  async::ZmqContext zmq_;
+  std::optional<async::ZmqPump> pump_;
+  std::optional<StorageThread> storage_;  // last: its end waits for a running commit
+};
+
+Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queues)
+    : settings_(std::move(settings)),
+      tick_most_(std::max(settings_.session_timeout / 16, tick_least)),
+      store_({.data = settings_.data, .durability = settings_.durability, .reserve = settings_.reserve}) {
+  const Address address = parse_listen(settings_.listen);
+  const async::SocketOptions options = socket_options(settings_);
+  // Before the store is touched: a start that fails on its address must not raise the incarnation.
+  pump_.emplace(io_.get_executor(), zmq_, options, *this);
+  listen(address);
+  core::Recovered recovered = store_.recover();
+  const std::uint32_t incarnation = recovered.incarnation;
+  core_.emplace(core_config(settings_, std::move(queues)), std::move(recovered), store_, now());
+  control_.emplace(*core_, store_);
+  const bool room = store_.tend_room();
+  core_->room(now(), room, actions_);
+  storage_.emplace(store_, io_.get_executor(), *this);
+  log::info(
+      "broker_listening",
+      {{"url", url_}, {"data", settings_.data.string()}, {"incarnation", incarnation}, {"build", settings_.build}});
+}
+
+void Server::Loop::listen(const Address& address) {
+  const std::string at = address.host + ":" + std::to_string(address.port);
+  try {
+    pump_->bind("tcp://" + (address.port == 0 ? address.host + ":*" : at));
+  } catch (const Error& error) {
+    if (std::string_view(error.what()).find(std::strerror(EADDRINUSE)) != std::string_view::npos) {
+      throw Error("cannot listen on " + at +
+                  ": the port is in use by another program; stop that one, or choose another port in `broker.listen`");
+    }
+    throw Error("cannot listen on " + at + ": " + error.what());
+  }
+  url_ = "weir://" + pump_->endpoint().substr(std::string_view("tcp://").size());
+}
+
+int Server::Loop::run() {
+  arm_timer();
+  pump_->kick();
+  try {
+    io_.run();
+  } catch (const std::exception& error) {
+    on_broken(error.what());
+  }
+  storage_.reset();
+  // What is still to be sent leaves with the socket, within its linger.
+  pump_.reset();
+  return exit_code_;
+}
+
+void Server::Loop::stop() {
+  asio::post(io_, [this] {
+    if (stopping_ != Stopping::no) return;
+    log::info("broker_stopping");
+    stopping_ = Stopping::asked;
+    pump_->kick();
+    patience_.expires_after(stop_most);
+    patience_.async_wait([this](const boost::system::error_code& error) {
+      if (!error) on_broken("stopped before its last commit was on disk: what that held is not confirmed");
+    });
+  });
+}
+
+void Server::Loop::stop_on_signals() {
+  signals_.add(SIGTERM);
+  signals_.add(SIGINT);
+  signals_.async_wait([this](const boost::system::error_code& error, int) {
+    if (error) return;
+    stop();
+    signals_.async_wait([this](const boost::system::error_code& again, int) {
+      if (!again) on_broken("a second signal: stopped at once");
+    });
+  });
+}
+
+void Server::Loop::on_frame(std::string_view peer, async::ZmqFrame frame) {
+  if (stopping_ != Stopping::no) return;  // it is not confirmed, so it will be sent again
+  const core::Connection from = connections_.of(peer);
+  const auto run = protocol::decode(frame.bytes(), head_);
+  if (!run) return core_->malformed(now(), from, run.error().message, actions_);
+  if (run->empty()) return core_->frame(now(), from, head_, {}, actions_);
+  // The run is used where it lies, until its commit is on disk.
+  const std::size_t run_bytes = run->size();
+  Slice bytes = async::ZmqFrame::share(std::move(frame));
+  core_->frame(now(), from, head_, bytes.sub(bytes.bytes.size() - run_bytes, run_bytes), actions_);
+}
+
+void Server::Loop::on_malformed(std::string_view peer, std::size_t parts) {
+  if (stopping_ != Stopping::no) return;
+  core_->malformed(now(), connections_.of(peer),
+                   "a message of " + std::to_string(parts) + " frames; it must be exactly one", actions_);
+}
+
+void Server::Loop::on_unreachable(std::string_view peer) {
+  const core::Connection gone = connections_.known(peer);
+  if (gone == 0) return;
+  connections_.forget(gone);
+  core_->disconnected(now(), gone, actions_);
+  // This comes at the end of a turn: what follows from it is another's.
+  asio::post(io_, [this] { pump_->kick(); });
+}
+
+void Server::Loop::on_turn() {
+  tick_if_due();
+  carry_out();
+  commit_if_wanted();
+  arm_timer();
+  end_if_done();
+}
+
+void Server::Loop::tick_if_due() {
+  const Now at = now();
+  const Duration since = at.instant - ticked_;
+  if (since < tick_least || (core_->next_tick() > at.instant && since < tick_most_)) return;
+  ticked_ = at.instant;
+  core_->tick(at, actions_);
+}
+
+void Server::Loop::arm_timer() {
+  const Instant next = std::clamp(core_->next_tick(), ticked_ + tick_least, ticked_ + tick_most_);
+  if (next >= armed_for_) return;  // one that is too early costs a turn; re-arming costs a syscall
+  armed_for_ = next;
+  timer_.expires_at(std::chrono::steady_clock::time_point(next.time_since_epoch()));
+  timer_.async_wait([this](const boost::system::error_code& error) {
+    if (error) return;  // re-armed
+    armed_for_ = Instant::max();
+    pump_->kick();
+  });
+}
+
+void Server::Loop::carry_out() {
+  // By index: an answer may bring further actions.
+  for (std::size_t i = 0; i < actions_.size(); ++i) {
+    core::Action action = std::move(actions_[i]);
+    std::visit([this](auto& one) { carry_out(one); }, action);
+  }
+  actions_.clear();
+  snapshot_.reset();
+}
+
+void Server::Loop::carry_out(core::Send& send) {
+  const std::string_view peer = connections_.peer(send.to);
+  if (peer.empty()) return;
+  async::ZmqFrame frame(protocol::encoded_size(send.frame, 0));
+  protocol::encode_head(send.frame, 0, frame.data());
+  pump_->send(peer, std::move(frame));
+}
+
+void Server::Loop::carry_out(core::SendDelivery& send) {
+  const std::string_view peer = connections_.peer(send.to);
+  if (peer.empty()) return;
+  if (!snapshot_) snapshot_ = store_.snapshot();
+  pump_->send(peer, delivering_.frame(send, *snapshot_));
+}
+
+void Server::Loop::commit_if_wanted() {
+  if (committing_ || stopping_ >= Stopping::last_commit || !core_->wants_commit()) return;
+  if (stopping_ == Stopping::asked) stopping_ = Stopping::last_commit;
+  committing_ = true;
+  control_->sealed();
+  storage_->commit(core_->seal(now()));
+}
+
+void Server::Loop::end_if_done() {
+  if (stopping_ == Stopping::no || committing_) return;
+  if (stopping_ != Stopping::flushing) {
+    // The turn that this is part of sends what was queued; the next one may see that it is gone.
+    stopping_ = Stopping::flushing;
+    pump_->kick();
+    asio::post(io_, [this] { pump_->kick(); });
+    return;
+  }
+  if (pump_->queued() > 0) return pump_->kick();
+  log::info("broker_stopped");
+  io_.stop();
+}
+
+void Server::Loop::on_committed() {
+  committing_ = false;
+  const Now at = now();
+  core_->committed(at, actions_);
+  control_->committed(at, actions_);
+  carry_out();
+  commit_if_wanted();
+  pump_->kick();
+}
+
+void Server::Loop::on_room(bool enough) {
+  core_->room(now(), enough, actions_);
+  pump_->kick();
+}
+
+void Server::Loop::on_broken(const std::string& why) {
+  log::error("broker_failed", {{"why", why}});
+  exit_code_ = 1;
+  io_.stop();
+}
+
+Server::Server(BrokerSettings settings, std::vector<core::QueueConfig> queues)
+    : loop_(std::make_unique<Loop>(std::move(settings), std::move(queues))) {}
+Server::~Server() = default;
+
+const std::string& Server::url() const { return loop_->url(); }
+int Server::run() { return loop_->run(); }
+void Server::stop() { loop_->stop(); }
+void Server::stop_on_signals() { loop_->stop_on_signals(); }
+
+int run_broker(BrokerSettings settings, std::vector<core::QueueConfig> queues) {
+  Server server(std::move(settings), std::move(queues));
+  server.stop_on_signals();
+  return server.run();
+}
+
+}  // namespace weir::broker

@@ -1,0 +1,27 @@
+#pragma once
+
+/// What the embedded broker is told, apart from its queues.
+
+#include <filesystem>
+#include <string>
+
+#include "weir/broker/store/durability.hpp"
+#include "weir/message/units.hpp"
+
+namespace weir::broker {
+
+struct BrokerSettings {
+  std::filesystem::path data;
+  /// HOST:PORT, an IPv4 address; anything but loopback is refused. Port 0: any free one (Server::url() tells).
+  std::string listen = "127.0.0.1:7733";
+  Durability durability = Durability::fsync;
+  /// Of one encoded message; at most 128 MiB.
+  Bytes message_most{16ULL * 1024 * 1024};
+  /// Kept back for settling when the disk is full.
+  Bytes reserve{64ULL * 1024 * 1024};
+  Duration session_timeout = std::chrono::seconds(10);
+  /// Program and version; for people.
+  std::string build = "weir 0.1.0";
+};
+
+}  // namespace weir::broker

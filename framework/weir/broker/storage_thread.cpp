@@ -1,0 +1,97 @@
+#include "weir/broker/storage_thread.hpp"
+
+#include <boost/asio/post.hpp>
+
+#include "weir/telemetry/log.hpp"
+
+namespace weir::broker {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr auto room_looked_at_every = 1s;
+/// After commits no more often than this: near the end it is a walk over a list of free pages.
+constexpr auto room_looked_at_least = 20ms;
+constexpr auto full_pause = 100ms;
+
+}  // namespace
+
+StorageThread::StorageThread(LmdbStore& store, boost::asio::any_io_executor loop, StorageListener& listener)
+    : store_(store), loop_(std::move(loop)), listener_(listener), thread_([this] { run(); }) {}
+
+StorageThread::~StorageThread() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  wake_.notify_all();
+  thread_.join();
+}
+
+void StorageThread::commit(core::Batch batch) {
+  {
+    const std::lock_guard lock(mutex_);
+    batch_ = std::move(batch);
+  }
+  wake_.notify_one();
+}
+
+template <class F>
+void StorageThread::tell(F f) {
+  boost::asio::post(loop_, [this, f] { f(listener_); });
+}
+
+void StorageThread::run() {
+  try {
+    tend_room(true);
+    std::unique_lock lock(mutex_);
+    while (!stopping_ || batch_) {
+      if (!batch_) wake_.wait_for(lock, room_looked_at_every, [this] { return stopping_ || batch_; });
+      std::optional<core::Batch> batch = std::exchange(batch_, std::nullopt);
+      if (!batch && stopping_) return;
+      lock.unlock();
+      if (batch) {
+        commit_until_done(*batch);
+        batch.reset();  // its frames are freed here, not on the loop
+      }
+      tend_room(false);
+      lock.lock();
+    }
+  } catch (const std::exception& error) {
+    const std::string why = error.what();
+    tell([why](StorageListener& listener) { listener.on_broken(why); });
+  }
+}
+
+void StorageThread::commit_until_done(const core::Batch& batch) {
+  bool waited = false;
+  for (;;) {
+    try {
+      store_.commit(batch);
+      if (waited) log::info("store_has_room_again");
+      tell([](StorageListener& listener) { listener.on_committed(); });
+      return;
+    } catch (const StoreFull& full) {
+      static log::Limit limit{10s};
+      log::warn(limit, "store_full",
+                {{"why", full.what()}, {"doing", "waiting for room; nothing is confirmed meanwhile"}});
+      waited = true;
+    }
+    tend_room(true);
+    std::unique_lock lock(mutex_);
+    wake_.wait_for(lock, full_pause, [this] { return stopping_; });
+    if (stopping_) throw StoreFull("the broker was stopped while its last commit waited for room on the disk");
+  }
+}
+
+void StorageThread::tend_room(bool must) {
+  const auto now = std::chrono::steady_clock::now();
+  if (!must && now - tended_ < room_looked_at_least) return;
+  tended_ = now;
+  const bool enough = store_.tend_room();
+  if (enough == room_) return;
+  room_ = enough;
+  tell([enough](StorageListener& listener) { listener.on_room(enough); });
+}
+
+}  // namespace weir::broker

@@ -1,0 +1,61 @@
+#pragma once
+
+/// The thread that commits: one batch at a time, while the loop gathers the next (group commit, pipelined).
+
+#include <boost/asio/any_io_executor.hpp>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <thread>
+
+#include "weir/broker/core/store.hpp"
+#include "weir/broker/store/lmdb_store.hpp"
+
+namespace weir::broker {
+
+/// What the storage thread tells. Called on the loop.
+class StorageListener {
+ public:
+  virtual ~StorageListener() = default;
+  virtual void on_committed() = 0;
+  /// The store has room above its reserve, or no longer; told when it changes.
+  virtual void on_room(bool enough) = 0;
+  /// Nothing can be confirmed any more: the process must end.
+  virtual void on_broken(const std::string& why) = 0;
+};
+
+class StorageThread {
+ public:
+  /// `store` and `listener` must outlive it.
+  StorageThread(LmdbStore& store, boost::asio::any_io_executor loop, StorageListener& listener);
+  StorageThread(const StorageThread&) = delete;
+  StorageThread& operator=(const StorageThread&) = delete;
+  /// Waits for a commit that is running; one that waits for room is given up.
+  ~StorageThread();
+
+  /// Not while another batch is uncommitted. For want of room it is tried again until there is some: on_committed()
+  /// follows then.
+  void commit(core::Batch batch);
+
+ private:
+  void run();
+  void commit_until_done(const core::Batch& batch);
+  void tend_room(bool must);
+  template <class F>
+  void tell(F f);
+
+  LmdbStore& store_;
+  boost::asio::any_io_executor loop_;
+  StorageListener& listener_;
+  bool room_ = true;
+  std::chrono::steady_clock::time_point tended_;
+
+  std::mutex mutex_;
+  std::condition_variable wake_;
+  std::optional<core::Batch> batch_;
+  bool stopping_ = false;
+  std::thread thread_;  // last: it uses all of the above
+};
+
+}  // namespace weir::broker
