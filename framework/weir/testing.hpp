@@ -68,7 +68,7 @@ struct Ran {
   std::vector<Published> published;
   Duration took{};
 
-  friend bool operator==(const Ran& ran, const End& end) { return ran.end == end; }
+  friend bool operator==(const Ran& ran, const End& expected) { return ran.end == expected; }
   friend std::ostream& operator<<(std::ostream& out, const Ran& ran) {
     return out << ran.end << " with " << ran.published.size() << " published";
   }

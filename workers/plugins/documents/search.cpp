@@ -29,6 +29,6 @@ int main(int count, char** arguments) {
     return found.empty() ? 1 : 0;
   } catch (const std::exception& error) {
     std::fprintf(stderr, "documents-search: %s\n", error.what());
-    return 1;
+    return 2;
   }
 }
