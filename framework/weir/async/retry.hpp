@@ -14,6 +14,7 @@
 #include "weir/async/callable.hpp"
 #include "weir/async/sleep.hpp"
 #include "weir/async/task.hpp"
+#include "weir/message/error.hpp"
 #include "weir/message/units.hpp"
 
 namespace weir {
@@ -25,8 +26,6 @@ struct RetryPolicy {
   double factor = 2;
   Duration most = std::chrono::seconds(10);
 };
-
-class EndedBy;
 
 namespace async {
 
@@ -41,8 +40,8 @@ std::invoke_result_t<F&> retry_loop(RetryPolicy policy, F function) {
       } else {
         co_return co_await function();
       }
-    } catch (const EndedBy&) {
-      throw;  // the handler has decided
+    } catch (const Decided&) {
+      throw;
     } catch (...) {
       if (tried >= policy.tries) throw;
     }

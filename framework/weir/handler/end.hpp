@@ -71,9 +71,9 @@ inline std::ostream& operator<<(std::ostream& out, const End& end) {
 }
 
 /// A thrown end: what Reject, Retry, Defer and Throttled have in common.
-class EndedBy : public Error {
+class EndedBy : public Decided {
  public:
-  explicit EndedBy(End end) : Error(end.why()), end_(std::move(end)) {}
+  explicit EndedBy(End end) : Decided(end.why()), end_(std::move(end)) {}
   [[nodiscard]] const End& end() const { return end_; }
 
  private:

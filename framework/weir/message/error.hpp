@@ -27,5 +27,9 @@ struct TooLarge : Error {
 struct Unsupported : Error {
   using Error::Error;
 };
+/// A handler has decided how its message ends, and nothing on the way tries again: Reject, Retry and their like.
+struct Decided : Error {
+  using Error::Error;
+};
 
 }  // namespace weir
