@@ -1,0 +1,305 @@
+#include "weir/engine/weir/producer_machine.hpp"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "weir/protocol/frame.hpp"
+
+namespace weir::engine::weir_broker {
+namespace {
+
+using std::chrono_literals::operator""s;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+
+constexpr std::uint32_t orders = 7;
+constexpr std::uint32_t emails = 8;
+
+/// The broker's side, played by hand.
+class Play {
+ public:
+  Play() : machine({}, PublisherId{}) { machine.start(now); }
+
+  void say(v1::Frame frame) {
+    frame.set_number(++number);
+    machine.frame(now, Slice::of(protocol::encode(frame)));
+  }
+  v1::Hello open() {
+    number = 0;
+    now += 2s;
+    machine.opened(now);
+    return hear().at(0).hello();
+  }
+  void welcome(Load window = {Messages{1000}, Bytes{1'000'000}}, bool known = true, std::uint64_t mark = 0) {
+    v1::Frame frame;
+    auto& welcome = *frame.mutable_welcome();
+    welcome.set_publisher_known(known);
+    welcome.set_publisher_mark(mark);
+    welcome.set_message_most_bytes(1'000'000);
+    ++epoch;
+    for (const std::uint32_t id : {orders, emails}) {
+      auto* queue = welcome.add_queues();
+      queue->set_id(id);
+      queue->set_name(id == orders ? "orders" : "emails");
+      queue->set_in_file(true);
+      queue->mutable_window()->set_epoch(epoch);
+      queue->mutable_window()->set_messages(window.messages.value);
+      queue->mutable_window()->set_bytes(window.bytes.value);
+    }
+    say(frame);
+  }
+  std::optional<std::uint64_t> offer(const std::string& queue, const std::string& body, Lane priority = default_lane) {
+    Outgoing message;
+    message.queue = queue;
+    message.type = "a.B";
+    message.body = body;
+    message.priority = priority;
+    return machine.offer(message);
+  }
+  void confirm(std::uint64_t first, std::uint32_t count, std::uint64_t segment = 5, std::uint32_t index = 0) {
+    v1::Frame frame;
+    auto* run = frame.mutable_confirmed()->add_runs();
+    run->set_first(first);
+    run->set_count(count);
+    run->set_queue(orders);
+    run->set_segment(segment);
+    run->set_index(index);
+    say(frame);
+  }
+  std::vector<v1::Frame> hear() {
+    std::vector<v1::Frame> frames;
+    for (const auto& bytes : machine.outbox) frames.emplace_back().ParseFromString(bytes);
+    machine.outbox.clear();
+    return frames;
+  }
+  /// Connected, with both queues named.
+  void ready(Load window = {Messages{1000}, Bytes{1'000'000}}) {
+    (void)machine.has_room("orders");
+    (void)machine.has_room("emails");
+    open();
+    welcome(window);
+  }
+
+  Instant now{10s};
+  std::uint64_t number = 0;
+  std::uint64_t epoch = 100;
+  ProducerMachine machine;
+};
+
+TEST(Producer, NumbersAreGivenInFramesAndNeighboursOfALaneAreOneGroup) {
+  Play play;
+  play.ready();
+  EXPECT_EQ(play.offer("orders", "one"), 1U);
+  EXPECT_EQ(play.offer("emails", "two"), 2U);
+  EXPECT_EQ(play.offer("orders", "three"), 3U);
+  EXPECT_THAT(play.hear(), IsEmpty());
+
+  play.machine.flush();
+
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(1));
+  const auto& publish = heard[0].publish();
+  ASSERT_EQ(publish.groups_size(), 2);
+  EXPECT_EQ(publish.groups(0).first_number(), 1U);
+  EXPECT_EQ(publish.groups(0).index().lengths_size(), 2);
+  EXPECT_EQ(publish.groups(1).first_number(), 3U);
+  EXPECT_EQ(publish.groups(0).epoch(), play.epoch);
+  EXPECT_EQ(publish.answered_below(), 1U);
+  EXPECT_EQ(heard[0].run(), "onethreetwo");
+}
+
+TEST(Producer, AnswersAreToldByTheCallersOwnNumbers) {
+  Play play;
+  play.ready();
+  play.offer("orders", "one");
+  play.offer("emails", "two");
+  play.offer("orders", "three");
+  play.machine.flush();
+
+  play.confirm(1, 2, 0xab, 4);  // of orders: the caller's 1 and 3
+
+  const auto answers = play.machine.take_answers();
+  ASSERT_THAT(answers, SizeIs(2));
+  EXPECT_EQ(answers[0].first, 1U);
+  EXPECT_EQ(answers[0].count, 1U);
+  EXPECT_EQ(answers[0].id, "orders/ab.4");
+  EXPECT_EQ(answers[1].first, 3U);
+  EXPECT_EQ(answers[1].id, "orders/ab.5");
+  EXPECT_EQ(play.machine.unanswered(), 1U);
+}
+
+TEST(Producer, AFullGroupLeavesByItself) {
+  Play play;
+  play.ready();
+
+  for (int i = 0; i < 300; ++i) play.offer("orders", "x");
+
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(1));
+  EXPECT_EQ(heard[0].publish().groups(0).index().lengths_size(), 256);
+}
+
+TEST(Producer, FramesStayBelow64KiBAndALargeMessageGoesAlone) {
+  Play play;
+  play.ready();
+  play.offer("orders", std::string(40'000, 'a'));
+  play.offer("emails", std::string(40'000, 'b'));
+  play.offer("orders", std::string(200'000, 'c'));
+  play.machine.flush();
+
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(3));
+  EXPECT_EQ(heard[0].run().size(), 40'000U);
+  EXPECT_EQ(heard[1].run().size(), 200'000U);
+  EXPECT_EQ(heard[1].publish().groups(0).index().lengths_size(), 1);
+}
+
+TEST(Credit, NothingIsTakenBeyondTheWindowAndAQueueHoldsBackNoOther) {
+  Play play;
+  play.ready({Messages{2}, Bytes{1000}});
+  EXPECT_TRUE(play.offer("orders", "1").has_value());
+  EXPECT_TRUE(play.offer("orders", "2").has_value());
+  EXPECT_FALSE(play.offer("orders", "3").has_value());
+  EXPECT_FALSE(play.machine.has_room("orders"));
+  EXPECT_TRUE(play.offer("emails", std::string(900, 'x')).has_value());
+  EXPECT_FALSE(play.offer("emails", std::string(101, 'x')).has_value());
+  play.machine.flush();
+
+  play.confirm(1, 2);
+
+  EXPECT_TRUE(play.machine.has_room("orders"));
+}
+
+TEST(Credit, RoomIsForTheMessageThatWasRefused) {
+  Play play;
+  play.ready({Messages{10}, Bytes{1000}});
+  EXPECT_TRUE(play.offer("orders", std::string(500, 'x')).has_value());
+  EXPECT_FALSE(play.offer("orders", std::string(600, 'x')).has_value());
+
+  EXPECT_FALSE(play.machine.has_room("orders"));
+}
+
+TEST(Credit, AnOlderWindowIsIgnored) {
+  Play play;
+  play.ready();
+  v1::Frame frame;
+  frame.mutable_window()->set_queue(orders);
+  frame.mutable_window()->set_epoch(play.epoch - 1);
+
+  play.say(frame);
+
+  EXPECT_TRUE(play.offer("orders", "x").has_value());
+}
+
+TEST(Credit, WhatWasGatheredUnderAWindowSaysItsEpoch) {
+  Play play;
+  play.ready();
+  play.offer("orders", "x");
+  v1::Frame frame;
+  frame.mutable_window()->set_queue(orders);
+  frame.mutable_window()->set_epoch(play.epoch + 1);
+
+  play.say(frame);
+
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(1));
+  EXPECT_EQ(heard[0].publish().groups(0).epoch(), play.epoch);
+  EXPECT_FALSE(play.offer("orders", "y").has_value());
+}
+
+TEST(Idempotence, WhatIsUnansweredIsSentAgainUnderItsNumbersAndItsOldEpoch) {
+  Play play;
+  play.ready();
+  for (int i = 0; i < 5; ++i) play.offer("orders", std::to_string(i));
+  play.machine.flush();
+  play.hear();
+  play.confirm(2, 2);
+  play.offer("orders", "5");  // taken, and not yet in a frame
+  play.machine.ended(play.now, "cut");
+  EXPECT_FALSE(play.offer("orders", "nowhere").has_value());
+
+  EXPECT_EQ(play.open().lowest_unanswered(), 1U);
+  play.welcome();
+
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(1));
+  const auto& publish = heard[0].publish();
+  ASSERT_EQ(publish.groups_size(), 3);
+  EXPECT_EQ(publish.groups(0).first_number(), 1U);
+  EXPECT_EQ(publish.groups(1).first_number(), 4U);
+  EXPECT_EQ(publish.groups(1).index().lengths_size(), 2);
+  EXPECT_EQ(publish.groups(2).first_number(), 6U);
+  EXPECT_EQ(publish.groups(1).epoch(), play.epoch - 1);
+  EXPECT_EQ(heard[0].run(), "0345");
+}
+
+TEST(Idempotence, AnAnswerHeardTwiceIsToldOnce) {
+  Play play;
+  play.ready();
+  play.offer("orders", "1");
+  play.offer("orders", "2");
+  play.machine.flush();
+  play.confirm(1, 1);
+  play.confirm(1, 2);
+
+  std::uint64_t told = 0;
+  for (const auto& answer : play.machine.take_answers()) told += answer.count;
+
+  EXPECT_EQ(told, 2U);
+  EXPECT_EQ(play.machine.unanswered(), 0U);
+}
+
+TEST(Idempotence, WhatTheBrokerForgotIsInDoubtAndNotSentAgain) {
+  Play play;
+  play.ready();
+  play.offer("orders", "1");
+  play.machine.flush();
+  play.confirm(1, 1);
+  play.offer("orders", "2");
+  play.machine.flush();
+  play.hear();
+  (void)play.machine.take_answers();
+  play.machine.ended(play.now, "cut");
+
+  EXPECT_EQ(play.open().lowest_unanswered(), 2U);
+  play.welcome({Messages{10}, Bytes{1000}}, false, 1);
+
+  EXPECT_THAT(play.hear(), IsEmpty());
+  const auto answers = play.machine.take_answers();
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0].answer, Confirmation::Answer::in_doubt);
+  EXPECT_EQ(play.offer("orders", "3"), 3U);
+}
+
+TEST(Refusals, SayWhy) {
+  Play play;
+  play.ready();
+  play.offer("orders", "1");
+  play.machine.flush();
+  v1::Frame frame;
+  auto* run = frame.mutable_confirmed()->add_runs();
+  run->set_first(1);
+  run->set_count(1);
+  run->set_answer(v1::Confirmed::REFUSED);
+  run->set_reason("queue 'orders' is full");
+
+  play.say(frame);
+
+  const auto answers = play.machine.take_answers();
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0].answer, Confirmation::Answer::refused);
+  EXPECT_EQ(answers[0].reason, "queue 'orders' is full");
+}
+
+TEST(Refusals, AnUnknownQueueAndALargeMessageThrow) {
+  Play play;
+  play.ready();
+  EXPECT_THROW((void)play.offer("nonsense", "x"), UnknownQueue);
+  EXPECT_THROW((void)play.machine.has_room("nonsense"), UnknownQueue);
+  EXPECT_THROW((void)play.offer("orders", std::string(1'000'001, 'x')), TooLarge);
+}
+
+}  // namespace
+}  // namespace weir::engine::weir_broker
