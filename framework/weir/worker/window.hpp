@@ -61,8 +61,8 @@ class Window {
   /// Frees the place of a delivery that was lost while it runs; what its handler looks at lives on in the answer.
   [[nodiscard]] std::unique_ptr<Kept> detach(Place& place);
 
-  /// Makes the delivery's views fit to be given to a handler: they stay where they are until the place is freed.
-  void pin(Place& place);
+  /// True if the delivery's bytes stay where they are until the place is freed.
+  [[nodiscard]] bool stays(const Place& place) const;
 
   [[nodiscard]] Load load() const { return load_; }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }

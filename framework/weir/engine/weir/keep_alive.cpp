@@ -56,6 +56,7 @@ class KeepAliveMachine final : public ClientMachine {
       options_.overslept(now - ran_at_);
     }
     ran_at_ = now;
+    if (options_.beat) options_.beat(session_timeout());
     if (now >= next_) vouch(now);
   }
   [[nodiscard]] Instant ticks_next() const override {

@@ -32,6 +32,8 @@ struct KeepAliveOptions {
   /// be another's by now, and is to be cancelled before anything runs on. Called on the keep-alive's thread. May be
   /// empty.
   std::function<void(Duration)> overslept;
+  /// The thread has run, and sees this session timeout. Called on it, at least each quarter of that. May be empty.
+  std::function<void(Duration session_timeout)> beat;
   Notice notice;
 };
 

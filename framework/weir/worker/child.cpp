@@ -1,0 +1,85 @@
+// The child: the plugin, the shards, and two signals.
+#include <pthread.h>
+#include <signal.h>
+
+#include <atomic>
+#include <cstdlib>
+#include <iostream>
+#include <stop_token>
+#include <thread>
+
+#include "weir/handler/plugin_file.hpp"
+#include "weir/telemetry/log.hpp"
+#include "weir/worker/plugin_library.hpp"
+#include "weir/worker/process.hpp"
+#include "weir/worker/run.hpp"
+#include "weir/worker/token.hpp"
+
+namespace weir::worker {
+namespace {
+
+/// Turns SIGTERM (and the death of the parent, which sends it) into a stop; a second one ends the process at once.
+///
+/// Made before any other thread: they inherit the mask, so that no call of a handler is interrupted.
+class StopSignals {
+ public:
+  StopSignals() {
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGHUP);
+    pthread_sigmask(SIG_BLOCK, &set, &before_);
+    signal(SIGINT, SIG_IGN);  // the terminal's Ctrl-C: the parent hears it, and tells us
+    waiter_ = std::thread([this, set] { wait(set); });
+  }
+  StopSignals(const StopSignals&) = delete;
+  StopSignals& operator=(const StopSignals&) = delete;
+  ~StopSignals() {
+    done_ = true;
+    pthread_kill(waiter_.native_handle(), SIGTERM);
+    waiter_.join();
+    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
+  }
+  [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
+
+ private:
+  void wait(sigset_t set) {
+    for (bool first = true;; first = false) {
+      int got = 0;
+      sigwait(&set, &got);
+      if (done_) return;
+      if (!first) {
+        log::warn("stopped_at_once", {{"signal", got}});
+        std::_Exit(1);
+      }
+      stop_.request_stop();
+    }
+  }
+
+  sigset_t before_{};
+  std::stop_source stop_;
+  std::atomic<bool> done_{false};
+  std::thread waiter_;
+};
+
+}  // namespace
+
+int run_child(const GroupSettings& settings, int fd) {
+  const ProcessToken process = read_token(fd);
+  const StopSignals signals;
+  try {
+    const RegisterPlugin plugin = load_plugin(settings.plugin);
+    const Ended ended = run(settings, process, plugin, signals.token());
+    if (!ended.failure.empty()) std::cerr << "weir worker " << settings.name << ": " << ended.failure << '\n';
+    if (!ended.joined) {
+      std::cerr.flush();
+      std::_Exit(ended.exit_code());  // a handler's code still runs: nothing of the process may be torn down under it
+    }
+    return ended.exit_code();
+  } catch (const handler::PluginError& error) {
+    std::cerr << "weir worker " << settings.name << ": " << error.what() << '\n';
+    return 2;
+  }
+}
+
+}  // namespace weir::worker

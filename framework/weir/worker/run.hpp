@@ -1,0 +1,23 @@
+#pragma once
+
+/// Runs a worker group in this process: its engine, its keep-alives and its shards.
+
+#include <stop_token>
+
+#include "weir/engine/make.hpp"
+#include "weir/worker/worker.hpp"
+
+namespace weir::worker {
+
+/// Works until `stop` is requested, then drains.
+///
+/// The registration may be a plugin's, or code of this program (tests, `weir bench`).
+/// Throws: handler::PluginError and what the registration throws; Error when the engine's URL is wrong.
+/// Thread: blocks this one; shards have their own.
+[[nodiscard]] Ended run(const GroupSettings& settings, const ProcessToken& process, const Registration& registration,
+                        const std::stop_token& stop, engine::MakeOptions options = {});
+/// As a process of its own, with a token of its own.
+[[nodiscard]] Ended run(const GroupSettings& settings, const Registration& registration, const std::stop_token& stop,
+                        engine::MakeOptions options = {});
+
+}  // namespace weir::worker

@@ -1,0 +1,151 @@
+#include "weir/worker/shard.hpp"
+
+#include <pthread.h>
+
+#include <boost/asio/bind_cancellation_slot.hpp>
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/post.hpp>
+#include <string>
+#include <utility>
+
+#include "weir/async/timeout.hpp"
+#include "weir/telemetry/log.hpp"
+
+namespace weir::worker {
+
+/// Of drain_last, what saying goodbye may take.
+constexpr Duration goodbye_most = std::chrono::seconds(1);
+
+Shard::Shard(Home home, std::uint32_t index) : home_(std::move(home)), index_(index), watch_(home_.pulse) {}
+
+Shard::~Shard() {
+  if (thread_.joinable()) thread_.join();
+}
+
+void Shard::start() {
+  std::promise<void> registered;
+  std::future<void> done = registered.get_future();
+  thread_ = std::thread([this, promise = std::move(registered)]() mutable { run(std::move(promise)); });
+  done.get();
+}
+
+void Shard::go() {
+  asio::post(loop_, [this] {
+    asio::co_spawn(loop_, receive(),
+                   asio::bind_cancellation_slot(stop_receiving_.slot(), [this](const std::exception_ptr& thrown) {
+                     if (thrown && !draining_) fail(thrown);
+                   }));
+  });
+}
+
+void Shard::run(std::promise<void> registered) {
+  pthread_setname_np(pthread_self(), ("weir-shard-" + std::to_string(index_)).c_str());
+  try {
+    set_up();
+  } catch (...) {
+    registered.set_exception(std::current_exception());
+    return;
+  }
+  registered.set_value();
+  try {
+    loop_.run();
+    // Once more, for what the end of the drain cancelled.
+    loop_.restart();
+    loop_.poll();
+  } catch (...) {
+    failure_ = std::current_exception();
+  }
+  if (slots_->running() == 0) {
+    // In this order: a handler's clients and the session use the loop.
+    session_.reset();
+    registry_.reset();
+    loop_.restart();
+    loop_.poll();
+  } else {
+    // A handler that would not end still looks at both, and this process is about to.
+    (void)session_.release();
+    (void)registry_.release();
+  }
+  ended_.store(true, std::memory_order_release);
+  home_.ended();
+}
+
+void Shard::set_up() {
+  registry_ = std::make_unique<Registry>(home_.settings, index_, loop_.get_executor());
+  home_.registration(*registry_);
+  registry_->check();
+  if (index_ == 0) {
+    for (const std::string& queue : registry_->unlisted()) {
+      log::info("queue_not_listed", {{"worker", home_.settings.name}, {"queue", queue}});
+    }
+  }
+  session_ = home_.engine.session(loop_.get_executor(), engine::SessionOptions{.group = home_.settings.name,
+                                                                               .process = home_.process,
+                                                                               .shard = index_,
+                                                                               .queues = registry_->attachments(),
+                                                                               .window = home_.settings.window});
+  slots_ = std::make_unique<Slots>(loop_, home_.settings, *registry_, *session_);
+  slots_->set_frozen([this] {
+    if (!watch_.missed()) return false;
+    log::warn("process_was_stopped",
+              {{"worker", home_.settings.name}, {"shard", index_}, {"held", slots_->window().load().messages}});
+    return true;
+  });
+}
+
+task<> Shard::receive() {
+  for (;;) {
+    engine::Batch batch = co_await session_->receive();
+    slots_->take(std::move(batch));
+    count_open();
+  }
+}
+
+void Shard::count_open() {
+  open_.store(slots_->window().load().messages.value + slots_->settler().unsent() + session_->unconfirmed().settlements,
+              std::memory_order_relaxed);
+}
+
+void Shard::fail(const std::exception_ptr& thrown) {
+  failure_ = thrown;
+  failed_.store(true, std::memory_order_release);
+  count_open();
+  home_.ended();  // the worker drains all its shards, this one too: what runs may finish
+}
+
+void Shard::drain(Duration limit) {
+  asio::post(loop_, [this, limit] {
+    if (std::exchange(draining_, true)) return;
+    asio::co_spawn(loop_, drain_in(limit), [this](const std::exception_ptr& thrown) {
+      if (thrown && !failure_) failure_ = thrown;
+      loop_.stop();
+    });
+  });
+}
+
+/// Awaits `work`, at most until `end`.
+task<> Shard::wait_until(std::chrono::steady_clock::time_point end, task<> work) {
+  try {
+    co_await timeout(end - std::chrono::steady_clock::now(), std::move(work));
+  } catch (const TimedOut&) {
+  }
+  count_open();
+}
+
+task<> Shard::drain_in(Duration limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  session_->stop_taking();
+  slots_->release_unstarted();
+  slots_->settler().flush();
+  co_await wait_until(end, slots_->none_running());
+  slots_->cancel();
+  const auto last = std::min(end, std::chrono::steady_clock::now()) + drain_last - goodbye_most;
+  co_await wait_until(last, slots_->none_running());
+  slots_->settler().flush();
+  if (failure_ == nullptr) co_await wait_until(last, session_->all_confirmed());
+  stop_receiving_.emit(asio::cancellation_type::terminal);
+  co_await session_->close();
+  slots_->close();
+}
+
+}  // namespace weir::worker

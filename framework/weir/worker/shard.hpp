@@ -1,0 +1,98 @@
+#pragma once
+
+/// One thread of a worker: its own loop, session, window and handlers. Shards share nothing.
+
+#include <atomic>
+#include <boost/asio/cancellation_signal.hpp>
+#include <boost/asio/executor_work_guard.hpp>
+#include <boost/asio/io_context.hpp>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <future>
+#include <memory>
+#include <thread>
+
+#include "weir/async/task.hpp"
+#include "weir/engine/engine.hpp"
+#include "weir/handler/plugin.hpp"
+#include "weir/worker/pulse.hpp"
+#include "weir/worker/registry.hpp"
+#include "weir/worker/settings.hpp"
+#include "weir/worker/slots.hpp"
+
+namespace weir::worker {
+
+/// Registers a shard's handlers; called once a shard, on its thread.
+using Registration = std::function<void(Plugin&)>;
+
+/// After a drain's time is out: for handlers to take their cancellation, and settlements to be confirmed.
+inline constexpr Duration drain_last = std::chrono::seconds(5);
+
+class Shard {
+ public:
+  /// What several shards have in common. All outlive them.
+  struct Home {
+    const GroupSettings& settings;
+    const ProcessToken& process;
+    engine::Engine& engine;
+    const Registration& registration;
+    const Pulse& pulse;
+    /// Called from the shard's thread when it ends, drained or failed.
+    std::function<void()> ended;
+  };
+
+  Shard(Home home, std::uint32_t index);
+  Shard(const Shard&) = delete;
+  Shard& operator=(const Shard&) = delete;
+  /// Joins; so only once it has ended.
+  ~Shard();
+
+  /// Starts the thread and waits until its handlers are registered. Throws: what the registration throws;
+  /// handler::PluginError when something is wrong with it. Then it takes messages only after go().
+  void start();
+  void go();
+  /// Begins to drain (rules: take no more, release what has not started, wait at most `limit` for what has, cancel the
+  /// rest, flush). Once. Thread: any.
+  void drain(Duration limit);
+
+  [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
+  /// It has failed; the worker is to drain. Thread: any.
+  [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
+  /// Why it ended, unless it was drained. Only once it has ended.
+  [[nodiscard]] std::exception_ptr failure() const { return failure_; }
+  /// Deliveries and settlements that are not settled and confirmed; from its last turn that looked. Thread: any.
+  [[nodiscard]] std::uint64_t open() const { return open_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t index() const { return index_; }
+  /// Thread: any, between start() and the end.
+  [[nodiscard]] const Running& on_cpu() const { return slots_->on_cpu(); }
+  /// What it settled. Only once it has ended.
+  [[nodiscard]] const Settled& settled() const { return slots_->settler().settled(); }
+
+ private:
+  void run(std::promise<void> registered);
+  void set_up();
+  task<> receive();
+  task<> drain_in(Duration limit);
+  task<> wait_until(std::chrono::steady_clock::time_point end, task<> work);
+  void fail(const std::exception_ptr& thrown);
+  void count_open();
+
+  Home home_;
+  std::uint32_t index_;
+  Pulse::Watch watch_;
+  std::unique_ptr<Slots> slots_;  // outlives the loop, which may hold its coroutines
+  asio::cancellation_signal stop_receiving_;
+  asio::io_context loop_{1};
+  asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
+  std::unique_ptr<Registry> registry_;
+  std::unique_ptr<engine::Session> session_;
+  std::exception_ptr failure_;
+  std::atomic<bool> failed_{false};
+  std::atomic<std::uint64_t> open_{0};
+  std::atomic<bool> ended_{false};
+  bool draining_ = false;
+  std::thread thread_;
+};
+
+}  // namespace weir::worker
