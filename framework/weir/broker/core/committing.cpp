@@ -184,6 +184,11 @@ void on_committed(State& state, Now now, Actions& actions) {
     if (at != state.publishers.end()) at->second.committed = std::max(at->second.committed, mark);
   }
   confirm_publishers(state, pending.answers, touched, actions);
+  for (auto& [connection, stale] : pending.stale) {
+    v1::Frame frame;
+    *frame.mutable_settled() = std::move(stale);
+    send(state, connection, std::move(frame), actions);
+  }
   confirm_settled(state, pending.settled_frames, actions);
   for (auto& reply : pending.replies) {
     v1::Frame frame;

@@ -47,6 +47,7 @@ struct Pending {
     std::uint64_t frame{};
   };
   std::vector<Settled> settled_frames;
+  std::vector<std::pair<Connection, v1::Settled>> stale;
   std::vector<std::pair<ProcessToken, std::uint32_t>> noted;
   /// Leases of sessions whose end this commits: their messages are ready again afterwards.
   std::vector<LeaseRun> returning;
@@ -71,7 +72,7 @@ struct Pending {
 
   [[nodiscard]] bool empty() const {
     return writes.empty() && settled.empty() && queues.empty() && publishers.empty() && segments.empty() &&
-           answers.empty() && settled_frames.empty() && noted.empty() && returning.empty() && moved.empty() &&
+           answers.empty() && settled_frames.empty() && stale.empty() && noted.empty() && returning.empty() && moved.empty() &&
            marks.empty() && replies.empty() && buried.empty();
   }
 };

@@ -75,6 +75,18 @@ void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
   if (run.open.next_set(0) >= run.count) holder.worker->leases.erase(holder.run);
 }
 
+/// Takes a message from the worker that claimed it before, if it was delivered to that one earlier. False: it stays.
+bool take_over(State& state, const Worker& worker, const SegmentKey& key, std::uint32_t index, LeaseId origin,
+               Bytes bytes, Actions& actions) {
+  const auto holder = find_holder(state, key, index);
+  if (!holder || holder->worker == &worker) return false;
+  const LeaseRun& run = holder->run->second;
+  if (run.claimed == LeaseId{}) return false;  // granted since the restart: nobody waits for that
+  if (LeaseId{run.origin.incarnation, run.origin.counter + holder->offset} > origin) return false;
+  revoke(state, *holder, bytes, actions);
+  return true;
+}
+
 /// What the claimed message is; nothing if the claim is stale.
 struct Claimed {
   SegmentKey key;
@@ -84,7 +96,8 @@ struct Claimed {
 };
 
 std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queue, const v1::Claim& claim,
-                                       std::uint32_t index, LeaseId lease, Snapshot& snapshot, Actions& actions) {
+                                       std::uint32_t index, LeaseId lease, LeaseId origin, Snapshot& snapshot,
+                                       Actions& actions) {
   for (Lane lane = 0; lane < lanes_most; ++lane) {
     const auto at = queue.lanes[lane].segments.find(claim.segment());
     if (at == queue.lanes[lane].segments.end()) continue;
@@ -92,14 +105,10 @@ std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queu
     if (index >= segment.count || segment.settled.test(index)) break;  // settled, or a record now
     const SegmentKey key{queue.id, lane, claim.segment()};
     if (segment.taken.test(index)) {
-      const auto holder = find_holder(state, key, index);
-      if (!holder || holder->worker == &worker) return std::nullopt;
-      const LeaseRun& run = holder->run->second;
-      if (run.claimed == LeaseId{} || LeaseId{run.claimed.incarnation, run.claimed.counter + holder->offset} > lease) {
+      load(state, key, segment);
+      if (!take_over(state, worker, key, index, origin, Bytes{segment.bytes_of(index, index + 1)}, actions)) {
         return std::nullopt;
       }
-      load(state, key, segment);
-      revoke(state, *holder, Bytes{segment.bytes_of(index, index + 1)}, actions);
     }
     segment.taken.set(index);
     return Claimed{key, Source::segment, 1, nullptr};
@@ -107,7 +116,11 @@ std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queu
   const Place place{queue.id, claim.segment(), index};
   auto head = snapshot.record_head(place);
   // A record keeps the lease of the last outcome applied to it: an older one was heard already.
-  if (!head || head->lease >= lease || !queue.loaded.insert(place).second) return std::nullopt;
+  if (!head || head->lease >= lease) return std::nullopt;
+  if (!queue.loaded.insert(place).second &&
+      !take_over(state, worker, {queue.id, head->lane, place.segment}, index, origin, head->bytes, actions)) {
+    return std::nullopt;
+  }
   Claimed claimed{{queue.id, head->lane, place.segment}, Source::record, head->attempts + 1, nullptr};
   claimed.record = std::make_unique<RecordHead>(std::move(*head));
   return claimed;
@@ -194,10 +207,12 @@ void claim(State& state, Now, Worker& worker, const v1::Claim& claim, bool settl
   const std::uint32_t count = std::min(claim.count(), protocol::segment_messages_most);
   for (std::uint32_t i = 0; i < count; ++i) {
     const LeaseId lease{claim.incarnation(), claim.lease() + i};
+    const LeaseId origin =
+        claim.origin_incarnation() == 0 ? lease : LeaseId{claim.origin_incarnation(), claim.origin_lease() + i};
     std::optional<Claimed> claimed;
     // Only a session that the store noted may claim, and only what an earlier incarnation granted.
     if (queue != nullptr && worker.recovering && claim.incarnation() < state.incarnation) {
-      claimed = claimed_message(state, worker, *queue, claim, claim.first() + i, lease, *snapshot, actions);
+      claimed = claimed_message(state, worker, *queue, claim, claim.first() + i, lease, origin, *snapshot, actions);
     }
     const bool joins = last != nullptr && last->stale() == !claimed &&
                        (!claimed || (claimed->source == Source::segment && open->source == Source::segment &&
@@ -217,6 +232,7 @@ void claim(State& state, Now, Worker& worker, const v1::Claim& claim, bool settl
         open->source = claimed->source;
         open->record = std::move(claimed->record);
         open->claimed = lease;
+        open->origin = origin;
         open->settled_by_worker = settled;
       }
     }
@@ -249,7 +265,7 @@ void recovery_tick(State& state, Now now, Actions& actions) {
     queue->due_cursor = {};
     queue->due_next_us = 0;
   }
-  settle_deferred(state, now, actions);
+  settle_deferred(state, now);
   dispatch_all(state, now, actions);
 }
 

@@ -27,6 +27,7 @@ struct LeaseRun {
   /// After a restart: the lease that it was claimed under; and that its outcome is known to its worker already, so that
   /// it does not count in the window, and anything but an ack waits until all noted sessions are back.
   LeaseId claimed;
+  LeaseId origin;  ///< and the lease under which its worker was sent it: the latest of several claims is right
   bool settled_by_worker = false;
 };
 

@@ -44,73 +44,131 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
   return true;
 }
 
-/// The hello's leases of this very incarnation: those that it still names stay, the others return.
-void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome, Actions& actions) {
-  for (auto& [lease, run] : worker.leases) run.settled_by_worker = true;  // until named as held
-  std::map<std::uint64_t, Bits> named;                                    // by run: what is still theirs
-  const auto keep = [&](const v1::Claim& wanted, bool settled) {
-    if (wanted.incarnation() != state.incarnation) {
-      claim(state, now, worker, wanted, settled, welcome, actions);
-      return;
-    }
-    for (std::uint32_t done = 0; done < wanted.count();) {
-      const std::uint64_t lease = wanted.lease() + done;
-      auto at = worker.leases.upper_bound(lease);
-      auto* answer = welcome.add_claims();
-      answer->set_queue(wanted.queue());
-      answer->set_segment(wanted.segment());
-      answer->set_first(wanted.first() + done);
-      const bool before = at != worker.leases.begin();
-      const auto run = before ? std::prev(at) : worker.leases.end();
-      const std::uint64_t offset = before ? lease - run->first : 0;
-      const bool inside = before && offset < run->second.count;
-      if (inside && run->second.open.test(static_cast<std::uint32_t>(offset)) &&
-          run->second.key.queue == wanted.queue() && run->second.key.segment == wanted.segment() &&
-          run->second.first + offset == wanted.first() + done) {
-        std::uint32_t n = 0;
-        Bits& mine = named[run->first];
-        for (auto i = static_cast<std::uint32_t>(offset);
-             i < run->second.count && run->second.open.test(i) && done + n < wanted.count(); ++i, ++n) {
-          mine.set(i);
-        }
-        if (!settled) run->second.settled_by_worker = false;
-        answer->set_count(n);
-        answer->set_lease(lease);
-        done += n;
-      } else {
-        answer->set_count(1);
-        answer->set_stale(true);
-        ++done;
+/// An answer of a WELCOME that covers `count` messages of `wanted` from its message `done` on.
+v1::ClaimAnswer* answer(v1::Welcome& welcome, const v1::Claim& wanted, std::uint32_t done, std::uint32_t count) {
+  auto* one = welcome.add_claims();
+  one->set_queue(wanted.queue());
+  one->set_segment(wanted.segment());
+  one->set_first(wanted.first() + done);
+  one->set_count(count);
+  return one;
+}
+
+/// The leases that a worker names in its HELLO, against those that it has.
+class Naming {
+ public:
+  Naming(State& state, Now now, Worker& worker, v1::Welcome& welcome, Actions& actions)
+      : state_(state),
+        now_(now),
+        worker_(worker),
+        welcome_(welcome),
+        actions_(actions),
+        granted_from_(state.next_lease) {
+    for (auto& [lease, run] : worker_.leases) {
+      run.settled_by_worker = true;  // until named as held
+      for (std::uint32_t i = 0; run.claimed != LeaseId{} && i < run.count; ++i) {
+        reclaimed_[{run.claimed.incarnation, run.claimed.counter + i}] = lease + i;
       }
     }
-  };
-  for (const auto& wanted : hello.held()) keep(wanted, false);
-  for (const auto& wanted : hello.settled()) keep(wanted, true);
-  // What was on its way and was lost with the connection was never seen: ready at once, not counted.
-  std::vector<std::uint64_t> gone;
-  for (auto& [first, run] : worker.leases) {
-    if (run.claimed != LeaseId{} && !named.contains(first)) continue;  // granted just now, by claim()
-    const Bits keep_open = named[first];
-    LeaseRun rest;
-    rest.key = run.key;
-    rest.first = run.first;
-    rest.count = run.count;
-    rest.attempt = run.attempt;
-    rest.source = run.source;
-    bool any = false;
-    for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
-      if (keep_open.test(i)) continue;
-      rest.open.set(i);
-      run.open.clear(i);
-      any = true;
-    }
-    if (any) {
-      if (run.source == Source::record) rest.record = std::move(run.record);
-      if (Queue* queue = state.find_queue(run.key.queue)) give_back(state, *queue, rest);
-    }
-    if (run.open.next_set(0) >= run.count) gone.push_back(first);
   }
-  for (const auto first : gone) worker.leases.erase(first);
+
+  void name(const v1::Claim& wanted, bool settled) {
+    for (std::uint32_t done = 0; done < wanted.count();) {
+      const LeaseId id{wanted.incarnation(), wanted.lease() + done};
+      if (id.incarnation == state_.incarnation) {
+        done += keep(wanted, done, id.counter, settled);
+      } else if (const auto at = reclaimed_.find(id); at != reclaimed_.end()) {
+        // Claimed before, in a session whose WELCOME was lost on the way.
+        done += keep(wanted, done, at->second, settled);
+      } else {
+        v1::Claim one = wanted;
+        one.set_first(wanted.first() + done);
+        one.set_lease(id.counter);
+        if (wanted.origin_incarnation() != 0) one.set_origin_lease(wanted.origin_lease() + done);
+        one.set_count(run_of_unclaimed(wanted, done));
+        claim(state_, now_, worker_, one, settled, welcome_, actions_);
+        done += one.count();
+      }
+    }
+  }
+
+  /// What was on its way and was lost with the connection was never seen: ready at once, not counted.
+  void return_unnamed() {
+    for (auto at = worker_.leases.begin(); at != worker_.leases.end() && at->first < granted_from_;) {
+      LeaseRun& run = at->second;
+      const Bits named = named_[at->first];
+      LeaseRun rest;
+      rest.key = run.key;
+      rest.first = run.first;
+      rest.count = run.count;
+      rest.attempt = run.attempt;
+      rest.source = run.source;
+      for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
+        if (named.test(i)) continue;
+        rest.open.set(i);
+        run.open.clear(i);
+      }
+      if (rest.open.next_set(0) < rest.count) {
+        rest.record = std::move(run.record);
+        if (Queue* queue = state_.find_queue(run.key.queue)) give_back(state_, *queue, rest);
+      }
+      at = run.open.next_set(0) >= run.count ? worker_.leases.erase(at) : std::next(at);
+    }
+  }
+
+ private:
+  /// How many from `done` on were not claimed before, so that they are one claim.
+  std::uint32_t run_of_unclaimed(const v1::Claim& wanted, std::uint32_t done) const {
+    std::uint32_t n = 1;
+    while (done + n < wanted.count() && n < protocol::segment_messages_most &&
+           !reclaimed_.contains({wanted.incarnation(), wanted.lease() + done + n})) {
+      ++n;
+    }
+    return n;
+  }
+
+  /// Keeps what is open from `lease` on; returns how many messages it has answered for.
+  std::uint32_t keep(const v1::Claim& wanted, std::uint32_t done, std::uint64_t lease, bool settled) {
+    const auto after = worker_.leases.upper_bound(lease);
+    if (after != worker_.leases.begin()) {
+      const auto at = std::prev(after);
+      LeaseRun& run = at->second;
+      const auto offset = static_cast<std::uint32_t>(lease - at->first);
+      if (lease - at->first < run.count && run.open.test(offset) && run.key.queue == wanted.queue() &&
+          run.key.segment == wanted.segment() && run.first + offset == wanted.first() + done) {
+        const std::uint32_t n =
+            std::min({run.open.next_clear(offset), run.count, offset + wanted.count() - done}) - offset;
+        named_[at->first].set(offset, offset + n);
+        if (!settled) run.settled_by_worker = false;
+        answer(welcome_, wanted, done, n)->set_lease(lease);
+        return n;
+      }
+    }
+    // A settlement that was applied already, and perhaps not committed: sent again it is answered once it is.
+    if (settled) {
+      answer(welcome_, wanted, done, 1)->set_lease(lease);
+    } else {
+      answer(welcome_, wanted, done, 1)->set_stale(true);
+    }
+    return 1;
+  }
+
+  State& state_;
+  Now now_;
+  Worker& worker_;
+  v1::Welcome& welcome_;
+  Actions& actions_;
+  std::uint64_t granted_from_;                  ///< leases from here on were granted by this HELLO's claims
+  std::map<LeaseId, std::uint64_t> reclaimed_;  ///< by the lease claimed: the lease granted for it
+  std::map<std::uint64_t, Bits> named_;         ///< by run: what is still theirs
+};
+
+/// What the hello names stays the worker's, the rest of what it had returns.
+void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome, Actions& actions) {
+  Naming naming(state, now, worker, welcome, actions);
+  for (const auto& wanted : hello.held()) naming.name(wanted, false);
+  for (const auto& wanted : hello.settled()) naming.name(wanted, true);
+  naming.return_unnamed();
 }
 
 /// What the worker holds, derived from its leases: nothing that a lost frame could leak.

@@ -102,6 +102,9 @@ void take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settl
 }
 
 /// One run of a settle frame; what of it must wait goes to `deferred`.
+///
+/// `stale` is answered with the next commit and not before: a settlement that is sent again is stale because it was
+/// applied, and its worker may only forget it once that is on disk.
 void settle_run(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted, bool may_defer,
                 const std::set<std::uint64_t>& excluded, v1::Settled& settled, std::set<Queue*>& touched,
                 std::vector<v1::Settle::Run>& deferred) {
@@ -238,12 +241,13 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
     }
   }
   v1::Settled settled;
+  v1::Settled stale;
   std::set<std::uint64_t> excluded;
   if (settle.outputs_size() > 0) take_outputs(state, now, worker, settle, run, excluded, settled);
   std::set<Queue*> touched;
   std::vector<v1::Settle::Run> deferred;
   for (const auto& wanted : settle.runs()) {
-    settle_run(state, now, worker, wanted, true, excluded, settled, touched, deferred);
+    settle_run(state, now, worker, wanted, true, excluded, stale, touched, deferred);
   }
   if (deferred.empty()) {
     state.gathering.settled_frames.push_back({client.connection, frame});
@@ -258,6 +262,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
     *reply.mutable_settled() = std::move(settled);
     send(state, client.connection, std::move(reply), actions);
   }
+  if (stale.runs_size() > 0) state.gathering.stale.emplace_back(client.connection, std::move(stale));
   for (const auto& output : settle.outputs()) {
     if (Queue* queue = state.find_queue(output.queue())) share_room(state, *queue, actions);
   }
@@ -269,21 +274,17 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
   if (worker.attached.size() > 1) dispatch_for(state, now, worker, actions);
 }
 
-void settle_deferred(State& state, Now now, Actions& actions) {
+void settle_deferred(State& state, Now now) {
   const auto all = std::move(state.deferred);
   state.deferred.clear();
   for (const auto& later : all) {
     Worker* worker = state.find_worker(later.token, later.shard);
     if (worker != nullptr) {
-      v1::Settled settled;
+      v1::Settled stale;
       std::set<Queue*> touched;
       std::vector<v1::Settle::Run> none;
-      settle_run(state, now, *worker, later.run, false, {}, settled, touched, none);
-      if (settled.runs_size() > 0 && worker->connection == later.connection) {
-        v1::Frame reply;
-        *reply.mutable_settled() = std::move(settled);
-        send(state, later.connection, std::move(reply), actions);
-      }
+      settle_run(state, now, *worker, later.run, false, {}, stale, touched, none);
+      if (stale.runs_size() > 0) state.gathering.stale.emplace_back(later.connection, std::move(stale));
     }
     if (later.frame != 0) state.gathering.settled_frames.push_back({later.connection, later.frame});
   }

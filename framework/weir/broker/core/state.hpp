@@ -145,7 +145,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
 void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
            std::uint32_t last, const v1::Settle::Run& outcome);
 /// Everybody is back: the outcomes that waited for that are applied.
-void settle_deferred(State& state, Now now, Actions& actions);
+void settle_deferred(State& state, Now now);
 
 // records.cpp
 /// Takes records that are due into memory, as many as may be needed.

@@ -8,8 +8,8 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// A claim is at most 43 bytes: a part of a HELLO with so many stays below 64 KiB.
-constexpr int claims_a_part = 1024;
+/// A claim is at most 60 bytes: a part of a HELLO with so many stays below 64 KiB.
+constexpr int claims_a_part = 1000;
 /// The first part has the attachments too.
 constexpr int claims_in_first = 256;
 
@@ -41,12 +41,21 @@ void SessionMachine::gather_claims() {
   for (std::size_t i = 0; i < held_.size(); ++i) {
     const Held& held = held_[i];
     if (held.station != Station::ready && held.station != Station::taken) continue;
-    claims_.push_back({held.queue, held.segment, held.index, held.lease, static_cast<std::uint32_t>(i), true, {}, {}});
+    claims_.push_back(
+        {held.queue, held.segment, held.index, held.lease, static_cast<std::uint32_t>(i), true, held.origin, {}, {}});
   }
   std::uint32_t at = 0;
   settlements_.for_each([&](const SettledRun& run) {
     for (std::uint32_t i = 0; i < run.count; ++i) {
-      claims_.push_back({run.queue, run.segment, run.first + i, run.lease + i, at++, false, {}, {}});
+      claims_.push_back({run.queue,
+                         run.segment,
+                         run.first + i,
+                         run.lease + i,
+                         at++,
+                         false,
+                         {run.origin.incarnation, run.origin.counter + i},
+                         {},
+                         {}});
     }
   });
   std::sort(claims_.begin(), claims_.end(), [](const Claimed& a, const Claimed& b) {
@@ -63,7 +72,9 @@ void SessionMachine::send_claims(v1::Hello first) {
     for (const Claimed& claim : claims_) {
       if (claim.held != held) continue;
       if (last != nullptr && last->queue() == claim.queue && last->segment() == claim.segment &&
-          last->first() + last->count() == claim.index && last->lease() + last->count() == claim.lease) {
+          last->first() + last->count() == claim.index && last->lease() + last->count() == claim.lease &&
+          last->origin_incarnation() == claim.origin.incarnation &&
+          last->origin_lease() + last->count() == claim.origin.counter) {
         last->set_count(last->count() + 1);
         continue;
       }
@@ -81,6 +92,8 @@ void SessionMachine::send_claims(v1::Hello first) {
       last->set_count(1);
       last->set_incarnation(incarnation_);
       last->set_lease(claim.lease);
+      last->set_origin_incarnation(claim.origin.incarnation);
+      last->set_origin_lease(claim.origin.counter);
     }
   }
   send(head);

@@ -133,8 +133,13 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
       const Ticket ticket = free_.back();
       free_.pop_back();
       const auto n = static_cast<std::uint32_t>(i);
-      held_[ticket] = {delivery.segment(), delivery.lease() + n, delivery.queue(), delivery.first() + n, bytes,
-                       Station::ready};
+      held_[ticket] = {delivery.segment(),
+                       delivery.lease() + n,
+                       delivery.queue(),
+                       delivery.first() + n,
+                       bytes,
+                       Station::ready,
+                       {incarnation_, delivery.lease() + n}};
       Delivery& one = batch.deliveries.emplace_back();
       one.ticket = ticket;
       one.queue = queue;
@@ -167,7 +172,8 @@ SettledRun SessionMachine::run_of(Ticket ticket, Settlement& settlement) {
       settlement.detail->outputs.empty()) {
     settlement.detail.reset();  // nothing that the broker would keep: a run's equal
   }
-  SettledRun run{held.segment, held.lease, held.queue, held.index, 1, settlement.outcome, std::move(settlement.detail)};
+  SettledRun run{held.segment, held.lease, held.queue, held.index, 1, settlement.outcome, std::move(settlement.detail),
+                 held.origin};
   return run;
 }
 

@@ -59,6 +59,7 @@ class SessionMachine final : public ClientMachine {
     std::uint32_t index{};
     std::uint32_t bytes{};
     Station station = Station::free;
+    LeaseId origin;  ///< the lease as it was delivered, before any WELCOME renamed it
   };
   /// One message of a HELLO's claims, and what was answered.
   struct Claimed {
@@ -68,6 +69,7 @@ class SessionMachine final : public ClientMachine {
     std::uint64_t lease{};
     std::uint32_t at{};  ///< held: its ticket; settled: its place in the order of Settlements::for_each
     bool held = false;
+    LeaseId origin;
     enum class Answer : std::uint8_t { none, stale, granted } answer{};
     std::uint64_t new_lease{};
   };

@@ -43,7 +43,8 @@ void encode_run(const SettledRun& run, v1::Settle::Run& out) {
 
 /// Messages [from, from + count) of a run. Only a plain one can be cut.
 SettledRun part_of(SettledRun& run, std::uint32_t from, std::uint32_t count) {
-  SettledRun part{run.segment, run.lease + from, run.queue, run.first + from, count, run.outcome, nullptr};
+  SettledRun part{run.segment, run.lease + from, run.queue, run.first + from,
+                  count,       run.outcome,      nullptr,   {run.origin.incarnation, run.origin.counter + from}};
   if (run.detail != nullptr) part.detail = std::move(run.detail);
   return part;
 }
@@ -222,7 +223,14 @@ void Settlements::renew(const std::function<std::optional<std::uint64_t>()>& new
       for (std::uint32_t i = 0; i < run.count; ++i) {
         const auto lease = new_lease();
         if (!lease) continue;
-        SettledRun one{run.segment, *lease, run.queue, run.first + i, 1, run.outcome, std::move(run.detail)};
+        SettledRun one{run.segment,
+                       *lease,
+                       run.queue,
+                       run.first + i,
+                       1,
+                       run.outcome,
+                       std::move(run.detail),
+                       {run.origin.incarnation, run.origin.counter + i}};
         if (!live.empty() && live.back().continued_by(one)) {
           ++live.back().count;
         } else {

@@ -28,11 +28,13 @@ struct SettledRun {
   std::uint32_t count{};
   Outcome outcome{};
   std::unique_ptr<SettlementDetail> detail;  ///< count is 1
+  LeaseId origin;                            ///< of the first: the lease as it was delivered
 
   /// True if `next`, plain, is this run's next message.
   [[nodiscard]] bool continued_by(const SettledRun& next) const {
     return detail == nullptr && next.detail == nullptr && outcome == next.outcome && queue == next.queue &&
-           segment == next.segment && lease + count == next.lease && first + count == next.first;
+           segment == next.segment && lease + count == next.lease && first + count == next.first &&
+           origin.incarnation == next.origin.incarnation && origin.counter + count == next.origin.counter;
   }
 };
 
