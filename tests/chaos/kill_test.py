@@ -1,0 +1,217 @@
+#!/usr/bin/python3
+"""kill -9 of the worker, the broker, the publisher, and of all, at random instants while webhooks are delivered.
+
+    kill_test.py [--rounds 8] [--seed N] [--only broker]
+
+A kill counts only if messages were in flight and publishes unconfirmed at that instant. In the end every message whose
+publish was confirmed was delivered (a 2xx was sent for it) or is a dead letter; a second 2xx is allowed only where the
+rules allow a duplicate: it was in the hands of a worker that was killed, or its publisher died before it heard the
+confirmation and was run again.
+"""
+
+import argparse
+import os
+import random
+import signal
+import struct
+import subprocess
+import sys
+import threading
+import time
+
+from deliveries import real_deliveries
+from kit import BUILD, WEIR, Deployment, Suite, children, kill, plugin, wait_for
+from subscriber import Subscriber
+
+SECRET = "it is a secret"
+HTTP_TIMEOUT = 1.0
+YAML = """
+engine: weir://127.0.0.1:{port}
+broker: {{ data: {folder}/data, session_timeout: 3s }}
+queues:
+  webhooks: {{ attempts: 8, backoff: {{ first: 50ms, most: 400ms }} }}
+workers:
+  delivery:
+    plugin: {plugin}
+    queues: [webhooks]
+    shards: 2
+    window: {{ messages: 64, bytes: 16MiB }}
+    timeout: 10s
+    drain: 5s
+    with: {{ secret: {secret}, timeout: 1s, in_flight_per_host: 32 }}
+"""
+
+
+def varint(n):
+    out = b""
+    while n > 127:
+        out += bytes([n & 127 | 128])
+        n >>= 7
+    return out + bytes([n])
+
+
+def field(number, data):
+    return varint(number << 3 | 2) + varint(len(data)) + data
+
+
+def encode(url, event, name, body):
+    """A webhooks.Delivery."""
+    return field(1, url.encode()) + field(2, event.encode()) + field(3, name.encode()) + field(4, body)
+
+
+class Publisher:
+    """A publisher process fed at a steady pace; it tells which messages it has sent and which were confirmed."""
+
+    def __init__(self, deployment, messages):
+        self.process = deployment.start("publisher", BUILD / "bin" / "chaos_publisher", deployment.engine, "webhooks",
+                                        "webhooks.Delivery", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.names = []            # in the order of their numbers
+        self.confirmed = set()
+        self.closing = False
+        self.messages = messages
+        threading.Thread(target=self.feed, daemon=True).start()
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.reader.start()
+
+    def feed(self):
+        try:
+            while not self.closing:
+                for _ in range(8):
+                    name, data = next(self.messages)
+                    self.names.append(name)
+                    self.process.stdin.write(struct.pack("<I", len(data)) + data)
+                self.process.stdin.flush()
+                time.sleep(0.008)
+            self.process.stdin.close()
+        except (BrokenPipeError, ValueError):
+            pass
+
+    def read(self):
+        for line in self.process.stdout:
+            if not line.endswith(b"\n"):
+                return
+            what, first, count = line.split()
+            if what == b"confirmed":
+                for n in range(int(first), int(first) + int(count)):
+                    self.confirmed.add(self.names[n - 1])
+
+    def unconfirmed(self):
+        return len(self.names) - len(self.confirmed)
+
+    def finish(self):
+        self.closing = True
+        if self.process.wait(60) != 0:
+            raise AssertionError("the publisher ended with " + str(self.process.returncode))
+        self.reader.join(10)
+
+
+def kill_rounds(target, rounds, seed):
+    chance = random.Random(f"{seed}/{target}")
+    deliveries = real_deliveries()
+    bodies = {}
+    with Deployment(YAML, plugin=plugin("webhooks"), secret=SECRET) as d:
+        subscriber = Subscriber(SECRET, bodies, seed, HTTP_TIMEOUT)
+
+        def messages():
+            n = 0
+            while True:
+                event, body = deliveries[n % len(deliveries)]
+                name = f"{target}-{n}"
+                bodies[name] = body
+                yield name, encode(f"http://127.0.0.1:{subscriber.port}/hook", event, name, body)
+                n += 1
+
+        source = messages()
+        may_double = set()
+        confirmed = set()
+        broker, worker, publisher = d.broker(), d.worker("delivery"), Publisher(d, source)
+        counted = tried = 0
+        while counted < rounds:
+            tried += 1
+            assert tried < rounds * 20, f"only {counted} of {tried} kills counted"
+            time.sleep(chance.uniform(0.15, 0.9))
+            # The very instant: a kill that finds nothing in flight, or nothing unconfirmed, proves nothing.
+            for _ in range(2000):
+                in_flight, unconfirmed = subscriber.in_flight, publisher.unconfirmed()
+                if in_flight > 0 and unconfirmed > 0:
+                    break
+                time.sleep(0.0005)
+            else:
+                continue
+            counted += 1
+            print(f"  {target} {counted}: in flight {in_flight}, unconfirmed {unconfirmed}", flush=True)
+            if target in ("worker", "all"):
+                # Parent, child, or both at once.
+                pair = [worker.pid, *children(worker.pid)]
+                for pid in chance.choice([pair, pair[:1], pair[1:]]) if target == "worker" else pair:
+                    os.kill(pid, signal.SIGKILL)
+                killed_at = time.monotonic()
+            if target in ("broker", "all"):
+                kill(broker)
+            if target in ("publisher", "all"):
+                kill(publisher.process)
+                publisher.reader.join(10)
+            if target in ("worker", "all"):
+                worker.wait(30)  # a parent whose child was killed reports it first; its child drains if it was the parent
+                with subscriber.lock:
+                    # In its hands at the kill: not answered yet, or answered and perhaps not settled yet.
+                    for name in subscriber.posts:
+                        answered = subscriber.ok.get(name)
+                        if not answered or answered[-1] > killed_at - 3:
+                            may_double.add(name)
+                worker = None
+            if target in ("publisher", "all"):
+                confirmed |= publisher.confirmed
+                again = [n for n in publisher.names if n not in publisher.confirmed]
+                may_double.update(again)
+                publisher = None
+            if target in ("broker", "all"):
+                broker = d.broker()
+            if worker is None:
+                worker = d.worker("delivery")
+            if publisher is None:
+                # Run again without ids: what was not heard confirmed is published once more.
+                leftover = [(n, encode(f"http://127.0.0.1:{subscriber.port}/hook", "push", n, bodies[n])) for n in again]
+                publisher = Publisher(d, chain(leftover, source))
+        publisher.finish()
+        confirmed |= publisher.confirmed
+        counts = wait_for("everything delivered or dead", lambda: d.settled("webhooks"), 90, 0.2)
+        time.sleep(0.2)  # the last answer is counted just after it was sent
+        dead = counts["dead"]
+        with subscriber.lock:
+            delivered = set(subscriber.ok)
+            missing = confirmed - delivered
+            hopeless = {n for n in missing if n in subscriber.refused or subscriber.posts.get(n, 0) >= 8}
+            doubled = {n for n, times in subscriber.ok.items() if len(times) > 1}
+            assert not subscriber.wrong, subscriber.wrong[:3]
+        vanished = missing - hopeless
+        assert not vanished, f"{len(vanished)} confirmed messages vanished, e.g. {sorted(vanished)[:3]}"
+        assert len(hopeless) <= dead, f"{len(hopeless)} can only be dead letters, but there are {dead}"
+        forbidden = doubled - may_double
+        assert not forbidden, f"{len(forbidden)} delivered twice without cause, e.g. {sorted(forbidden)[:3]}"
+        return (f"{counted} kills, {len(confirmed)} confirmed, {len(delivered & confirmed)} delivered, {dead} dead, "
+                f"{len(doubled)} twice and allowed, seed {seed}")
+
+
+def chain(first, second):
+    yield from first
+    yield from second
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--rounds", type=int, default=8)
+    options.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    options.add_argument("--only", choices=["worker", "broker", "publisher", "all"])
+    args, _ = options.parse_known_args()
+    if real_deliveries() is None:
+        print("SKIP kill -9 rounds: neither ../shared/data nor npm (package @octokit/webhooks-examples) is there")
+        sys.exit(0)
+    suite = Suite()
+    for target in [args.only] if args.only else ["worker", "broker", "publisher", "all"]:
+        suite.run(f"kill -9 of {target} loses nothing confirmed", kill_rounds, target, args.rounds, args.seed)
+    suite.end()
+
+
+if __name__ == "__main__":
+    main()
