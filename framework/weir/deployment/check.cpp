@@ -5,6 +5,7 @@
 
 #include "weir/deployment/endpoint.hpp"
 #include "weir/deployment/nearest.hpp"
+#include "weir/handler/plugin_file.hpp"
 
 namespace weir::deployment {
 namespace {
@@ -146,6 +147,18 @@ void complete(Deployment& deployment, const std::filesystem::path& folder, Findi
     group.engine = deployment.engine;
     if (!group.plugin.empty()) group.plugin = resolved(folder, group.plugin).string();
     check_group(deployment, group, findings);
+  }
+}
+
+void check_plugins(const Deployment& deployment, Findings& findings) {
+  for (const worker::GroupSettings& group : deployment.groups) {
+    if (group.plugin.empty()) continue;  // its key is missing, which has been said
+    const std::string place = "workers." + group.name;
+    try {
+      handler::check_abi(group.plugin, handler::read_plugin_file(group.plugin).abi);
+    } catch (const handler::PluginError& error) {
+      findings.error(findings.place(place + ".plugin"), place + ": " + error.what());
+    }
   }
 }
 

@@ -42,4 +42,7 @@ class Findings {
 /// Checks what no single key shows, and completes what follows from other keys: paths, the broker's address.
 void complete(Deployment& deployment, const std::filesystem::path& folder, Findings& findings);
 
+/// Whether each group's plugin is there, is one, and was built for this Weir; as far as its file shows.
+void check_plugins(const Deployment& deployment, Findings& findings);
+
 }  // namespace weir::deployment

@@ -69,11 +69,15 @@ struct Reading {
 using Environment = std::function<std::optional<std::string>(const std::string&)>;
 [[nodiscard]] Environment process_environment();
 
+/// Whether the plugin files are looked at too (their code is never run). A broker needs none of them.
+enum class PluginFiles { unchecked, checked };
+
 /// Reads and checks `file`. Never throws for what is in the file: that is a finding.
-[[nodiscard]] Reading read(const std::filesystem::path& file, const Environment& environment = process_environment());
+[[nodiscard]] Reading read(const std::filesystem::path& file, PluginFiles plugins = PluginFiles::unchecked,
+                           const Environment& environment = process_environment());
 /// As read(), from text; relative paths in it are relative to `folder`.
 [[nodiscard]] Reading parse(const std::string& text, const std::string& file, const std::filesystem::path& folder,
-                            const Environment& environment);
+                            const Environment& environment, PluginFiles plugins = PluginFiles::unchecked);
 
 /// The deployment file is wrong; what() is Reading::print().
 struct FileError : Error {

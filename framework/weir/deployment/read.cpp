@@ -289,12 +289,13 @@ std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
 }  // namespace
 
 Reading parse(const std::string& text, const std::string& file, const std::filesystem::path& folder,
-              const Environment& environment) {
+              const Environment& environment, PluginFiles plugins) {
   Findings findings;
   Deployment deployment;
   if (const auto root = root_of(text, findings)) {
     Reader(findings, deployment, environment).file(*root);
     complete(deployment, folder, findings);
+    if (plugins == PluginFiles::checked) check_plugins(deployment, findings);
   }
   Reading reading{.file = file, .findings = findings.sorted()};
   if (!findings.any_error()) {
@@ -304,7 +305,7 @@ Reading parse(const std::string& text, const std::string& file, const std::files
   return reading;
 }
 
-Reading read(const std::filesystem::path& file, const Environment& environment) {
+Reading read(const std::filesystem::path& file, PluginFiles plugins, const Environment& environment) {
   Findings findings;
   std::error_code status;
   const bool is_folder = std::filesystem::is_directory(file, status);
@@ -318,7 +319,7 @@ Reading read(const std::filesystem::path& file, const Environment& environment) 
     stream.read(text.data(), static_cast<std::streamsize>(text.size()));
     text.resize(static_cast<std::size_t>(stream.gcount()));
     if (text.size() <= file_bytes_most) {
-      return parse(text, file.string(), std::filesystem::absolute(file).parent_path(), environment);
+      return parse(text, file.string(), std::filesystem::absolute(file).parent_path(), environment, plugins);
     }
     findings.error({}, "is larger than 1MiB: that is no deployment file");
   }

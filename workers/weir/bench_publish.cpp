@@ -1,0 +1,63 @@
+/// The benchmark's publisher: as fast as credit allows.
+
+#include <boost/asio/co_spawn.hpp>
+#include <boost/asio/io_context.hpp>
+#include <boost/asio/post.hpp>
+#include <boost/asio/use_awaitable.hpp>
+#include <iostream>
+#include <limits>
+
+#include "bench_message.hpp"
+#include "commands.hpp"
+#include "weir/engine/make.hpp"
+#include "weir/publisher/publisher.hpp"
+
+namespace weir::cli {
+namespace {
+
+struct Times {
+  std::uint64_t first{};
+  std::uint64_t last{};
+};
+
+task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& times) {
+  constexpr std::uint64_t turn_every = 256;
+  std::string payload(options.size, 'x');
+  co_await publisher.room(bench_queue);  // connected before the clock starts
+  times.first = nanoseconds_now();
+  for (std::uint64_t i = 0; i < options.messages; ++i) {
+    // One reading of the clock a batch: the time stands in every message all the same.
+    if (i % turn_every == 0) {
+      write_digits(payload.data() + bench_digits, nanoseconds_now());
+      if (i > 0) co_await asio::post(asio::use_awaitable);
+    }
+    write_digits(payload.data(), i);
+    while (!publisher.try_send(bench_queue, bench_type, payload)) co_await publisher.room(bench_queue);
+  }
+  co_await publisher.flush();
+  times.last = nanoseconds_now();
+}
+
+}  // namespace
+
+int bench_publish(const BenchPartOptions& options) {
+  asio::io_context loop(1);
+  const auto engine = engine::make(options.engine);
+  Publisher publisher(*engine, loop.get_executor());
+  Times times;
+  std::exception_ptr failure;
+  const auto ended = [&](std::exception_ptr error) {
+    failure = error;
+    loop.stop();
+  };
+  asio::co_spawn(loop, send_all(publisher, options, times), ended);
+  loop.run();
+  if (failure) std::rethrow_exception(failure);
+  std::cout << "{\"first_ns\": " << times.first << ", \"last_ns\": " << times.last
+            << ", \"confirmed\": " << publisher.counts().confirmed << "}" << std::endl;
+  // Until our memory and CPU were read.
+  std::cin.ignore(std::numeric_limits<std::streamsize>::max());
+  return publisher.counts().confirmed == options.messages ? done : failed;
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,105 @@
+/// The benchmark's worker: a trivial handler in real slots, shards and sessions.
+
+#include <atomic>
+#include <iostream>
+#include <limits>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "bench_message.hpp"
+#include "commands.hpp"
+#include "weir/handler.hpp"
+#include "weir/worker/run.hpp"
+
+namespace weir::cli {
+namespace {
+
+/// What one shard has handled: written by its thread alone.
+struct alignas(64) Tally {
+  explicit Tally(std::uint64_t messages) : seen(messages) {}
+  std::vector<bool> seen;
+  std::uint64_t first_ns = 0;
+  std::uint64_t duplicates = 0;
+  std::atomic<std::uint64_t> distinct{0};
+};
+
+task<> count(Context&, std::string_view payload, Tally* tally) {
+  if (tally->first_ns == 0) tally->first_ns = nanoseconds_now();
+  const auto number = sequence_of(payload);
+  if (!number || *number >= tally->seen.size()) throw Reject("no message of this benchmark");
+  if (tally->seen[*number]) {
+    ++tally->duplicates;
+  } else {
+    tally->seen[*number] = true;
+    tally->distinct.store(tally->distinct.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+  co_return;
+}
+
+}  // namespace
+
+int bench_work(const BenchPartOptions& options) {
+  std::vector<std::unique_ptr<Tally>> tallies;
+  for (std::uint32_t i = 0; i < options.shards; ++i) tallies.push_back(std::make_unique<Tally>(options.messages));
+  const auto handled = [&] {
+    std::uint64_t sum = 0;
+    for (const auto& tally : tallies) sum += tally->distinct.load(std::memory_order_relaxed);
+    return sum;
+  };
+
+  worker::GroupSettings settings;
+  settings.name = "bench";
+  settings.engine = options.engine;
+  settings.queues = {bench_queue};
+  settings.shards = options.shards;
+  settings.window.messages = Messages{options.window};
+  std::stop_source stop;
+  worker::Ended ended;
+  std::uint64_t last_ns = 0;
+  std::atomic<std::uint32_t> registered{0};
+  std::atomic<bool> over{false};
+  std::thread working([&] {
+    const auto registration = [&](Plugin& plugin) {
+      Tally* tally = tallies[plugin.shard()].get();
+      plugin.on_raw(bench_queue, bench_type,
+                    [tally](Context& context, std::string_view payload) { return count(context, payload, tally); });
+      ++registered;
+    };
+    try {
+      ended = worker::run(settings, registration, stop.get_token());
+    } catch (const std::exception& error) {
+      ended.failure = error.what();
+    }
+    last_ns = nanoseconds_now();
+    over = true;
+  });
+  using namespace std::chrono_literals;
+  while (registered < options.shards && !over) std::this_thread::sleep_for(1ms);
+  std::cout << "ready" << std::endl;
+  while (handled() < options.messages && !over) std::this_thread::sleep_for(1ms);
+  // Drains: ends once every settlement is confirmed.
+  stop.request_stop();
+  working.join();
+
+  std::uint64_t first_ns = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t duplicates = 0;
+  std::uint64_t distinct = 0;
+  for (const auto& tally : tallies) {
+    if (tally->first_ns > 0) first_ns = std::min(first_ns, tally->first_ns);
+    duplicates += tally->duplicates;
+  }
+  for (std::uint64_t i = 0; i < options.messages; ++i) {
+    std::uint64_t times = 0;
+    for (const auto& tally : tallies) times += tally->seen[i] ? 1 : 0;
+    distinct += times > 0 ? 1 : 0;
+    duplicates += times > 1 ? times - 1 : 0;
+  }
+  if (!ended.failure.empty()) std::cerr << "weir: the worker failed: " << ended.failure << "\n";
+  std::cout << "{\"first_ns\": " << first_ns << ", \"last_ns\": " << last_ns << ", \"acked\": " << distinct
+            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates << "}" << std::endl;
+  std::cin.ignore(std::numeric_limits<std::streamsize>::max());
+  return ended.exit_code();
+}
+
+}  // namespace weir::cli

@@ -1,0 +1,21 @@
+#pragma once
+
+/// Which engine a command talks to: `--engine URL`, or `-f FILE`, or `$WEIR_ENGINE`, or `./weir.yaml`, in this order.
+
+#include <optional>
+#include <string>
+
+#include "options.hpp"
+#include "weir/deployment/deployment.hpp"
+
+namespace weir::cli {
+
+struct Choice {
+  std::string engine;                                ///< URL
+  std::optional<deployment::Deployment> deployment;  ///< if a file was read for it
+};
+
+/// Throws: UsageError that says what was tried; deployment::FileError.
+[[nodiscard]] Choice choose(const EngineOptions& options);
+
+}  // namespace weir::cli

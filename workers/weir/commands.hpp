@@ -1,0 +1,33 @@
+#pragma once
+
+/// The commands, one file each. Each returns its exit code; what it throws, main.cpp reports as exit code 1.
+
+#include "options.hpp"
+#include "weir/message/error.hpp"
+
+namespace weir::cli {
+
+/// What was asked cannot be meant: exit code 2.
+struct UsageError : Error {
+  using Error::Error;
+};
+
+int up(const FileOptions& options, const LogOptions& log);
+int broker(const FileOptions& options);
+int worker(const WorkerOptions& options, const LogOptions& log);
+int worker_child(const InternalOptions& options);
+int worker_report(const InternalOptions& options);
+int check(const CheckOptions& options);
+int publish(const PublishOptions& options);
+int queues(const ListOptions& options);
+int workers(const ListOptions& options);
+int dead_list(const DeadListOptions& options);
+int dead_show(const DeadShowOptions& options);
+int dead_replay(const DeadChangeOptions& options);
+int dead_purge(const DeadChangeOptions& options);
+int bench(const BenchOptions& options, const LogOptions& log);
+int bench_publish(const BenchPartOptions& options);
+int bench_work(const BenchPartOptions& options);
+int version();
+
+}  // namespace weir::cli

@@ -1,0 +1,61 @@
+#pragma once
+
+/// JSON lines to Protobuf, by a type that this program was not built with.
+///
+/// The type's description comes from a .proto file, or out of a plugin's file, whose code is not run for this.
+
+#include <filesystem>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "weir/message/error.hpp"
+
+namespace weir::cli {
+
+/// A line that cannot be published; what() says why, without the line's number.
+struct BadLine : Error {
+  using Error::Error;
+};
+
+class Encoder {
+ public:
+  /// Throws: Error when the file is no .proto, or has no such type.
+  [[nodiscard]] static Encoder from_proto(const std::filesystem::path& file, const std::string& type);
+  /// The first of `plugins` that knows the type. Throws: Error when none does, with what is wrong with
+  /// those that cannot be read.
+  [[nodiscard]] static Encoder from_plugins(const std::vector<std::filesystem::path>& plugins, const std::string& type);
+
+  Encoder(Encoder&&) noexcept;
+  Encoder& operator=(Encoder&&) noexcept;
+  ~Encoder();
+
+  /// The encoded message; valid until the next call. Throws: BadLine.
+  [[nodiscard]] const std::string& encode(std::string_view json);
+
+ private:
+  struct Parts;
+  explicit Encoder(std::unique_ptr<Parts> parts);
+
+  std::unique_ptr<Parts> parts_;
+};
+
+/// The text of a field of a JSON object: a string as it is, a number or truth as JSON writes it. `a.b` is b in a.
+///
+/// Throws: BadLine when the line is no JSON object, or has no such field.
+class FieldReader {
+ public:
+  /// Reads one more line; the fields are asked for afterwards.
+  FieldReader();
+  ~FieldReader();
+  void parse(std::string_view json);
+  [[nodiscard]] std::string field(std::string_view path) const;
+
+ private:
+  struct Document;
+  std::unique_ptr<Document> document_;
+};
+
+}  // namespace weir::cli

@@ -1,0 +1,115 @@
+#pragma once
+
+/// What was typed, as plain values: only parse.cpp knows how (CLI11 costs 4 s to compile).
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "weir/message/units.hpp"
+
+namespace weir::cli {
+
+/// Exit codes; rules.md and every `--help` promise them.
+inline constexpr int done = 0;
+inline constexpr int failed = 1;
+inline constexpr int wrong_usage = 2;
+
+/// Options of every command.
+struct LogOptions {
+  bool json = false;
+  std::string level = "info";
+
+  /// As arguments for a child of ours.
+  [[nodiscard]] std::vector<std::string> arguments() const;
+};
+
+/// How a command finds its engine; choice.hpp has the order.
+struct EngineOptions {
+  std::optional<std::string> engine;
+  std::optional<std::string> file;
+};
+
+struct FileOptions {  // up, broker
+  std::string file;
+};
+
+struct WorkerOptions {
+  std::string file;
+  std::string group;
+};
+
+struct CheckOptions {
+  std::string file;
+  bool explain = false;
+};
+
+struct PublishOptions {
+  EngineOptions engine;
+  std::string queue;
+  std::optional<std::string> type;
+  std::optional<std::string> from;
+  std::optional<std::string> data;
+  std::optional<std::string> key;
+  Duration delay{};
+  std::vector<std::string> headers;  ///< NAME=VALUE
+  std::optional<std::string> id_field;
+  std::optional<std::string> key_field;
+  std::optional<std::string> proto;
+  std::optional<std::string> plugin;
+};
+
+struct ListOptions {  // queues, workers
+  EngineOptions engine;
+  bool json = false;
+};
+
+struct DeadListOptions {
+  EngineOptions engine;
+  std::string queue;
+  std::optional<std::uint64_t> most;
+  bool json = false;
+};
+
+struct DeadShowOptions {
+  EngineOptions engine;
+  std::string queue;
+  std::string id;
+  bool payload = false;
+  bool json = false;
+};
+
+struct DeadChangeOptions {  // replay, purge
+  EngineOptions engine;
+  std::string queue;
+  std::vector<std::string> ids;
+  bool all = false;
+  bool yes = false;
+};
+
+struct BenchOptions {
+  std::string workload;  ///< drain or backlog
+  std::uint64_t messages = 1'000'000;
+  std::uint64_t size = 256;
+  std::uint64_t window = 1024;
+  std::uint32_t shards = 1;
+  std::string durability = "fsync";
+  std::optional<std::string> data;
+};
+
+/// The publisher's and the worker's part of a benchmark, each in a process of its own.
+struct BenchPartOptions {
+  std::string engine;
+  std::uint64_t messages{};
+  std::uint64_t size{};
+  std::uint64_t window{};
+  std::uint32_t shards{};
+};
+
+/// Internal commands, typed by no one: what `weir worker` starts.
+struct InternalOptions {
+  std::vector<std::string> arguments;
+};
+
+}  // namespace weir::cli

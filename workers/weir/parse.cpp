@@ -1,0 +1,356 @@
+#include "parse.hpp"
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <iostream>
+#include <list>
+
+#include "commands.hpp"
+#include "weir/deployment/keys.hpp"
+#include "weir/deployment/nearest.hpp"
+
+namespace weir::cli {
+namespace {
+
+constexpr const char* exit_codes = "Exit codes: 0 done, 1 failed, 2 usage or configuration error.";
+
+/// The command line's grammar, and where what it reads goes. One member function a command.
+class Grammar {
+ public:
+  Grammar() : app_("Weir brings your handlers messages: never more than they can hold, and never loses one.", "weir") {
+    app_.require_subcommand(1);
+    app_.get_formatter()->label("REQUIRED", "");
+    app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
+    app_.get_formatter()->label("TEXT", "");
+    app_.fallthrough();
+    app_.set_help_flag("-h,--help", "print this help and exit");
+    app_.add_flag("--version", version_, "print version, protocol versions and compiler, and exit")->group("General");
+    app_.add_option("--log", log_, "how logs look on standard error")
+        ->check(CLI::IsMember({"text", "json"}))
+        ->default_str("text")
+        ->group("General");
+    app_.add_option("--log-level", result_.log.level, "the lowest level that is logged")
+        ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+        ->default_str("info")
+        ->group("General");
+    app_.footer(std::string("Start here:\n"
+                            "  weir check --explain              every key of the deployment file\n"
+                            "  weir up weir.yaml                 run broker and workers; Ctrl-C drains\n"
+                            "  echo hello | weir publish orders  publish a line\n"
+                            "  weir queues                       where messages are\n\n") +
+                exit_codes);
+    up();
+    broker();
+    worker();
+    publish();
+    queues();
+    workers();
+    dead();
+    check();
+    bench();
+    internal();
+  }
+
+  CommandLine read(int count, char** words) {
+    // Before CLI11 asks for a command.
+    if (count == 2 && std::string_view(words[1]) == "--version") return {.run = [] { return cli::version(); }};
+    try {
+      app_.parse(count, words);
+    } catch (const CLI::ParseError& error) {
+      result_.exit_code = answer(error);
+      return result_;
+    }
+    result_.log.json = log_ == "json";
+    for (const auto& [command, run] : runs_) {
+      if (command->parsed()) result_.run = run;
+    }
+    return result_;
+  }
+
+ private:
+  int answer(const CLI::ParseError& error) {
+    if (error.get_exit_code() == 0) return app_.exit(error);  // help
+    const CLI::App* command = &app_;
+    while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+    std::string name;
+    for (const CLI::App* part = command; part != nullptr; part = part->get_parent()) {
+      name = name.empty() ? part->get_name() : part->get_name() + " " + name;
+    }
+    std::string text = error.what();
+    // CLI11 writes sentences; ours start small. `QUEUE is required` stays.
+    if (text.size() > 1 && std::isupper(static_cast<unsigned char>(text[1])) == 0) {
+      text.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(text.front())));
+    }
+    if (app_.remaining_size(true) > 0) text = unexpected(*command, app_.remaining(true));
+    std::cerr << name << ": " << text << "\nsee " << name << " --help\n";
+    return wrong_usage;
+  }
+
+  static std::string unexpected(const CLI::App& command, const std::vector<std::string>& words) {
+    // An unknown option's value is left over too; the option is the mistake.
+    const auto dashed = std::ranges::find_if(words, [](const std::string& each) { return each.starts_with("-"); });
+    const std::string word = dashed == words.end() ? words.front() : *dashed;
+    const bool is_option = word.starts_with("-");
+    std::vector<std::string> known;
+    for (const CLI::App* app = &command; app != nullptr; app = app->get_parent()) {
+      for (const CLI::Option* option : app->get_options()) {
+        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
+      }
+    }
+    if (!is_option) {
+      known.clear();
+      for (const CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; })) {
+        if (!sub->get_group().empty()) known.push_back(sub->get_name());
+      }
+    }
+    const bool has_commands = !is_option && !known.empty();
+    return std::string("unknown ") +
+           (is_option      ? "option"
+            : has_commands ? "command"
+                           : "argument") +
+           " '" + word + "'" + deployment::did_you_mean(word, known);
+  }
+
+  CLI::App* command(CLI::App& parent, const char* name, const char* what, const std::string& example,
+                    std::function<int()> run) {
+    CLI::App* added = parent.add_subcommand(name, what)->group("Commands");
+    added->footer("Example:\n" + example + "\n\n" + exit_codes);
+    if (run) runs_.emplace_back(added, std::move(run));
+    return added;
+  }
+
+  static void engine_of(CLI::App* command, EngineOptions& engine) {
+    command->add_option("--engine", engine.engine, "the engine's URL: weir://HOST:PORT")->type_name("URL");
+    command
+        ->add_option("-f,--file", engine.file, "a deployment file that names it (else $WEIR_ENGINE, else ./weir.yaml)")
+        ->type_name("FILE");
+  }
+
+  void up() {
+    auto* command = this->command(app_, "up", "run a whole deployment here: broker and workers, supervised",
+                                  "  weir up deploy/local.yaml\n"
+                                  "Ctrl-C drains: workers finish what they hold, then the broker stops. A second one "
+                                  "stops at once.",
+                                  [this] { return cli::up(up_, result_.log); });
+    command->add_option("FILE", up_.file, "the deployment file")->required();
+  }
+
+  void broker() {
+    auto* command = this->command(app_, "broker", "run the embedded broker of a deployment (for systemd, Kubernetes)",
+                                  "  weir broker /etc/weir/shop.yaml", [this] { return cli::broker(broker_); });
+    command->add_option("FILE", broker_.file, "the deployment file")->required();
+  }
+
+  void worker() {
+    auto* command =
+        this->command(app_, "worker", "run one worker process of a group (for systemd, Kubernetes)",
+                      "  weir worker /etc/weir/shop.yaml shop", [this] { return cli::worker(worker_, result_.log); });
+    command->add_option("FILE", worker_.file, "the deployment file")->required();
+    command->add_option("NAME", worker_.group, "the group, under `workers` in the file")->required();
+  }
+
+  void check() {
+    auto* command = this->command(app_, "check", "check a deployment file; every finding at once",
+                                  "  weir check deploy/local.yaml\n"
+                                  "  weir check --explain | less        every key, its type and default",
+                                  [this] { return cli::check(check_); });
+    command->add_option("FILE", check_.file, "the deployment file");
+    command->add_flag("--explain", check_.explain, "print all keys with types and defaults");
+  }
+
+  void publish() {
+    auto* command = this->command(
+        app_, "publish", "publish lines; done only when every message is confirmed",
+        "  echo '{\"id\": \"7\", \"total\": 12}' | weir publish orders --type shop.OrderPlaced --id-field id\n"
+        "  weir publish orders --from orders.jsonl --type shop.OrderPlaced --proto shop.proto\n"
+        "  weir publish notes --data 'water the plants' --delay 5m\n"
+        "Each line is a message. With --type it is JSON, encoded as that Protobuf type, whose description is read\n"
+        "from --proto, --plugin, or the plugins of the deployment file (their code is not run). Without --type the\n"
+        "line itself is the payload, and its type is `text`. At a line that does not fit publishing stops: what came\n"
+        "before it is confirmed, what comes after is not published.",
+        [this] { return cli::publish(publish_); });
+    PublishOptions& options = publish_;
+    command->add_option("QUEUE", options.queue, "the queue to publish to")->required();
+    command->add_option("--type", options.type, "full name of the Protobuf type of the lines")->type_name("TYPE");
+    auto* from = command->add_option("--from", options.from, "read lines from this file, not from standard input")
+                     ->type_name("FILE");
+    command->add_option("--data", options.data, "publish this one message")->type_name("TEXT")->excludes(from);
+    auto* key = command->add_option("--key", options.key, "the ordering key of every message")->type_name("KEY");
+    command->add_option("--delay", delay_, "deliver no sooner than this after the broker took it, such as 5s")
+        ->type_name("TIME")
+        ->check([this](const std::string& text) { return this->read_delay(text); });
+    command->add_option("--header", options.headers, "a header NAME=VALUE; may be repeated")
+        ->type_name("NAME=VALUE")
+        ->allow_extra_args(false)
+        ->check([](const std::string& text) {
+          const auto split = text.find('=');
+          if (split != std::string::npos && split > 0) return std::string();
+          return "'" + text + "': expected NAME=VALUE";
+        });
+    command->add_option("--id-field", options.id_field, "the field of the JSON line that is the message's own id")
+        ->type_name("FIELD");
+    command->add_option("--key-field", options.key_field, "the field of the JSON line that is its ordering key")
+        ->type_name("FIELD")
+        ->excludes(key);
+    command->add_option("--proto", options.proto, "a .proto file that describes --type")->type_name("FILE");
+    command->add_option("--plugin", options.plugin, "a plugin file that knows --type")->type_name("FILE");
+    engine_of(command, options.engine);
+  }
+
+  void queues() {
+    auto* command = this->command(app_, "queues", "the queues: what is ready, delayed, leased, dead",
+                                  "  weir queues\n  weir queues --json | jq '.[] | select(.dead > 0) | .name'",
+                                  [this] { return cli::queues(queues_); });
+    command->add_flag("--json", queues_.json, "print a JSON array");
+    engine_of(command, queues_.engine);
+  }
+
+  void workers() {
+    auto* command = this->command(app_, "workers", "who is attached, to what, with how much in hand",
+                                  "  weir workers\n  weir workers --json", [this] { return cli::workers(workers_); });
+    command->add_flag("--json", workers_.json, "print a JSON array");
+    engine_of(command, workers_.engine);
+  }
+
+  void dead() {
+    auto* parent = command(app_, "dead", "dead letters: list, show, replay, purge",
+                           "  weir dead list orders\n  weir dead show orders orders/4f2a1.17\n"
+                           "  weir dead replay orders --all",
+                           {});
+    parent->require_subcommand(1);
+    parent->fallthrough();
+
+    auto* list = command(*parent, "list", "the dead letters of a queue, oldest first",
+                         "  weir dead list orders --most 20", [this] { return cli::dead_list(dead_list_); });
+    list->add_option("QUEUE", dead_list_.queue, "whose dead letters")->required();
+    list->add_option("--most", dead_list_.most, "how many (default: 100; with --json: all)")->type_name("N");
+    list->add_flag("--json", dead_list_.json, "print a JSON array");
+    engine_of(list, dead_list_.engine);
+
+    auto* show =
+        command(*parent, "show", "one dead letter: every attempt, its headers, on request its payload",
+                "  weir dead show orders orders/4f2a1.17 --payload", [this] { return cli::dead_show(dead_show_); });
+    show->add_option("QUEUE", dead_show_.queue, "its queue")->required();
+    show->add_option("ID", dead_show_.id, "its id, as `weir dead list` prints it")->required();
+    show->add_flag("--payload", dead_show_.payload, "print the payload too");
+    show->add_flag("--json", dead_show_.json, "print a JSON object (a payload in base64)");
+    engine_of(show, dead_show_.engine);
+
+    auto* replay = command(*parent, "replay", "send dead letters back to their queue, as attempt 1",
+                           "  weir dead replay orders orders/4f2a1.17\n  weir dead replay orders --all",
+                           [this] { return cli::dead_replay(dead_replay_); });
+    change(replay, dead_replay_);
+
+    auto* purge = command(*parent, "purge", "throw dead letters away; shows how many and asks",
+                          "  weir dead purge orders orders/4f2a1.17\n  weir dead purge orders --all --yes",
+                          [this] { return cli::dead_purge(dead_purge_); });
+    change(purge, dead_purge_);
+    purge->add_flag("-y,--yes", dead_purge_.yes, "do not ask");
+  }
+
+  static void change(CLI::App* command, DeadChangeOptions& options) {
+    command->add_option("QUEUE", options.queue, "whose dead letters")->required();
+    auto* ids = command->add_option("ID", options.ids, "which, as `weir dead list` prints them");
+    command->add_flag("--all", options.all, "all of the queue's")->excludes(ids);
+    engine_of(command, options.engine);
+  }
+
+  void bench() {
+    auto* parent =
+        command(app_, "bench", "measure this machine: publisher, broker and worker as separate processes",
+                "  weir bench drain --messages 1000000\n"
+                "  weir bench backlog --data /mnt/disk    (the store goes where --data says: use a real disk)\n"
+                "One JSON line on standard output, one for people on standard error.",
+                {});
+    parent->require_subcommand(1);
+    parent->fallthrough();
+    const auto workload = [&](const char* name, const char* what) {
+      BenchOptions& options = bench_.emplace_back();
+      options.workload = name;
+      auto* added = command(*parent, name, what, std::string("  weir bench ") + name + " --messages 1000000",
+                            [this, &options] { return cli::bench(options, result_.log); });
+      added->add_option("--messages", options.messages, "how many")->check(CLI::Range(1ULL, 1'000'000'000ULL));
+      added->add_option("--size", options.size, "bytes of each payload")->check(CLI::Range(40ULL, 1ULL << 20));
+      added->add_option("--window", options.window, "the worker's window in messages, a shard")
+          ->check(CLI::Range(1ULL, 65536ULL));
+      added->add_option("--shards", options.shards, "the worker's threads")->check(CLI::Range(1U, 64U));
+      added->add_option("--durability", options.durability, "what a confirmation survives")
+          ->check(CLI::IsMember({"fsync", "os", "none"}));
+      added->add_option("--data", options.data, "folder for the store; a fresh one in it is used and removed")
+          ->type_name("DIR");
+      for (CLI::Option* option : added->get_options()) {
+        if (option->get_name() != "--data" && option->get_name() != "--help") option->capture_default_str();
+      }
+    };
+    workload("drain", "publish while a worker consumes; rate from the first publish to the last ack");
+    workload("backlog", "publish with no worker, then drain");
+  }
+
+  void internal() {
+    const auto hidden = [&](const char* name, std::function<int()> run) {
+      auto* added = app_.add_subcommand(name, "");
+      added->group("");
+      runs_.emplace_back(added, std::move(run));
+      return added;
+    };
+    const auto pass = [](CLI::App* command, InternalOptions& options) {
+      command->add_option("ARGUMENTS", options.arguments);
+    };
+    pass(hidden("worker-child", [this] { return cli::worker_child(child_); }), child_);
+    pass(hidden("worker-report", [this] { return cli::worker_report(report_); }), report_);
+    const auto part = [&](CLI::App* command) {
+      command->add_option("--engine", part_.engine)->required();
+      command->add_option("--messages", part_.messages)->required();
+      command->add_option("--size", part_.size);
+      command->add_option("--window", part_.window);
+      command->add_option("--shards", part_.shards);
+    };
+    part(hidden("bench-publish", [this] { return cli::bench_publish(part_); }));
+    part(hidden("bench-work", [this] { return cli::bench_work(part_); }));
+  }
+
+  std::string read_delay(const std::string& text) {
+    const deployment::Key key{.path = "--delay", .kind = deployment::Kind::duration, .what = "a delay"};
+    const auto value = deployment::read_value(key, text);
+    if (!value) return "'" + text + "': expected " + deployment::allowed(key);
+    publish_.delay = value->duration;
+    return {};
+  }
+
+  CLI::App app_;
+  CommandLine result_;
+  bool version_ = false;
+  std::string log_ = "text";
+  std::string delay_;
+  std::vector<std::pair<CLI::App*, std::function<int()>>> runs_;
+
+  FileOptions up_;
+  FileOptions broker_;
+  WorkerOptions worker_;
+  CheckOptions check_;
+  PublishOptions publish_;
+  ListOptions queues_;
+  ListOptions workers_;
+  DeadListOptions dead_list_;
+  DeadShowOptions dead_show_;
+  DeadChangeOptions dead_replay_;
+  DeadChangeOptions dead_purge_;
+  std::list<BenchOptions> bench_;  // a list: options are bound by address
+  BenchPartOptions part_;
+  InternalOptions child_;
+  InternalOptions report_;
+};
+
+}  // namespace
+
+std::vector<std::string> LogOptions::arguments() const {
+  return {"--log", json ? "json" : "text", "--log-level", level};
+}
+
+CommandLine parse(int count, char** words) {
+  // What runs refers into the grammar, so it lives as long as the program.
+  static Grammar grammar;
+  return grammar.read(count, words);
+}
+
+}  // namespace weir::cli

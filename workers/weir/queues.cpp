@@ -1,0 +1,86 @@
+#include <algorithm>
+
+#include "ask.hpp"
+#include "choice.hpp"
+#include "commands.hpp"
+#include "json.hpp"
+#include "table.hpp"
+
+namespace weir::cli {
+namespace {
+
+using Queue = v1::Queues::Queue;
+
+boost::json::object json_of(const Queue& queue) {
+  return {{"name", queue.name()},
+          {"in_file", queue.in_file()},
+          {"ready", queue.ready()},
+          {"delayed", queue.delayed()},
+          {"leased", queue.leased()},
+          {"dead", queue.dead()},
+          {"published", queue.published()},
+          {"acked", queue.acked()},
+          {"retried", queue.retried()},
+          {"rejected", queue.rejected()},
+          {"dead_lettered", queue.dead_lettered()},
+          {"bytes", queue.bytes()},
+          {"workers", queue.workers()},
+          {"publishers", queue.publishers()},
+          {"unknown", queue.unknown()}};
+}
+
+/// What a number does not say by itself.
+Cell note(const Queue& queue) {
+  std::string text;
+  const auto add = [&](const std::string& words) { text += (text.empty() ? "" : "; ") + words; };
+  if (!queue.in_file()) add("not in file");
+  if (queue.unknown() > 0) add(grouped(queue.unknown()) + " of types that no worker knows");
+  if (queue.workers() == 0 && queue.ready() > 0) add("no worker");
+  return {text, Shade::bad};
+}
+
+}  // namespace
+
+int queues(const ListOptions& options) {
+  v1::ControlRequest request;
+  request.mutable_list_queues();
+  const v1::ControlReply reply = ask(choose(options.engine).engine, std::move(request));
+  std::vector<Queue> all(reply.queues().queues().begin(), reply.queues().queues().end());
+  std::ranges::sort(all, {}, [](const Queue& queue) { return queue.name(); });
+
+  if (options.json) {
+    boost::json::array array;
+    for (const Queue& queue : all) array.push_back(json_of(queue));
+    print(array);
+    return done;
+  }
+  std::vector<std::vector<Cell>> rows;
+  for (const Queue& queue : all) {
+    rows.push_back({queue.name(),
+                    queue.ready(),
+                    queue.delayed(),
+                    queue.leased(),
+                    {queue.dead(), queue.dead() > 0 ? Shade::bad : Shade::plain},
+                    queue.published(),
+                    queue.acked(),
+                    queue.retried(),
+                    size_of(queue.bytes()),
+                    std::uint64_t{queue.workers()},
+                    note(queue)});
+  }
+  print({{"QUEUE"},
+         {"READY", Align::right},
+         {"DELAYED", Align::right},
+         {"LEASED", Align::right},
+         {"DEAD", Align::right},
+         {"PUBLISHED", Align::right},
+         {"ACKED", Align::right},
+         {"RETRIED", Align::right},
+         {"SIZE", Align::right},
+         {"SESSIONS", Align::right},
+         {""}},
+        rows);
+  return done;
+}
+
+}  // namespace weir::cli

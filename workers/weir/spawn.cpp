@@ -1,0 +1,119 @@
+#include "spawn.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <csignal>
+#include <cstring>
+#include <fstream>
+#include <sstream>
+
+#include "weir/message/error.hpp"
+
+namespace weir::cli {
+
+Child::Child(std::string name, std::vector<std::string> arguments) : name_(std::move(name)) {
+  int input[2];
+  int output[2];
+  if (pipe2(input, O_CLOEXEC) != 0 || pipe2(output, O_CLOEXEC) != 0)
+    throw Error(std::string("pipe: ") + std::strerror(errno));
+  std::vector<char*> words{const_cast<char*>("weir")};
+  for (std::string& argument : arguments) words.push_back(argument.data());
+  words.push_back(nullptr);
+  const pid_t parent = getpid();
+  pid_ = fork();
+  if (pid_ < 0) throw Error(std::string("fork: ") + std::strerror(errno));
+  if (pid_ == 0) {
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(1);
+    dup2(input[0], STDIN_FILENO);
+    dup2(output[1], STDOUT_FILENO);
+    execv("/proc/self/exe", words.data());
+    _exit(127);
+  }
+  close(input[0]);
+  close(output[1]);
+  input_ = input[1];
+  output_ = output[0];
+}
+
+Child::~Child() {
+  if (pid_ > 0) {
+    kill(pid_, SIGKILL);
+    wait();
+  }
+  if (input_ >= 0) close(input_);
+  close(output_);
+}
+
+std::string Child::line(std::chrono::seconds limit) {
+  const auto end = std::chrono::steady_clock::now() + limit;
+  while (true) {
+    if (const auto at = read_.find('\n'); at != std::string::npos) {
+      std::string line = read_.substr(0, at);
+      read_.erase(0, at + 1);
+      return line;
+    }
+    const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
+    pollfd waiting{.fd = output_, .events = POLLIN, .revents = 0};
+    if (left.count() <= 0 || poll(&waiting, 1, static_cast<int>(left.count())) == 0) {
+      throw Error("the " + name_ + " said nothing for " + std::to_string(limit.count()) + " s");
+    }
+    char buffer[4096];
+    const ssize_t count = read(output_, buffer, sizeof buffer);
+    if (count < 0 && errno == EINTR) continue;
+    if (count <= 0) throw Error("the " + name_ + " ended before its time; its log says why");
+    read_.append(buffer, static_cast<std::size_t>(count));
+  }
+}
+
+double Child::cpu_seconds() const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/stat");
+  std::string text((std::istreambuf_iterator<char>(file)), {});
+  // The program's name, in parentheses, may hold blanks; user and system time are fields 14 and 15.
+  std::istringstream fields(text.substr(text.rfind(')') + 1));
+  std::string skipped;
+  for (int i = 3; i < 14; ++i) fields >> skipped;
+  double user = 0;
+  double system = 0;
+  fields >> user >> system;
+  return (user + system) / static_cast<double>(sysconf(_SC_CLK_TCK));
+}
+
+std::uint64_t Child::memory(const std::string& figure) const {
+  std::ifstream file("/proc/" + std::to_string(pid_) + "/status");
+  for (std::string line; std::getline(file, line);) {
+    if (line.starts_with(figure + ":")) return std::stoull(line.substr(figure.size() + 1)) * 1024;
+  }
+  return 0;
+}
+
+bool Child::running() {
+  if (pid_ > 0 && waitpid(pid_, &status_, WNOHANG) == pid_) pid_ = 0;
+  return pid_ > 0;
+}
+
+void Child::finish() {
+  close(input_);
+  input_ = -1;
+  wait();
+  if (status_ != 0) throw Error("the " + name_ + " failed; its log says why");
+}
+
+void Child::terminate() {
+  if (pid_ > 0) kill(pid_, SIGTERM);
+  wait();
+  if (status_ != 0) throw Error("the " + name_ + " failed; its log says why");
+}
+
+void Child::wait() {
+  while (pid_ > 0 && waitpid(pid_, &status_, 0) < 0 && errno == EINTR) {
+  }
+  pid_ = 0;
+}
+
+}  // namespace weir::cli
