@@ -43,7 +43,7 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
       log::info(event, {{"worker", name}, {"text", text}});
     };
   }
-  const auto engine = engine::make(settings.engine, options);
+  auto engine = engine::make(settings.engine, options);
   Worker worker(settings, process, *engine, registration);
   worker.start();
   std::optional<KeepAlive> keep_alive;
@@ -64,7 +64,10 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
   Ended ended = worker.wait();
   keep_alive.reset();
   if (!ended.failure.empty()) log::error("worker_failed", {{"worker", settings.name}, {"error", ended.failure}});
-  if (!ended.joined) log::error("handlers_would_not_end", {{"worker", settings.name}});
+  if (!ended.joined) {
+    log::error("handlers_would_not_end", {{"worker", settings.name}});
+    (void)engine.release();  // their shard's session uses it
+  }
   if (ended.open > 0) log::error("settlements_unconfirmed", {{"worker", settings.name}, {"messages", ended.open}});
   log::info("drained", {{"worker", settings.name},
                         {"acked", ended.settled.acked},

@@ -62,7 +62,8 @@ void Shard::run(std::promise<void> registered) {
     loop_.restart();
     loop_.poll();
   } else {
-    // A handler that would not end still looks at both, and this process is about to.
+    // A handler that would not end still looks at both, and this process is about to end.
+    left_running_ = true;
     (void)session_.release();
     (void)registry_.release();
   }

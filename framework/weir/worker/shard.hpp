@@ -66,6 +66,8 @@ class Shard {
   [[nodiscard]] std::uint32_t index() const { return index_; }
   /// Thread: any, between start() and the end.
   [[nodiscard]] const Running& on_cpu() const { return slots_->on_cpu(); }
+  /// A handler would not end. Only once the shard has ended.
+  [[nodiscard]] bool left_running() const { return left_running_; }
   /// What it settled. Only once it has ended.
   [[nodiscard]] const Settled& settled() const { return slots_->settler().settled(); }
 
@@ -92,6 +94,7 @@ class Shard {
   std::atomic<std::uint64_t> open_{0};
   std::atomic<bool> ended_{false};
   bool draining_ = false;
+  bool left_running_ = false;
   std::thread thread_;
 };
 

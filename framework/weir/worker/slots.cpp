@@ -92,7 +92,7 @@ void Slots::lose(engine::Ticket ticket) {
   slot->place_ = nullptr;
   slot->context_.detached();
   log::warn(
-      "lease_lost",
+      losses_, "lease_lost",
       {{"queue", slot->context_.queue()}, {"message", slot->context_.id()}, {"attempt", slot->context_.attempt()}});
   slot->cancel(Slot::Fate::lost);
 }

@@ -146,6 +146,7 @@ class Slots {
   std::function<bool()> frozen_;
   log::Limit failures_{std::chrono::seconds(1)};
   log::Limit strangers_;
+  log::Limit losses_{std::chrono::seconds(1)};
 };
 
 }  // namespace weir::worker

@@ -105,6 +105,7 @@ Ended Worker::wait() {
   for (const auto& shard : state.shards) {
     ended.open += shard->open();
     if (!shard->ended()) continue;
+    if (shard->left_running()) ended.joined = false;
     ended.settled += shard->settled();
     if (!shard->failure() || !ended.failure.empty()) continue;
     try {
@@ -118,7 +119,7 @@ Ended Worker::wait() {
       ended.failure = "a shard threw something that is no std::exception";
     }
   }
-  // Whoever cannot be joined looks at the state for ever; the process is about to end.
+  // Who would not end looks at the state for ever; the process is about to end.
   if (!ended.joined) new std::shared_ptr<State>(state_);
   return ended;
 }

@@ -26,7 +26,8 @@ struct Ended {
   bool for_good = false;
   /// Settlements that were not confirmed, and deliveries that were not settled.
   std::uint64_t open = 0;
-  /// False: a shard would not end (a handler that ignores its cancellation, or never awaits). Its thread runs on.
+  /// False: a handler would not end; it ignores its cancellation, or never awaits. It may run on, so nothing of the
+  /// process must be torn down: _Exit.
   bool joined = true;
   Settled settled;
   /// 0 if everything was settled and confirmed, else 1; 2 if `for_good`.

@@ -1,0 +1,2 @@
+// Not a plugin: it has no WEIR_PLUGIN.
+int nothing() { return 0; }
