@@ -58,7 +58,7 @@ class MemoryRig final : public Rig {
 
 }  // namespace
 
-std::vector<RigKind> rig_kinds() { return {{"memory", make_memory_rig}}; }
+std::vector<RigKind> rig_kinds() { return {{"memory", make_memory_rig}, {"weir", make_weir_rig}}; }
 
 std::unique_ptr<Rig> make_memory_rig() { return std::make_unique<MemoryRig>(); }
 

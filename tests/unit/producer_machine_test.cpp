@@ -204,9 +204,12 @@ TEST(Credit, WhatWasGatheredUnderAWindowSaysItsEpoch) {
   play.say(frame);
 
   const auto heard = play.hear();
-  ASSERT_THAT(heard, SizeIs(1));
+  ASSERT_THAT(heard, SizeIs(2));
   EXPECT_EQ(heard[0].publish().groups(0).epoch(), play.epoch);
   EXPECT_FALSE(play.offer("orders", "y").has_value());
+  // And that it has seen the smaller one: the broker may promise the room to others.
+  EXPECT_EQ(heard[1].window().queue(), orders);
+  EXPECT_EQ(heard[1].window().epoch(), play.epoch + 1);
 }
 
 TEST(Idempotence, WhatIsUnansweredIsSentAgainUnderItsNumbersAndItsOldEpoch) {

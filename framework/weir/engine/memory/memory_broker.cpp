@@ -225,19 +225,25 @@ void MemoryBroker::Loop::turn() {
 }
 
 void MemoryBroker::Loop::carry_out() {
-  broker::core::Actions actions;
-  actions.swap(actions_);
-  for (auto& action : actions) {
+  // By index: an answer may bring further actions.
+  for (std::size_t i = 0; i < actions_.size(); ++i) {
+    broker::core::Action action = std::move(actions_[i]);
     if (auto* send = std::get_if<broker::core::Send>(&action)) {
       const auto line = lines_.find(send->to);
       if (line != lines_.end()) line->second->push(protocol::encode(send->frame));
     } else if (auto* delivery = std::get_if<broker::core::SendDelivery>(&action)) {
       const auto line = lines_.find(delivery->to);
       if (line != lines_.end()) line->second->push(deliver_frame(*delivery, *store_.snapshot()));
+    } else if (auto* ask = std::get_if<broker::core::Ask>(&action)) {
+      v1::ControlReply reply;
+      reply.set_id(ask->request.id());
+      reply.set_error("memory:// takes no requests: its process looks at it directly");
+      core_->reply(ask->from, std::move(reply), actions_);
     } else if (auto* close = std::get_if<broker::core::Close>(&action)) {
       lines_.erase(close->connection);
     }
   }
+  actions_.clear();
 }
 
 void MemoryBroker::Loop::arm() {

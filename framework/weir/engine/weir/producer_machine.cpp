@@ -272,7 +272,15 @@ void ProducerMachine::received(Instant, const std::shared_ptr<Received>& frame) 
       if (queue.id == window.queue() && window.epoch() >= queue.epoch) {
         // What was gathered was let in by the old window, and says so.
         flush();
+        const Load before = queue.window;
         set_window(queue, window);
+        // Until it hears this, the broker must hold room for all that the larger window allowed.
+        if (queue.window.messages < before.messages || queue.window.bytes < before.bytes) {
+          interest_.Clear();
+          interest_.mutable_window()->set_queue(window.queue());
+          interest_.mutable_window()->set_epoch(window.epoch());
+          send(interest_);
+        }
       }
     }
   }
