@@ -125,6 +125,7 @@ class MemoryBroker::Loop final : public Connector {
   /// The client dropped its end. Thread: the client's.
   void hang_up(Connection connection) {
     asio::post(context_, [this, connection] {
+      admit();
       if (lines_.erase(connection) == 0 || core_ == nullptr) return;
       core_->disconnected(now(), connection, actions_);
       turn();
@@ -143,6 +144,7 @@ class MemoryBroker::Loop final : public Connector {
   void turn();
 
  private:
+  void admit();
   void read();
   void carry_out();
   void arm();
@@ -158,6 +160,7 @@ class MemoryBroker::Loop final : public Connector {
   v1::Frame head_;
   std::mutex mutex_;
   std::vector<std::pair<Connection, std::string>> inbox_;
+  std::vector<std::pair<Connection, std::shared_ptr<Line>>> new_lines_;
   bool scheduled_ = false;
   Connection next_connection_ = 1;
   std::thread thread_;
@@ -185,10 +188,16 @@ std::unique_ptr<Transport> MemoryBroker::Loop::connect(const asio::any_io_execut
   {
     const std::lock_guard lock(mutex_);
     connection = next_connection_++;
+    // With the frames, so that the broker knows the line when HELLO comes.
+    new_lines_.emplace_back(connection, line);
   }
-  // Posted before the first frame is: the broker knows the line when HELLO comes.
-  asio::post(context_, [this, connection, line] { lines_[connection] = line; });
   return std::make_unique<MemoryTransport>(*this, connection, std::move(line));
+}
+
+void MemoryBroker::Loop::admit() {
+  const std::lock_guard lock(mutex_);
+  for (auto& [connection, line] : new_lines_) lines_[connection] = std::move(line);
+  new_lines_.clear();
 }
 
 void MemoryBroker::Loop::read() {
@@ -198,6 +207,8 @@ void MemoryBroker::Loop::read() {
     scheduled_ = false;
     frames.swap(inbox_);
   }
+  // After the frames: whoever sent one of these is among them.
+  admit();
   if (core_ == nullptr) return;
   for (auto& [from, bytes] : frames) {
     if (!lines_.contains(from)) continue;  // of a connection that was cut
