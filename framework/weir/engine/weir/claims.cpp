@@ -135,17 +135,13 @@ void SessionMachine::answer_claims(const v1::Welcome& welcome) {
         return place_of(a) < place_of(b);
       });
       if (from == to) continue;  // nothing that was claimed
-      // A message claimed twice (settled once, and delivered here again since) has one live lease: the highest.
-      const auto open = [](const Claimed& claim) { return claim.answer == Claimed::Answer::none; };
-      if (answer.stale()) {
-        const auto at = std::find_if(from, to, open);
-        if (at != to) at->answer = Claimed::Answer::stale;
-      } else {
-        const auto at = std::find_if(std::make_reverse_iterator(to), std::make_reverse_iterator(from), open);
-        if (at == std::make_reverse_iterator(from)) continue;
-        at->answer = Claimed::Answer::granted;
-        at->new_lease = answer.lease() + i;
-      }
+      // A message may be claimed twice: settled once, and delivered here again since. Answers come in the order of the
+      // claims: what is held first, then what was settled, older leases first.
+      auto at = std::find_if(from, to, [](const Claimed& claim) { return claim.held && is_open(claim); });
+      if (at == to) at = std::find_if(from, to, [](const Claimed& claim) { return is_open(claim); });
+      if (at == to) continue;
+      at->answer = answer.stale() ? Claimed::Answer::stale : Claimed::Answer::granted;
+      at->new_lease = answer.lease() + i;
     }
   }
   // What was not answered is not ours.
