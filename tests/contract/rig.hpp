@@ -24,6 +24,8 @@ class Rig {
  public:
   virtual ~Rig() = default;
   [[nodiscard]] virtual engine::Engine& engine() = 0;
+  /// Of a broker that other clients can reach; empty if there is none.
+  [[nodiscard]] virtual std::string url() { return {}; }
   /// As a crash and a start of the broker.
   virtual void restart() = 0;
   [[nodiscard]] virtual std::vector<v1::DeadLetter> dead(const std::string& queue) = 0;

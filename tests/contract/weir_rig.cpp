@@ -48,6 +48,7 @@ class WeirRig final : public Rig {
   ~WeirRig() override { stop(); }
 
   [[nodiscard]] engine::Engine& engine() override { return *engine_; }
+  [[nodiscard]] std::string url() override { return server_->url(); }
   void restart() override {
     stop();
     start();

@@ -36,7 +36,7 @@ void ClientMachine::start(Instant now) {
 void ClientMachine::opened(Instant now) {
   turned_at_ = now;
   state_ = State::opening;
-  welcome_by_ = now + settings_.welcome_most;
+  welcome_by_ = now + welcome_patience();
   number_in_ = number_out_ = 0;
   outbox.clear();
   hello(now);
@@ -65,6 +65,7 @@ void ClientMachine::frame(Instant now, Slice bytes) {
     if (!head.has_welcome()) return end(now, "the broker's first frame is no WELCOME");
     state_ = State::up;
     pauses_ = 0;
+    welcomes_missed_ = 0;
     ++connections_;
     last_error_.clear();
     if (head.welcome().session_timeout_us() > 0) {
@@ -73,6 +74,11 @@ void ClientMachine::frame(Instant now, Slice bytes) {
     return welcomed(now, head.welcome());
   }
   if (!head.has_beat()) received(now, received_frame);
+}
+
+Duration ClientMachine::welcome_patience() const {
+  // A broker that is only slow must be able to answer at last.
+  return settings_.welcome_most * (1U << std::min(welcomes_missed_, 3U));
 }
 
 void ClientMachine::error(Instant now, const v1::Error& error) {

@@ -37,7 +37,7 @@ struct ClientSettings {
   std::uint64_t seed = 1;  ///< of the pauses' jitter
   Duration pause_first = std::chrono::milliseconds(50);
   Duration pause_most = std::chrono::seconds(1);
-  Duration welcome_most = std::chrono::seconds(1);
+  Duration welcome_most = std::chrono::seconds(1);  ///< doubles, up to 8 times as long, while WELCOMEs do not come
 };
 
 class ClientMachine {
@@ -107,6 +107,7 @@ class ClientMachine {
   enum class State { idle, opening, up, done };
 
   void error(Instant now, const v1::Error& error);
+  [[nodiscard]] Duration welcome_patience() const;
   /// How long nothing may be heard: three of the broker's four beats a session timeout.
   [[nodiscard]] Duration silence_most() const { return session_timeout_ * 3 / 4; }
 
@@ -118,7 +119,8 @@ class ClientMachine {
   Instant welcome_by_;
   Instant heard_at_;
   Instant turned_at_;
-  std::uint32_t pauses_ = 0;  // since the last WELCOME
+  std::uint32_t pauses_ = 0;           // since the last WELCOME
+  std::uint32_t welcomes_missed_ = 0;  // likewise
   std::uint64_t number_in_ = 0;
   std::uint64_t number_out_ = 0;
   std::uint64_t connections_ = 0;
