@@ -253,9 +253,19 @@ void load(State& state, const SegmentKey& key, Segment& segment) {
   }
 }
 
+void record_ready(State& state, Queue& queue, LeaseRun& run) {
+  if (!state.recovered && run.claimed != LeaseId{}) {
+    // A session that is not back yet may hold it under a later lease: it waits with all that was due at the start.
+    queue.loaded.erase(run.record->place);
+    run.record.reset();
+    return;
+  }
+  queue.ready_records.push_front(std::move(*run.record));
+}
+
 void give_back(State& state, Queue& queue, LeaseRun& run) {
   if (run.source == Source::record) {
-    if (run.record && run.open.test(0)) queue.ready_records.push_front(std::move(*run.record));
+    if (run.record && run.open.test(0)) record_ready(state, queue, run);
     return;
   }
   for (std::uint32_t first = run.open.next_set(0); first < run.count;) {

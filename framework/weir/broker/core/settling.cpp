@@ -185,7 +185,7 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
       return;
     case v1::RELEASE:
       if (run.source == Source::record) {
-        queue.ready_records.push_front(std::move(*run.record));
+        record_ready(state, queue, run);
       } else {
         make_ready(state, queue, run.key, run.first + first, n);
       }

@@ -133,6 +133,8 @@ void dispatch_all(State& state, Now now, Actions& actions);
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count);
 /// Loads a segment's ends (and types), if they are not in memory.
 void load(State& state, const SegmentKey& key, Segment& segment);
+/// The record of a run is ready again.
+void record_ready(State& state, Queue& queue, LeaseRun& run);
 /// What is still open of a run is ready again; its attempt does not count.
 void give_back(State& state, Queue& queue, LeaseRun& run);
 [[nodiscard]] Attached::Match match(State& state, Attached& attached, TypeSet types);
