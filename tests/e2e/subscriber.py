@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 MOODS = {"ok": 62, "slow": 4, "hang up": 6, "500": 8, "503 in seconds": 6, "503 at a date": 4, "429": 6, "408": 4}
 # What it says for ever to one of these deliveries in a hundred.
 NEVER = {"404": 2, "410": 2, "301": 1}
+# How long those who ask wait for its answer, in seconds.
+TIMEOUT = 2
 
 
 class Subscriber:
@@ -22,8 +24,8 @@ class Subscriber:
     Lifetime: stop() it. Thread: the ledger belongs to it until then.
     """
 
-    def __init__(self, seed, secret, slow, late=False):
-        self.seed, self.secret, self.slow = seed, secret.encode(), slow
+    def __init__(self, seed, secret, late=False):
+        self.seed, self.secret = seed, secret.encode()
         self.requests = defaultdict(list)  # id -> [(when, mood)]
         self.bodies = {}  # id -> the body that was answered 200
         self.wrong = []  # what no request may be
@@ -72,11 +74,16 @@ class Subscriber:
                 with subscriber.lock:
                     subscriber.in_flight += 1
                     subscriber.most_in_flight = max(subscriber.most_in_flight, subscriber.in_flight)
+                self.counted = True
                 try:
                     self.answer()
                 finally:
-                    with subscriber.lock:
-                        subscriber.in_flight -= 1
+                    self.uncount()
+
+            def uncount(self):
+                with subscriber.lock:
+                    subscriber.in_flight -= self.counted
+                    self.counted = False
 
             def answer(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
@@ -92,7 +99,10 @@ class Subscriber:
                         subscriber.bodies[delivery] = (self.headers["X-Weir-Event"], body)
                     return self.say(200)
                 if mood == "slow":
-                    time.sleep(subscriber.slow)
+                    # Whoever asked gives up meanwhile, unseen from here, and may ask for something else.
+                    time.sleep(TIMEOUT / 4)
+                    self.uncount()
+                    time.sleep(TIMEOUT)
                     return self.hang_up()
                 if mood == "hang up":
                     return self.hang_up()

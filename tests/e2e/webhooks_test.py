@@ -14,10 +14,10 @@ from collections import Counter
 from pathlib import Path
 
 from deployment import ROOT, Deployment, free_port, main
-from subscriber import Subscriber
+from subscriber import TIMEOUT, Subscriber
 
 SECRET = "a secret of the tests"
-ATTEMPTS = 8
+ATTEMPTS = 6
 SHARDS, IN_FLIGHT = 2, 4  # webhooks.yaml's
 
 options = argparse.ArgumentParser()
@@ -64,15 +64,15 @@ def made_deliveries():
 
 def deliver(deliveries):
     """Sends them all, and checks what became of each."""
-    subscriber = Subscriber(SEED, SECRET, slow=1.5)
-    refusing = Subscriber(SEED + 1, SECRET, slow=1.5, late=True)
+    subscriber = Subscriber(SEED, SECRET)
+    refusing = Subscriber(SEED + 1, SECRET, late=True)
     nobody = f"http://127.0.0.1:{free_port()}/hook"  # for ever
     draw = random.Random(SEED)
     urls = [draw.choices([subscriber.url(), refusing.url(), nobody, "https://127.0.0.1/hook"], [90, 6, 2, 2])[0]
             for _ in deliveries]
     try:
         with Deployment("workers/plugins/webhooks/webhooks.yaml", WEBHOOKS_PORT="{port}", WEBHOOKS_DATA="{folder}/data",
-                        WEBHOOKS_SECRET=SECRET, WEBHOOKS_TIMEOUT="1s", WEBHOOKS_ATTEMPTS=ATTEMPTS,
+                        WEBHOOKS_SECRET=SECRET, WEBHOOKS_TIMEOUT=f"{TIMEOUT}s", WEBHOOKS_ATTEMPTS=ATTEMPTS,
                         WEBHOOKS_BACKOFF="20ms") as weir:
             opening = threading.Timer(2, refusing.open)
             opening.start()
@@ -101,7 +101,7 @@ def deliver(deliveries):
             mood = seen[-1][1] if seen else "none"
             assert len(seen) == ATTEMPTS or server.fate(number) or server is refusing, \
                 f"seed {SEED}: delivery {number} is neither delivered nor dead after {seen}"
-            expected[{"slow": "timed out after 1s", "hang up": "no answer: end of stream",
+            expected[{"slow": f"timed out after {TIMEOUT}s", "hang up": "no answer: end of stream",
                       "none": "no answer: Connection refused",
                       "301": "the subscriber answered 301: redirects are not followed"}.get(
                           mood, f"the subscriber answered {mood[:3]}")] += 1
