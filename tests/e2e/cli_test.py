@@ -13,7 +13,7 @@ import time
 import uuid
 from pathlib import Path
 
-from deployment import BUILD, WEIR, Deployment, free_port, main, wait_until
+from deployment import BUILD, ROOT, WEIR, Deployment, free_port, main, wait_until
 
 DONE, FAILED, WRONG_USAGE = 0, 1, 2
 PLUGIN = BUILD / "tests/e2e/plugin/trial.so"
@@ -65,6 +65,13 @@ class Trial(Deployment):
     def attached(self):
         wait_until(lambda: [w for w in json.loads(self.answer("workers", "--json")) if w["connected"]],
                    "a worker is attached")
+
+
+def ended_well():
+    """In place of a supervisor whose end was no good one, as the test wanted."""
+    process = subprocess.Popen(["true"])
+    process.wait()
+    return process
 
 
 def gone(mark, seconds):
@@ -140,6 +147,12 @@ def test_check_looks_at_the_plugin_file():
         expect(check("./weir.yaml"), WRONG_USAGE, "weir.yaml:3:19: workers.shop: plugin ", "is not an ELF file")
         expect(check("/lib/x86_64-linux-gnu/libc.so.6"), WRONG_USAGE, "is no Weir plugin")
         expect(check("./none.so"), WRONG_USAGE, "No such file or directory")
+
+
+def test_the_deployment_files_that_come_with_weir_are_good():
+    for file in ("deploy/local.yaml", "workers/plugins/documents/documents.yaml",
+                 "workers/plugins/webhooks/webhooks.yaml"):
+        expect(weir("check", str(ROOT / file), WEIR_BUILD=str(BUILD), WEBHOOKS_SECRET="x"), DONE, "good")
 
 
 def test_check_explains_every_key():
@@ -310,7 +323,7 @@ def test_a_second_ctrl_c_stops_at_once():
         assert trial.process.wait(10) == FAILED
         assert time.monotonic() - begin < 1.9, f"took {time.monotonic() - begin} s"
         gone(trial.mark, 3)
-        trial.process = subprocess.Popen(["true"])  # for stop()
+        trial.process = ended_well()
 
 
 def test_kill_9_of_the_supervisor_leaves_no_process():
@@ -321,7 +334,7 @@ def test_kill_9_of_the_supervisor_leaves_no_process():
         trial.process.kill()
         trial.process.wait()
         gone(trial.mark, 15)
-        trial.process = subprocess.Popen(["true"])
+        trial.process = ended_well()
 
 
 def test_what_dies_is_started_again_and_goes_on():

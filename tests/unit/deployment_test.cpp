@@ -253,7 +253,9 @@ TEST(DeploymentFile, ANameThatCannotBePrintedInAnIdIsRefused) {
 TEST(DeploymentFile, EnginesThatAreNotInThisVersionSaySo) {
   const auto engine = [](const std::string& url) { return findings("engine: " + url + "\nqueues: {orders: }\n"); };
   EXPECT_EQ(engine("weir://localhost"), "");
-  EXPECT_EQ(engine("weir://[::1]:7000"), "");
+  EXPECT_EQ(engine("weir://[::1]:7000"),
+            "local.yaml:1:9: engine is 'weir://[::1]:7000': the broker of this version listens on IPv4; use "
+            "127.0.0.1\n");
   EXPECT_EQ(engine("amqp://localhost"),
             "local.yaml:1:9: engine is 'amqp://localhost': amqp:// is not in this version; use weir://HOST:PORT\n");
   EXPECT_EQ(engine("nats://localhost"),

@@ -3,6 +3,7 @@
 
 #include "commands.hpp"
 #include "weir/deployment/deployment.hpp"
+#include "weir/engine/weir/engine.hpp"
 
 namespace weir::cli {
 namespace {
@@ -17,6 +18,21 @@ std::string_view word(deployment::Durability durability) {
       return "neither power loss nor kill -9 of the broker";
   }
   return {};
+}
+
+/// The engine's capability table, in words.
+std::string words(const engine::Capabilities& able) {
+  std::string text;
+  const auto add = [&](bool can, const char* what) {
+    text += (text.empty() ? "" : ", ") + std::string(can ? "" : "no ") + what;
+  };
+  add(able.atomic_outputs, "ack and outputs as one");
+  add(able.settlement_confirmed, "confirmed settlements");
+  add(able.release_uncounted, "uncounted release");
+  add(able.delays, "delays");
+  add(able.dead_letters, "dead letters");
+  add(able.idempotent_publish, "idempotent publishing");
+  return text;
 }
 
 }  // namespace

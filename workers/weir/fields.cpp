@@ -1,6 +1,8 @@
 /// FieldReader: Boost.JSON is included here and where JSON is printed, nowhere else.
 
+#include <array>
 #include <boost/json.hpp>
+#include <charconv>
 
 #include "encode.hpp"
 
@@ -32,6 +34,11 @@ std::string FieldReader::field(std::string_view path) const {
   if (const auto* text = at->if_string()) return {text->data(), text->size()};
   if (at->is_object() || at->is_array() || at->is_null()) {
     throw BadLine("its field '" + std::string(path) + "' is neither a text nor a number");
+  }
+  if (const double* number = at->if_double()) {
+    // Boost.JSON would print 1.5 as 1.5E0.
+    std::array<char, 32> text{};
+    return {text.data(), std::to_chars(text.data(), text.data() + text.size(), *number).ptr};
   }
   return boost::json::serialize(*at);
 }

@@ -233,7 +233,8 @@ int publish(const PublishOptions& options) {
     failure = error;
     loop.stop();
   };
-  asio::co_spawn(loop, send_all(run, lines ? &*lines : nullptr, over), asio::bind_cancellation_slot(stop.slot(), ended));
+  asio::co_spawn(loop, send_all(run, lines ? &*lines : nullptr, over),
+                 asio::bind_cancellation_slot(stop.slot(), ended));
   loop.run();
 
   progress.clear();

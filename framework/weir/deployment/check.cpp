@@ -42,7 +42,10 @@ void check_listen(Deployment& deployment, const std::optional<Endpoint>& engine,
   if (listen.empty()) {
     if (!engine) return;
     listen = engine->print();
-    if (!engine->is_loopback()) {
+    if (engine->host == "::1") {
+      findings.error(findings.place("engine"), "engine is '" + deployment.engine +
+                                                   "': the broker of this version listens on IPv4; use 127.0.0.1");
+    } else if (!engine->is_loopback()) {
       findings.error(findings.place("engine"),
                      "engine is '" + deployment.engine + "': the broker would listen off loopback, which needs keys " +
                          "(weir keys), not in this version; use 127.0.0.1, or set broker.listen if " +
@@ -54,6 +57,8 @@ void check_listen(Deployment& deployment, const std::optional<Endpoint>& engine,
   const auto endpoint = parse_endpoint(listen);
   if (!endpoint) {
     findings.error(at, "broker.listen is '" + listen + "': expected HOST:PORT, such as 127.0.0.1:7733");
+  } else if (endpoint->host == "::1") {
+    findings.error(at, "broker.listen is '" + listen + "': this version listens on IPv4; use 127.0.0.1");
   } else if (!endpoint->is_loopback()) {
     findings.error(at, "broker.listen is '" + listen + "': listening off loopback needs keys (weir keys), not in " +
                            "this version; use 127.0.0.1");
