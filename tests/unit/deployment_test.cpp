@@ -330,6 +330,22 @@ TEST(DeploymentVariables, AreTakenFromTheEnvironmentOrTheirDefault) {
   EXPECT_EQ(replaced("${SNEAKY}"), "${PORT}");
 }
 
+TEST(DeploymentVariables, MayStandUnquotedInAFlowMap) {
+  const Reading read = reading(
+      "queues: {orders: {attempts: ${TRIES:-7}, backoff: {first: ${FIRST:-2s}}, nosuch: 1}}  # ${ is no variable\n"
+      "workers: {shop: {plugin: \"${DIR:-/opt/a, b: [c] #d}/x.so\", queues: [orders]}}\n");
+  EXPECT_EQ(read.print(),
+            "local.yaml:1:74: unknown key 'nosuch' in queues.orders; known: attempts, backoff, most, dead, "
+            "unknown_grace\n");
+  const Reading good = reading(
+      "queues: {orders: {attempts: ${TRIES:-7}, backoff: {first: ${FIRST:-2s}}}}\n"
+      "workers: {shop: {plugin: ${DIR:-/opt/a, b: [c] #d}/x.so, queues: [orders]}}\n");
+  ASSERT_TRUE(good.deployment) << good.print();
+  EXPECT_EQ(good.deployment->queues[0].policy.attempts, 7u);
+  EXPECT_EQ(good.deployment->queues[0].policy.backoff.first, Duration(2s));
+  EXPECT_EQ(good.deployment->groups[0].plugin, "/opt/a, b: [c] #d/x.so");
+}
+
 TEST(DeploymentVariables, ThatAreMissingOrMisspeltAreErrors) {
   EXPECT_EQ(findings("engine: weir://127.0.0.1:${WEIR_PORT}\nqueues: {orders: }\n"),
             "local.yaml:1:9: engine: ${WEIR_PORT} is not set in the environment: set it, or write "
@@ -392,8 +408,7 @@ TEST(DeploymentProcesses, AreTheBrokerThenTheWorkersOfEachGroup) {
   EXPECT_THAT(processes[0].arguments, testing::ElementsAre("--log", "json", "broker", "/srv/shop/local.yaml"));
   EXPECT_EQ(processes[0].stage, 0);
   EXPECT_EQ(processes[2].name, "worker shop/1");
-  EXPECT_THAT(processes[2].arguments,
-              testing::ElementsAre("--log", "json", "worker", "/srv/shop/local.yaml", "shop"));
+  EXPECT_THAT(processes[2].arguments, testing::ElementsAre("--log", "json", "worker", "/srv/shop/local.yaml", "shop"));
   EXPECT_EQ(processes[2].stage, 1);
   EXPECT_EQ(processes[2].stop_within, Duration(13s));
 }

@@ -50,9 +50,9 @@ int check(const CheckOptions& options) {
 
   std::cout << options.file << ": good\n"
             << "  engine   " << deployment.engine
-            << (deployment.runs_broker() ? " (embedded broker)\n" : " (a broker elsewhere)\n") << "  data     "
-            << deployment.broker.data.string() << "; a confirmation survives " << word(deployment.broker.durability)
-            << "\n"
+            << (deployment.runs_broker() ? " (embedded broker)\n" : " (a broker elsewhere)\n") << "  can      "
+            << words(engine::weir_broker::capabilities()) << "\n  data     " << deployment.broker.data.string()
+            << "; a confirmation survives " << word(deployment.broker.durability) << "\n"
             << "  queues  ";
   for (const auto& queue : deployment.queues) std::cout << " " << queue.name;
   std::cout << "\n";

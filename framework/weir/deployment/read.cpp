@@ -25,6 +25,9 @@ Position position(const YAML::Node& node) {
   return {static_cast<std::size_t>(mark.line) + 1, static_cast<std::size_t>(mark.column) + 1};
 }
 
+/// A scalar as it stands in the file.
+std::string text_of(const YAML::Node& node) { return unmask_variables(node.Scalar()); }
+
 /// For an error line: no line breaks or other controls, and not for ever.
 std::string shown(std::string_view text) {
   constexpr std::size_t shown_most = 60;
@@ -40,7 +43,7 @@ std::string kind_of(const YAML::Node& node) {
   if (node.IsMap()) return "a map";
   if (node.IsSequence()) return "a list";
   if (node.IsNull()) return "empty";
-  return "'" + shown(node.Scalar()) + "'";
+  return "'" + shown(text_of(node)) + "'";
 }
 
 bool is_name(std::string_view name) {
@@ -168,7 +171,7 @@ class Reader {
     if (!text) return;
     if (auto value = read_value(key, *text)) return key.set(target, *value);
     std::string found = "'" + shown(*text) + "'";
-    if (*text != node.Scalar()) found += " (from '" + shown(node.Scalar()) + "')";
+    if (*text != text_of(node)) found += " (from '" + shown(text_of(node)) + "')";
     std::vector<std::string> choices(key.choices.begin(), key.choices.end());
     wrong(key, place, found, at, did_you_mean(*text, choices));
   }
@@ -213,15 +216,15 @@ class Reader {
       error(position(node), "a key" + in(place) + " is " + kind_of(node) + ": expected a name");
       return std::nullopt;
     }
-    if (!seen.insert(node.Scalar()).second) {
-      error(position(node), "key '" + shown(node.Scalar()) + "'" + in(place) + " is there twice");
+    if (!seen.insert(text_of(node)).second) {
+      error(position(node), "key '" + shown(text_of(node)) + "'" + in(place) + " is there twice");
       return std::nullopt;
     }
-    return node.Scalar();
+    return text_of(node);
   }
 
   std::optional<std::string> substituted(const YAML::Node& node, const std::string& place) {
-    auto result = substitute(node.Scalar(), environment_);
+    auto result = substitute(text_of(node), environment_);
     if (auto* text = std::get_if<std::string>(&result)) return std::move(*text);
     error(position(node), place + ": " + std::get<Unsubstituted>(result).why);
     return std::nullopt;
@@ -261,12 +264,13 @@ class Reader {
 
 /// The root, if the text is one YAML map.
 std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
-  if (const auto nul = text.find('\0'); nul != std::string::npos) {
+  // Also what stands in for YAML's own characters inside of variables.
+  if (std::ranges::any_of(text, [](char c) { return c >= 0 && c <= 8; })) {
     findings.error({}, "not YAML: it holds binary data");
     return std::nullopt;
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(text);
+    const std::vector<YAML::Node> documents = YAML::LoadAll(mask_variables(text));
     if (documents.size() > 1) {
       findings.error(position(documents[1]), "a second YAML document: a deployment file is one");
       return std::nullopt;

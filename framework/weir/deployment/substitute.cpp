@@ -11,7 +11,31 @@ bool is_name(std::string_view name) {
          std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
 }
 
+/// Each is stood in for by the control character of its index, from 1: nobody types those, and YAML takes them for
+/// letters.
+constexpr std::string_view special = "{}[],:# ";
+
 }  // namespace
+
+std::string mask_variables(std::string yaml) {
+  for (std::size_t at = yaml.find("${"); at != std::string::npos; at = yaml.find("${", at + 2)) {
+    const std::size_t end = yaml.find_first_of("}\n\"'", at);
+    if (end == std::string::npos || yaml[end] != '}') continue;
+    for (std::size_t i = at; i <= end; ++i) {
+      if (const auto index = special.find(yaml[i]); index != std::string_view::npos) {
+        yaml[i] = static_cast<char>(index + 1);
+      }
+    }
+  }
+  return yaml;
+}
+
+std::string unmask_variables(std::string scalar) {
+  for (char& c : scalar) {
+    if (c >= 1 && static_cast<std::size_t>(c) <= special.size()) c = special[static_cast<std::size_t>(c) - 1];
+  }
+  return scalar;
+}
 
 Environment process_environment() {
   return [](const std::string& name) -> std::optional<std::string> {

@@ -20,4 +20,10 @@ struct Unsubstituted {
 [[nodiscard]] std::variant<std::string, Unsubstituted> substitute(std::string_view text,
                                                                   const Environment& environment);
 
+/// `yaml` with what is special to YAML replaced inside each `${…}` of one line and without quotes, place by place, so
+/// that a variable may stand unquoted in `{ first: ${FIRST:-1s}, … }` and no line or column changes. What was read then
+/// is unmasked.
+[[nodiscard]] std::string mask_variables(std::string yaml);
+[[nodiscard]] std::string unmask_variables(std::string scalar);
+
 }  // namespace weir::deployment
