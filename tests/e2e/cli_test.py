@@ -395,5 +395,17 @@ def test_bench_measures_separate_processes():
         assert list(Path(folder).iterdir()) == [], "it leaves nothing behind"
 
 
+def test_an_interrupted_bench_clears_away_what_it_made():
+    with tempfile.TemporaryDirectory() as folder:
+        mark = uuid.uuid4().hex
+        bench = subprocess.Popen([WEIR, "bench", "drain", "--messages", "1000000000", "--data", folder],
+                                 stderr=subprocess.PIPE, text=True, env={**os.environ, "MARK": mark})
+        wait_until(lambda: len(processes_marked(mark)) == 4, "it runs")
+        bench.send_signal(signal.SIGINT)
+        assert bench.wait(20) == FAILED and "interrupted" in bench.stderr.read()
+        gone(mark, 5)
+        assert list(Path(folder).iterdir()) == []
+
+
 if __name__ == "__main__":
     main(globals())

@@ -222,6 +222,9 @@ class Bench {
 
 }  // namespace
 
-int bench(const BenchOptions& options, const LogOptions& log) { return Bench(options, log).run(); }
+int bench(const BenchOptions& options, const LogOptions& log) {
+  unwind_on_signals();
+  return Bench(options, log).run();
+}
 
 }  // namespace weir::cli

@@ -15,6 +15,18 @@
 #include "weir/message/error.hpp"
 
 namespace weir::cli {
+namespace {
+
+volatile std::sig_atomic_t signalled = 0;
+
+}  // namespace
+
+void unwind_on_signals() {
+  struct sigaction action {};
+  action.sa_handler = [](int) { signalled = 1; };  // without SA_RESTART: poll() and read() return
+  sigaction(SIGINT, &action, nullptr);
+  sigaction(SIGTERM, &action, nullptr);
+}
 
 Child::Child(std::string name, std::vector<std::string> arguments) : name_(std::move(name)) {
   int input[2];
@@ -53,6 +65,7 @@ Child::~Child() {
 std::string Child::line(std::chrono::seconds limit) {
   const auto end = std::chrono::steady_clock::now() + limit;
   while (true) {
+    if (signalled != 0) throw Error("interrupted");
     if (const auto at = read_.find('\n'); at != std::string::npos) {
       std::string line = read_.substr(0, at);
       read_.erase(0, at + 1);
@@ -60,9 +73,9 @@ std::string Child::line(std::chrono::seconds limit) {
     }
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - std::chrono::steady_clock::now());
     pollfd waiting{.fd = output_, .events = POLLIN, .revents = 0};
-    if (left.count() <= 0 || poll(&waiting, 1, static_cast<int>(left.count())) == 0) {
-      throw Error("the " + name_ + " said nothing for " + std::to_string(limit.count()) + " s");
-    }
+    const int ready = left.count() <= 0 ? 0 : poll(&waiting, 1, static_cast<int>(left.count()));
+    if (ready == 0) throw Error("the " + name_ + " said nothing for " + std::to_string(limit.count()) + " s");
+    if (ready < 0) continue;  // a signal
     char buffer[4096];
     const ssize_t count = read(output_, buffer, sizeof buffer);
     if (count < 0 && errno == EINTR) continue;

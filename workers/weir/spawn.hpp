@@ -11,6 +11,9 @@
 
 namespace weir::cli {
 
+/// From now on Ctrl-C and SIGTERM make Child::line() throw, so that what was started and made is cleared away.
+void unwind_on_signals();
+
 /// Killed when this program dies, or when this object does and it still runs.
 class Child {
  public:
@@ -20,7 +23,8 @@ class Child {
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  /// The next line of its standard output. Throws: Error when it ends, or when `limit` is over.
+  /// The next line of its standard output. Throws: Error when it ends, when `limit` is over, or at a
+  /// signal.
   [[nodiscard]] std::string line(std::chrono::seconds limit);
   /// What it has used of the CPU so far.
   [[nodiscard]] double cpu_seconds() const;

@@ -73,7 +73,7 @@ int workers(const ListOptions& options) {
          {"CONSUMING"},
          {"HELD", Align::right},
          {"BYTES", Align::right},
-         {"SEEN BEFORE", Align::right},
+         {"LAST SEEN", Align::right},
          {"BUILD"},
          {"QUEUES"},
          {"RUNNING"}},

@@ -6,6 +6,7 @@
 
 #include <array>
 #include <cmath>
+#include <cstdio>
 #include <memory>
 #include <type_traits>
 #include <vector>
@@ -183,6 +184,10 @@ std::optional<Level> parse_level(std::string_view text) {
 }
 
 void configure(Options options) {
+  // The colouring sink writes a line in pieces and flushes it: buffered it is one write, so that the lines of several
+  // processes on one terminal stay whole.
+  static std::array<char, 64 * 1024> buffer;
+  std::setvbuf(stderr, buffer.data(), _IOLBF, buffer.size());
   output() = make_output(options);
   lowest.store(options.level, std::memory_order_relaxed);
 }
