@@ -137,8 +137,8 @@ void SessionMachine::answer_claims(const v1::Welcome& welcome) {
       if (from == to) continue;  // nothing that was claimed
       // A message may be claimed twice: settled once, and delivered here again since. Answers come in the order of the
       // claims: what is held first, then what was settled, older leases first.
-      auto at = std::find_if(from, to, [](const Claimed& claim) { return claim.held && is_open(claim); });
-      if (at == to) at = std::find_if(from, to, [](const Claimed& claim) { return is_open(claim); });
+      auto at = std::find_if(from, to, [](const Claimed& claim) { return claim.held && is_unanswered(claim); });
+      if (at == to) at = std::find_if(from, to, [](const Claimed& claim) { return is_unanswered(claim); });
       if (at == to) continue;
       at->answer = answer.stale() ? Claimed::Answer::stale : Claimed::Answer::granted;
       at->new_lease = answer.lease() + i;

@@ -74,7 +74,7 @@ class SessionMachine final : public ClientMachine {
     std::uint64_t new_lease{};
   };
 
-  static bool is_open(const Claimed& claim) { return claim.answer == Claimed::Answer::none; }
+  static bool is_unanswered(const Claimed& claim) { return claim.answer == Claimed::Answer::none; }
   void gather_claims();
   void send_claims(v1::Hello first);
   void answer_claims(const v1::Welcome& welcome);
