@@ -18,9 +18,10 @@ MAY_INCLUDE = {
     "async": {"message", "telemetry"},
     "handler": {"message", "async", "telemetry"},  # telemetry: the levels and fields of Context::log
     "": {"message", "protocol", "v1", "handler", "async", "engine", "worker"},
-    "engine": TALK | {"async", "telemetry"},
+    "engine": TALK | {"async", "telemetry", "engine/weir", "engine/memory"},  # make.cpp chooses one by its URL
     "engine/weir": TALK | {"async", "telemetry", "engine"},
-    "engine/memory": TALK | {"async", "telemetry", "engine", "broker/core"},
+    # The same client machines as weir://, over a broker's core in this process.
+    "engine/memory": TALK | {"async", "telemetry", "engine", "engine/weir", "broker/core"},
     "publisher": ENGINE,
     "worker": ENGINE | {"engine/weir"},  # its keep-alive thread and the report of a death
     "broker/core": TALK,
