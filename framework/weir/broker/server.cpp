@@ -117,8 +117,6 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   asio::signal_set signals_{io_};
   Instant armed_for_ = Instant::max();
   Instant ticked_;
-  /// The core takes a gap between ticks above session_timeout / 4 for one of the loop's own: idleness must not look so.
-  const Duration tick_most_;
 
   LmdbStore store_;
   std::optional<core::Core> core_;
@@ -142,7 +140,6 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
 
 Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queues)
     : settings_(std::move(settings)),
-      tick_most_(std::max(settings_.session_timeout / 16, tick_least)),
       store_({.data = settings_.data, .durability = settings_.durability, .reserve = settings_.reserve}) {
   const Address address = parse_listen(settings_.listen);
   const async::SocketOptions options = socket_options(settings_);
@@ -251,14 +248,13 @@ void Server::Loop::on_turn() {
 
 void Server::Loop::tick_if_due() {
   const Now at = now();
-  const Duration since = at.instant - ticked_;
-  if (since < tick_least || (core_->next_tick() > at.instant && since < tick_most_)) return;
+  if (core_->next_tick() > at.instant || at.instant - ticked_ < tick_least) return;
   ticked_ = at.instant;
   core_->tick(at, actions_);
 }
 
 void Server::Loop::arm_timer() {
-  const Instant next = std::clamp(core_->next_tick(), ticked_ + tick_least, ticked_ + tick_most_);
+  const Instant next = std::max(core_->next_tick(), ticked_ + tick_least);
   if (next >= armed_for_) return;  // one that is too early costs a turn; re-arming costs a syscall
   armed_for_ = next;
   timer_.expires_at(std::chrono::steady_clock::time_point(next.time_since_epoch()));

@@ -41,6 +41,8 @@ Instant Core::next_tick() const {
   for (const auto& [id, queue] : state_->queues) {
     if (queue->due_next_us == std::numeric_limits<std::int64_t>::max()) continue;
     if (queue->records.value == 0) continue;
+    // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
+    if (queue->ready_records.size() >= ready_records_most) continue;
     const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->last_wall_us)};
     next = std::min(next, state_->last_turn + away);
   }

@@ -73,6 +73,9 @@ struct PublisherWindow {
   std::uint64_t first_epoch{};  ///< groups of an older epoch were sent in an earlier session: they need no credit
 };
 
+/// Records in memory that are due and that nobody has taken.
+inline constexpr std::size_t ready_records_most = 4096;
+
 struct Worker;
 
 struct Queue {

@@ -9,8 +9,6 @@ namespace {
 
 constexpr Duration housekeeping_every = std::chrono::seconds(1);
 constexpr std::size_t load_most = 256;
-/// Records in memory that are due and that nobody has taken.
-constexpr std::size_t ready_most = 4096;
 /// Of each kind, in one go of the housekeeping: it must not hold up the loop.
 constexpr std::size_t housekeeping_most = 1024;
 
@@ -126,7 +124,7 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
 }  // namespace
 
 void load_due(State& state, Now now, Queue& queue) {
-  if (queue.due_next_us > micros(now.wall) || queue.ready_records.size() >= ready_most) return;
+  if (queue.due_next_us > micros(now.wall) || queue.ready_records.size() >= ready_records_most) return;
   const auto snapshot = state.store.snapshot();
   std::vector<RecordHead> heads;
   std::size_t loaded = 0;
