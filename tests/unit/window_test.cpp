@@ -69,9 +69,12 @@ TEST(FrameMemory, StragglersAreCopiedOutOnceLessThanAQuarterIsLeft) {
   while (Place* const place = window.next()) places.push_back(place);
 
   for (std::size_t i = 0; i < 9; ++i) window.free(*places[i]);
+  EXPECT_FALSE(window.wants_tidying());
   EXPECT_FALSE(frame.alive.expired());
   EXPECT_EQ(window.kept_bytes(), 12 * 102U);
   window.free(*places[9]);
+  EXPECT_TRUE(window.wants_tidying());
+  window.tidy();
 
   EXPECT_TRUE(frame.alive.expired());
   EXPECT_LT(window.kept_bytes(), 3 * 110U);
@@ -80,6 +83,19 @@ TEST(FrameMemory, StragglersAreCopiedOutOnceLessThanAQuarterIsLeft) {
   window.free(*places[10]);
   window.free(*places[11]);
   EXPECT_EQ(window.kept_bytes(), 0U);
+}
+
+TEST(FrameMemory, AFrameThatIsSettledWholeBeforeTheTurnEndsIsNeverCopied) {
+  Window window(most(16));
+  window.take(batch_of(many(12, std::string(100, 'x'))));
+  while (Place* const place = window.next()) window.free(*place);
+  window.take(batch_of(many(12, std::string(100, 'y'))));  // under the same frame's number
+
+  EXPECT_TRUE(window.wants_tidying());
+  window.tidy();
+
+  EXPECT_EQ(window.kept_bytes(), 12 * 102U);
+  EXPECT_FALSE(window.wants_tidying());
 }
 
 TEST(FrameMemory, HoldsAtMostFourTimesWhatIsUnsettled) {
@@ -95,6 +111,7 @@ TEST(FrameMemory, HoldsAtMostFourTimesWhatIsUnsettled) {
         window.free(*place);
       }
     }
+    window.tidy();
     EXPECT_LE(window.kept_bytes(), 4 * window.load().bytes.value);
   }
   for (Place* const each : stragglers) window.free(*each);

@@ -74,6 +74,7 @@ Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& re
 Slots::~Slots() = default;
 
 void Slots::take(engine::Batch batch) {
+  if (frozen_ && frozen_()) give_back();  // what comes now is ours
   for (const engine::Ticket ticket : batch.lost) lose(ticket);
   window_.take(std::move(batch));
   if (stopped_) release_unstarted();
@@ -132,6 +133,14 @@ void Slots::turn_again() {
   asio::post(loop_, [this] {
     turn_posted_ = false;
     turn();
+  });
+}
+
+void Slots::tidy_later() {
+  if (std::exchange(tidy_posted_, true)) return;
+  asio::post(loop_, [this] {
+    tidy_posted_ = false;
+    window_.tidy();
   });
 }
 
@@ -252,7 +261,10 @@ void Slots::finish(Slot& slot) {
   if (slot.message_ != nullptr && slot.context_.delivery().body.size() > reused_bytes_most) {
     slot.messages_[slot.registered_->index].reset();
   }
-  if (slot.place_ != nullptr) window_.free(*std::exchange(slot.place_, nullptr));
+  if (slot.place_ != nullptr) {
+    window_.free(*std::exchange(slot.place_, nullptr));
+    if (window_.wants_tidying()) tidy_later();
+  }
   slot.context_.end();
   slot.lost_.reset();
   slot.registered_ = nullptr;

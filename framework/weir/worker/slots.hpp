@@ -117,6 +117,7 @@ class Slots {
   void lose(engine::Ticket ticket);
   void turn();
   void turn_again();
+  void tidy_later();
   void wait_for_room();
   Slot* idle_slot();
 
@@ -141,6 +142,7 @@ class Slots {
   std::uint64_t room_ = 0;       ///< handlers that may start before the unconfirmed bound
   bool turn_posted_ = false;
   bool waits_for_room_ = false;
+  bool tidy_posted_ = false;
   bool stopped_ = false;
   bool closing_ = false;
   std::function<bool()> frozen_;

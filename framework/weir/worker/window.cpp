@@ -83,12 +83,21 @@ void Window::free(Place& place) {
   const std::uint32_t index = place.frame;
   leave_frame(place, bytes);
   Frame& frame = frames_[index];
-  if (frame.places == 0 || frame.unsettled * 4 >= frame.bytes) return;
-  // Stragglers: they shall not keep the whole frame in memory.
-  for (std::size_t i = 0; frame.places > 0; ++i) {
-    Place& straggler = places_[frame.deliveries[i].ticket];
-    if (straggler.frame == index) copy_out(straggler);
+  if (frame.places == 0 || frame.unsettled * 4 >= frame.bytes || frame.crumbling) return;
+  frame.crumbling = true;
+  crumbling_.push_back(index);
+}
+
+void Window::tidy() {
+  for (const std::uint32_t index : crumbling_) {
+    Frame& frame = frames_[index];
+    if (!std::exchange(frame.crumbling, false)) continue;  // it was let go meanwhile
+    for (std::size_t i = 0; frame.places > 0; ++i) {
+      Place& straggler = places_[frame.deliveries[i].ticket];
+      if (straggler.frame == index) copy_out(straggler);
+    }
   }
+  crumbling_.clear();
 }
 
 void Window::forget_waiting(Place& place) {
@@ -141,6 +150,7 @@ void Window::let_go(std::uint32_t index) {
   kept_bytes_ -= frame.bytes;
   frame.owner.reset();
   frame.deliveries.clear();
+  frame.crumbling = false;
   free_frames_.push_back(index);
 }
 

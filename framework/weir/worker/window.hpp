@@ -6,7 +6,8 @@
 /// the window has broken its promise: that is an error, never a buffer.
 ///
 /// Messages are views into the frame they came in. Once less than a quarter of a frame's bytes is unsettled, what is
-/// left of it is copied out and the frame let go: a shard holds at most 4 × its byte window.
+/// left of it is copied out and the frame let go (by tidy(), between turns: most frames are settled whole within one).
+/// So a shard holds at most 4 × its byte window, and the frames of one turn.
 ///
 /// Thread: the shard's. Knows no Asio and no clock.
 
@@ -64,6 +65,11 @@ class Window {
   /// True if the delivery's bytes stay where they are until the place is freed.
   [[nodiscard]] bool stays(const Place& place) const;
 
+  /// True if there are frames of which less than a quarter is left: call tidy() at the end of this turn.
+  [[nodiscard]] bool wants_tidying() const { return !crumbling_.empty(); }
+  /// Copies out what is left of them.
+  void tidy();
+
   [[nodiscard]] Load load() const { return load_; }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
   /// Bytes of messages that are kept in memory, in frames or copied out.
@@ -78,6 +84,7 @@ class Window {
     std::uint64_t bytes = 0;
     std::uint64_t unsettled = 0;
     std::uint32_t places = 0;
+    bool crumbling = false;
   };
 
   void copy_out(Place& place);
@@ -91,6 +98,7 @@ class Window {
   std::deque<engine::Ticket> waiting_;
   std::vector<Frame> frames_;
   std::vector<std::uint32_t> free_frames_;
+  std::vector<std::uint32_t> crumbling_;
 };
 
 }  // namespace weir::worker
