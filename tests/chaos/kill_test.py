@@ -59,6 +59,31 @@ def encode(url, event, name, body):
     return field(1, url.encode()) + field(2, event.encode()) + field(3, name.encode()) + field(4, body)
 
 
+class Messages:
+    """Real deliveries, round and round, each under a name of its own; and those that are to be published again."""
+
+    def __init__(self, prefix, deliveries, bodies, url):
+        self.prefix, self.deliveries, self.bodies, self.url = prefix, deliveries, bodies, url
+        self.made = 0
+        self.first = []
+        self.lock = threading.Lock()  # a killed publisher's feeder may still be at it
+
+    def again(self, names):
+        with self.lock:
+            self.first = [*names, *self.first]
+
+    def next(self):
+        with self.lock:
+            if self.first:
+                name = self.first.pop(0)
+            else:
+                name = f"{self.prefix}-{self.made}"
+                self.bodies[name] = self.deliveries[self.made % len(self.deliveries)][1]
+                self.made += 1
+            event = self.deliveries[int(name.rsplit("-", 1)[1]) % len(self.deliveries)][0]
+        return name, encode(self.url, event, name, self.bodies[name])
+
+
 class Publisher:
     """A publisher process fed at a steady pace; it tells which messages it has sent and which were confirmed."""
 
@@ -69,7 +94,8 @@ class Publisher:
         self.confirmed = set()
         self.closing = False
         self.messages = messages
-        threading.Thread(target=self.feed, daemon=True).start()
+        self.feeder = threading.Thread(target=self.feed, daemon=True)
+        self.feeder.start()
         self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
@@ -77,7 +103,7 @@ class Publisher:
         try:
             while not self.closing:
                 for _ in range(8):
-                    name, data = next(self.messages)
+                    name, data = self.messages.next()
                     self.names.append(name)
                     self.process.stdin.write(struct.pack("<I", len(data)) + data)
                 self.process.stdin.flush()
@@ -112,16 +138,7 @@ def kill_rounds(target, rounds, seed):
     with Deployment(YAML, plugin=plugin("webhooks"), secret=SECRET) as d:
         subscriber = Subscriber(SECRET, bodies, seed, HTTP_TIMEOUT)
 
-        def messages():
-            n = 0
-            while True:
-                event, body = deliveries[n % len(deliveries)]
-                name = f"{target}-{n}"
-                bodies[name] = body
-                yield name, encode(f"http://127.0.0.1:{subscriber.port}/hook", event, name, body)
-                n += 1
-
-        source = messages()
+        source = Messages(target, deliveries, bodies, f"http://127.0.0.1:{subscriber.port}/hook")
         may_double = set()
         confirmed = set()
         broker, worker, publisher = d.broker(), d.worker("delivery"), Publisher(d, source)
@@ -149,8 +166,10 @@ def kill_rounds(target, rounds, seed):
             if target in ("broker", "all"):
                 kill(broker)
             if target in ("publisher", "all"):
+                publisher.closing = True
                 kill(publisher.process)
                 publisher.reader.join(10)
+                publisher.feeder.join(10)
             if target in ("worker", "all"):
                 worker.wait(30)  # a parent whose child was killed reports it first; its child drains if it was the parent
                 with subscriber.lock:
@@ -171,8 +190,8 @@ def kill_rounds(target, rounds, seed):
                 worker = d.worker("delivery")
             if publisher is None:
                 # Run again without ids: what was not heard confirmed is published once more.
-                leftover = [(n, encode(f"http://127.0.0.1:{subscriber.port}/hook", "push", n, bodies[n])) for n in again]
-                publisher = Publisher(d, chain(leftover, source))
+                source.again(again)
+                publisher = Publisher(d, source)
         publisher.finish()
         confirmed |= publisher.confirmed
         counts = wait_for("everything delivered or dead", lambda: d.settled("webhooks"), 90, 0.2)
@@ -191,11 +210,6 @@ def kill_rounds(target, rounds, seed):
         assert not forbidden, f"{len(forbidden)} delivered twice without cause, e.g. {sorted(forbidden)[:3]}"
         return (f"{counted} kills, {len(confirmed)} confirmed, {len(delivered & confirmed)} delivered, {dead} dead, "
                 f"{len(doubled)} twice and allowed, seed {seed}")
-
-
-def chain(first, second):
-    yield from first
-    yield from second
 
 
 def main():

@@ -31,7 +31,7 @@ void answered(const weir::Confirmation& answer) {
   if (::write(STDOUT_FILENO, line.data(), line.size()) != static_cast<ssize_t>(line.size())) std::exit(1);
 }
 
-weir::task<> publish_all(weir::Publisher& publisher, const std::string& queue, const std::string& type) {
+weir::task<> publish_all(weir::Publisher& publisher, std::string queue, std::string type) {
   asio::posix::stream_descriptor in(co_await asio::this_coro::executor, ::dup(STDIN_FILENO));
   std::string payload;
   while (true) {

@@ -201,7 +201,7 @@ def cut_connections(cuts, seed):
             publisher.stdin.flush()
             if proxy.cut():
                 done += 1
-            if done % 25 == 0:
+            if done % 5 == 0:
                 counts = d.queue()
                 over = max(over, counts["leased"] if counts else 0)
             time.sleep(random.uniform(0.01, 0.15))
