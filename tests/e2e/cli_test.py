@@ -369,6 +369,29 @@ def test_a_port_in_use_is_an_error_and_not_a_loop():
         expect(weir("up", str(file)), FAILED, "process_never_came_up")
 
 
+def test_a_data_folder_that_cannot_be_used_is_named():
+    with Trial() as trial, tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weir.yaml"
+        def start(data):
+            file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nbroker: {{ data: {data} }}\nqueues: {{orders: }}\n")
+            return weir("broker", str(file))
+        expect(start(trial.folder / "data"), FAILED, str(trial.folder / "data"), "another broker")
+        expect(start("/dev/null/data"), FAILED, "/dev/null/data")
+
+
+def test_a_message_that_is_too_large_is_named_and_the_others_stay():
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weir.yaml"
+        file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nbroker: {{ message_most: 1KiB }}\n"
+                        "queues: {orders: }\n")
+        broker = subprocess.Popen([WEIR, "broker", file], stderr=subprocess.DEVNULL)
+        wait_until(lambda: weir("queues", "-f", str(file)).returncode == 0, "the broker answers")
+        result = weir("publish", "orders", "-f", str(file), stdin=f"small\n{'x' * 2000}\nsmall\n")
+        expect(result, FAILED, "published 1 in", "line 2: ", "1024")
+        broker.terminate()
+        assert broker.wait(10) == DONE
+
+
 def test_logs_are_json_lines_if_asked():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weir.yaml"

@@ -78,7 +78,7 @@ int bench_work(const BenchPartOptions& options) {
   while (registered < options.shards && !over) std::this_thread::sleep_for(1ms);
   std::cout << "ready" << std::endl;
   while (handled() < options.messages && !over) std::this_thread::sleep_for(1ms);
-  // Drains: ends once every settlement is confirmed.
+  // Drains: ends once every settlement is confirmed. The goodbyes that follow (some 10 ms) count too.
   stop.request_stop();
   working.join();
 
