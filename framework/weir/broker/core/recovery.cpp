@@ -75,11 +75,28 @@ void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
   if (run.open.next_set(0) >= run.count) holder.worker->leases.erase(holder.run);
 }
 
+/// The same of a session that has ended since, whose leases return with a commit that is not on disk yet.
+bool take_back(State& state, const SegmentKey& key, std::uint32_t index, LeaseId origin) {
+  for (Pending* pending : {&state.gathering, &state.sealed}) {
+    for (LeaseRun& run : pending->returning) {
+      if (run.key != key || index < run.first || index >= run.first + run.count) continue;
+      const std::uint32_t offset = index - run.first;
+      if (!run.open.test(offset)) continue;
+      if (run.claimed == LeaseId{} || LeaseId{run.origin.incarnation, run.origin.counter + offset} > origin)
+        return false;
+      run.open.clear(offset);
+      return true;
+    }
+  }
+  return false;
+}
+
 /// Takes a message from the worker that claimed it before, if it was delivered to that one earlier. False: it stays.
 bool take_over(State& state, const Worker& worker, const SegmentKey& key, std::uint32_t index, LeaseId origin,
                Bytes bytes, Actions& actions) {
   const auto holder = find_holder(state, key, index);
-  if (!holder || holder->worker == &worker) return false;
+  if (!holder) return take_back(state, key, index, origin);
+  if (holder->worker == &worker) return false;
   const LeaseRun& run = holder->run->second;
   if (run.claimed == LeaseId{}) return false;  // granted since the restart: nobody waits for that
   if (LeaseId{run.origin.incarnation, run.origin.counter + holder->offset} > origin) return false;
