@@ -38,10 +38,8 @@ weir::task<> text(weir::Context&, std::string_view payload, std::string ledger) 
 
 WEIR_PLUGIN(plugin) {
   const std::string ledger = plugin.option("ledger", "ledger");
-  plugin.on<trial::Order>("orders", [ledger](weir::Context& ctx, const trial::Order& message) {
-    return order(ctx, message, ledger);
-  });
-  plugin.on_raw("notes", "text", [ledger](weir::Context& ctx, std::string_view payload) {
-    return text(ctx, payload, ledger);
-  });
+  plugin.on<trial::Order>(
+      "orders", [ledger](weir::Context& ctx, const trial::Order& message) { return order(ctx, message, ledger); });
+  plugin.on_raw("notes", "text",
+                [ledger](weir::Context& ctx, std::string_view payload) { return text(ctx, payload, ledger); });
 }

@@ -107,7 +107,8 @@ void reply_count(State& state, Connection from, std::uint64_t request, std::uint
 
 }  // namespace
 
-std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
+std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places,
+                                Actions&) {
   Pending& pending = state_->gathering;
   const std::int64_t due = micros(now.wall);
   const auto taken = take_dead(*state_, places, [&](Queue& queue, const Place& place, std::string_view bytes) {
@@ -122,7 +123,8 @@ std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request,
   return taken;
 }
 
-std::uint64_t Core::purge_dead(Now, Connection from, std::uint64_t request, const std::vector<Place>& places, Actions&) {
+std::uint64_t Core::purge_dead(Now, Connection from, std::uint64_t request, const std::vector<Place>& places,
+                               Actions&) {
   Pending& pending = state_->gathering;
   const auto taken = take_dead(*state_, places, [&](Queue&, const Place& place, std::string_view) {
     pending.writes.emplace_back(DropDead{place});

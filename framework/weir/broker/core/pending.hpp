@@ -72,8 +72,8 @@ struct Pending {
 
   [[nodiscard]] bool empty() const {
     return writes.empty() && settled.empty() && queues.empty() && publishers.empty() && segments.empty() &&
-           answers.empty() && settled_frames.empty() && stale.empty() && noted.empty() && returning.empty() && moved.empty() &&
-           marks.empty() && replies.empty() && buried.empty();
+           answers.empty() && settled_frames.empty() && stale.empty() && noted.empty() && returning.empty() &&
+           moved.empty() && marks.empty() && replies.empty() && buried.empty();
   }
 };
 
