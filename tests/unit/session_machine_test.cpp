@@ -327,6 +327,26 @@ TEST(Resumption, AMessageSettledAndDeliveredHereAgainIsClaimedTwiceAndTheNewerLe
   EXPECT_EQ(play.machine.unconfirmed().settlements, 0U);
 }
 
+TEST(Resumption, OfAMessageClaimedTwiceTheHeldOneMayBeStaleAndItsOldSettlementNot) {
+  Play play;
+  play.open();
+  play.welcome(1);
+  play.deliver(100, 0, 1, 50);
+  play.settle(play.take(), Outcome::release);
+  play.deliver(100, 0, 1, 60);
+  const auto tickets = play.take();
+  play.machine.ended(play.now, "cut");
+  play.open();
+
+  play.welcome(1, {stale(100, 0, 1), granted(100, 0, 1, 50)});
+
+  play.take();
+  EXPECT_THAT(play.lost, ElementsAre(tickets[0]));
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(1));
+  EXPECT_EQ(heard[0].settle().runs(0).lease(), 50U);
+}
+
 TEST(Resumption, AHelloOfManyClaimsGoesInPartsBelow64KiB) {
   Play play({Messages{4000}, Bytes{10'000'000}});
   play.open();

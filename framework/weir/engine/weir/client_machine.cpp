@@ -171,8 +171,16 @@ v1::Hello ClientMachine::hello_of(v1::Kind kind) const {
 }
 
 std::uint64_t ClientMachine::send(v1::Frame& head, std::string_view run) {
+  return send(head, std::span<const std::string_view>(&run, 1));
+}
+
+std::uint64_t ClientMachine::send(v1::Frame& head, std::span<const std::string_view> run) {
   head.set_number(++number_out_);
-  outbox.push_back(protocol::encode(head, run));
+  std::size_t run_bytes = 0;
+  for (const std::string_view piece : run) run_bytes += piece.size();
+  std::string& bytes = outbox.emplace_back(protocol::encoded_size(head, run_bytes), '\0');
+  char* at = protocol::encode_head(head, run_bytes, bytes.data());
+  for (const std::string_view piece : run) at = std::copy(piece.begin(), piece.end(), at);
   return number_out_;
 }
 

@@ -12,6 +12,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -96,6 +97,8 @@ class ClientMachine {
   [[nodiscard]] v1::Hello hello_of(v1::Kind kind) const;
   /// Numbers and encodes a frame. `head` is the caller's, to be reused. Returns its number.
   std::uint64_t send(v1::Frame& head, std::string_view run = {});
+  /// With a run that lies in several pieces: they are copied once, into the frame.
+  std::uint64_t send(v1::Frame& head, std::span<const std::string_view> run);
   /// Breaks the connection off; the next comes after a pause.
   void end(Instant now, std::string why);
   /// Ends it for good.

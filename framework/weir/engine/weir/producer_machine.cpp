@@ -151,7 +151,7 @@ void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count
       (i < first ? from : bytes) += group.index.lengths(static_cast<int>(i));
     }
   }
-  if (!run_.empty() && run_.size() + bytes > protocol::segment_bytes_most) send_frame();
+  if (!run_.empty() && run_bytes_ + bytes > protocol::segment_bytes_most) send_frame();
   auto* out = head_.mutable_publish()->add_groups();
   out->set_queue(*group.queue->id);
   out->set_priority(group.lane);
@@ -165,7 +165,8 @@ void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count
     protocol::slice(group.index, first, count, *out->mutable_index());
     swapped_.push_back(nullptr);
   }
-  run_.append(group.run, from, bytes);
+  run_.push_back(std::string_view(group.run).substr(from, bytes));
+  run_bytes_ += bytes;
 }
 
 void ProducerMachine::send_frame() {
@@ -179,6 +180,7 @@ void ProducerMachine::send_frame() {
   swapped_.clear();
   head_.Clear();
   run_.clear();
+  run_bytes_ = 0;
 }
 
 std::uint64_t ProducerMachine::lowest_unanswered() const {
@@ -232,6 +234,7 @@ void ProducerMachine::disconnected(Instant now) {
   if (left_at_ == Instant::max()) left_at_ = now;
   head_.Clear();
   run_.clear();
+  run_bytes_ = 0;
   // Taken from the caller within credit: they are numbered now, and go out with what is sent again.
   for (GroupPtr& open : open_) number(std::move(open));
   open_.clear();

@@ -104,8 +104,9 @@ class ProducerMachine final : public ClientMachine {
   std::map<std::string, v1::QueueInfo> known_;  // as WELCOME listed them
   Instant left_at_ = Instant::max();            // when the last session ended
   v1::Frame head_;
-  v1::Frame interest_;  // and what else is said seldom
-  std::string run_;
+  v1::Frame interest_;                 // and what else is said seldom
+  std::vector<std::string_view> run_;  // of the frame being made, by group
+  std::size_t run_bytes_ = 0;
   std::vector<Group*> swapped_;  // whose index is lent to head_
 };
 
