@@ -287,6 +287,17 @@ def test_ctrl_c_drains_and_leaves_no_process():
         gone(trial.mark, 0.5)
 
 
+def test_a_stop_right_after_the_start_is_a_clean_one():
+    for pause in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
+        trial = Trial()
+        trial.process = subprocess.Popen([WEIR, "up", trial.file], stderr=open(trial.log, "wb"), env=trial.environment)
+        wait_until(lambda: b"process_started" in trial.log.read_bytes(), "it has started")
+        time.sleep(pause)
+        trial.process.send_signal(signal.SIGTERM)
+        assert trial.process.wait(20) == DONE, f"stopped after {pause} s: {trial.log.read_text()}"
+        gone(trial.mark, 1)
+
+
 def test_a_terminals_ctrl_c_reaches_the_supervisor_alone():
     """As typed: the kernel sends SIGINT to the terminal's foreground processes."""
     trial = Trial()

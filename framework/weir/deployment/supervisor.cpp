@@ -162,7 +162,8 @@ class Supervisor {
     child.kill_at.reset();
     if (stopping_) {
       log::info("process_stopped", {{"process", child.process.name}, {"exit", code}, {"signal", signal}});
-      if (status != 0) exit_code_ = std::max(exit_code_, 1);
+      // Died of our SIGTERM: so young that it did not heed signals yet, and held nothing.
+      if (status != 0 && signal != SIGTERM) exit_code_ = std::max(exit_code_, 1);
       return;
     }
     if (code == wrong_configuration) {
@@ -213,7 +214,7 @@ class Supervisor {
     for (Child& child : children_) {
       if (child.pid == 0 || !child.kill_at || *child.kill_at > now) continue;
       log::warn("process_killed", {{"process", child.process.name}, {"pid", child.pid}});
-      kill(-child.pid, SIGKILL);  // its group: a worker's child too
+      kill(-child.pid, SIGKILL);  // its group; a worker's child hears of it as of any death of its parent
       child.kill_at = now + last_second;
     }
   }

@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
+#include <initializer_list>
 #include <optional>
 
 #include "weir/message/error.hpp"
@@ -31,8 +32,16 @@ constexpr Duration report_limit_hurried = std::chrono::seconds(1);
 
 [[noreturn]] void fail(const char* what) { throw Error(std::string(what) + ": " + std::strerror(errno)); }
 
-/// Fork + exec; the token goes through a pipe, seen by nobody else.
-pid_t start(const std::string& executable, const std::vector<std::string>& arguments, const ProcessToken& token) {
+sigset_t set_of(std::initializer_list<int> signals) {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int each : signals) sigaddset(&set, each);
+  return set;
+}
+
+/// Fork + exec, with these signals blocked; the token goes through a pipe, seen by nobody else.
+pid_t start(const std::string& executable, const std::vector<std::string>& arguments, const ProcessToken& token,
+            const sigset_t& blocked) {
   // All that allocates, before the fork.
   std::vector<char*> argv{const_cast<char*>("weir")};
   for (const std::string& each : arguments) argv.push_back(const_cast<char*>(each.c_str()));
@@ -47,9 +56,7 @@ pid_t start(const std::string& executable, const std::vector<std::string>& argum
     setpgid(0, 0);
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != self) _exit(1);
-    sigset_t none;
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, nullptr);
+    sigprocmask(SIG_SETMASK, &blocked, nullptr);
     signal(SIGPIPE, SIG_DFL);
     if (ends[0] == token_fd) {
       fcntl(token_fd, F_SETFD, 0);
@@ -79,7 +86,8 @@ class Parent {
   ~Parent() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
 
   int run() {
-    const pid_t child = start(commands_.executable, commands_.work, token_);
+    // What run_child waits for is blocked from birth: a stop right after the start must drain it, not kill it.
+    const pid_t child = start(commands_.executable, commands_.work, token_, set_of({SIGTERM, SIGHUP}));
     log::info("worker_started", {{"worker", settings_.name}, {"pid", child}});
     const int status = wait_for_worker(child);
     if (WIFEXITED(status)) {
@@ -148,7 +156,7 @@ class Parent {
     death.limit = stops_ > 1 ? report_limit_hurried : report_limit;
     std::vector<std::string> arguments = commands_.report;
     for (std::string& each : death.arguments()) arguments.push_back(std::move(each));
-    const pid_t child = start(commands_.executable, arguments, token_);
+    const pid_t child = start(commands_.executable, arguments, token_, set_of({}));
     // It bounds itself; this is for one that hangs.
     Clock::time_point end = Clock::now() + death.limit + std::chrono::seconds(2);
     for (;;) {
