@@ -1,5 +1,6 @@
 #include "weir/async/zmq_pump.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <boost/asio/posix/stream_descriptor.hpp>
 #include <boost/asio/post.hpp>
@@ -132,9 +133,12 @@ void ZmqPump::State::open(ZmqContext& context, const SocketOptions& options) {
   set(socket, ZMQ_SNDHWM, 0);
   const auto most = static_cast<std::int64_t>(options.frame_bytes_most);
   if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) != 0) fail("zmq option MAXMSGSIZE");
-  if (options.heartbeat.count() > 0) {
-    set(socket, ZMQ_HEARTBEAT_IVL, static_cast<int>(options.heartbeat.count()));
-    set(socket, ZMQ_HEARTBEAT_TIMEOUT, static_cast<int>(3 * options.heartbeat.count()));
+  if (options.dead_after.count() > 0) {
+    const int interval = std::max(1, static_cast<int>(options.dead_after.count() / 4));
+    set(socket, ZMQ_TCP_KEEPALIVE, 1);
+    set(socket, ZMQ_TCP_KEEPALIVE_IDLE, interval);
+    set(socket, ZMQ_TCP_KEEPALIVE_INTVL, interval);
+    set(socket, ZMQ_TCP_KEEPALIVE_CNT, 3);
   }
   if (router) {
     set(socket, ZMQ_ROUTER_MANDATORY, 1);  // else frames to a lost peer vanish without a word

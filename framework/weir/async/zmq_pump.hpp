@@ -31,12 +31,18 @@ struct SocketOptions {
   SocketKind kind = SocketKind::dealer;
   /// A larger frame ends the connection. Always set: libzmq's default is no limit.
   std::size_t frame_bytes_most = 16 * 1024 * 1024 + 64 * 1024;
-  /// In messages; a peer may thus make us hold so many frames.
-  int received_most = 16;
+  /// In messages; a peer may thus make us hold so many frames. 0: no limit; right where the protocol's credit is one.
+  ///
+  /// At the limit libzmq stops reading, and a peer that goes away meanwhile is noticed late (see dead_after).
+  int received_most = 0;
   /// How long close waits for what was sent; libzmq's default is for ever.
   std::chrono::milliseconds linger{0};
-  /// Ends a connection whose TCP is dead. The peer's I/O thread answers, so it says nothing about its loop.
-  std::chrono::milliseconds heartbeat{0};
+  /// Ends a connection whose peer's machine is silent for so long, by TCP keep-alives; 0: never.
+  ///
+  /// Not by ZMTP heartbeats: libzmq 4.3.4 aborts the process (`Assertion failed: !_io_error`) when one is due on a
+  /// connection that was lost while its input was stopped at `received_most`. A worker that blocked its loop, and so
+  /// did not take its BEATs, was seen to die of it.
+  std::chrono::seconds dead_after{0};
   /// Reports connection events to on_monitor.
   bool monitor = false;
 };

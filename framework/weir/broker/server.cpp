@@ -53,7 +53,7 @@ async::SocketOptions socket_options(const BrokerSettings& settings) {
   options.frame_bytes_most = settings.message_most.value + frame_head_most;
   options.received_most = 16;
   options.linger = linger;
-  options.heartbeat = std::chrono::duration_cast<std::chrono::milliseconds>(settings.session_timeout / 4);
+  options.dead_after = std::chrono::duration_cast<std::chrono::seconds>(settings.session_timeout);
   return options;
 }
 

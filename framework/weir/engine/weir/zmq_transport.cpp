@@ -10,7 +10,7 @@ constexpr std::size_t frame_bytes_most = (128 + 1) * 1024 * 1024;
 /// For a GOODBYE, and settlements before it.
 constexpr std::chrono::milliseconds linger{500};
 /// For TCP that died without a word; the broker's beats see to the rest.
-constexpr std::chrono::milliseconds heartbeat{2000};
+constexpr std::chrono::seconds dead_after{8};
 
 class ZmqTransport final : public Transport, async::PumpOwner {
  public:
@@ -18,7 +18,7 @@ class ZmqTransport final : public Transport, async::PumpOwner {
                TransportOwner& owner)
       : owner_(owner),
         pump_(executor, context,
-              {.frame_bytes_most = frame_bytes_most, .linger = linger, .heartbeat = heartbeat, .monitor = true},
+              {.frame_bytes_most = frame_bytes_most, .linger = linger, .dead_after = dead_after, .monitor = true},
               *this) {
     pump_.connect(endpoint);
   }
