@@ -152,7 +152,7 @@ Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queue
   control_.emplace(*core_, store_);
   const bool room = store_.tend_room();
   core_->room(now(), room, actions_);
-  storage_.emplace(store_, io_.get_executor(), *this);
+  storage_.emplace(store_, settings_.reserve, io_.get_executor(), *this);
   log::info(
       "broker_listening",
       {{"url", url_}, {"data", settings_.data.string()}, {"incarnation", incarnation}, {"build", settings_.build}});

@@ -27,8 +27,8 @@ class StorageListener {
 
 class StorageThread {
  public:
-  /// `store` and `listener` must outlive it.
-  StorageThread(LmdbStore& store, boost::asio::any_io_executor loop, StorageListener& listener);
+  /// `store`, which keeps `reserve` back, and `listener` must outlive it.
+  StorageThread(LmdbStore& store, Bytes reserve, boost::asio::any_io_executor loop, StorageListener& listener);
   StorageThread(const StorageThread&) = delete;
   StorageThread& operator=(const StorageThread&) = delete;
   /// Waits for a commit that is running; one that waits for room is given up.
@@ -48,6 +48,8 @@ class StorageThread {
   LmdbStore& store_;
   boost::asio::any_io_executor loop_;
   StorageListener& listener_;
+  Bytes reserve_;
+  Bytes written_;  ///< since the disk was last looked at
   bool room_ = true;
   std::chrono::steady_clock::time_point tended_;
 
