@@ -2,7 +2,9 @@
 
 /// The core's state, and what every concern needs of it. Each concern is a file of functions over it:
 ///
-///   sessions    hello, frame counting, beats, keep-alives, ends
+///   sessions    frame counting, who may send what, beats, keep-alives, ends
+///   hello       a client becomes a worker or a publisher
+///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
 ///   settling    outcomes
@@ -107,6 +109,16 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions);
 /// The session is over: what it held returns once that is on disk.
 void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions);
 void sessions_tick(State& state, Now now, Actions& actions);
+
+/// For notes: group/host/pid/shard.
+[[nodiscard]] std::string print_worker(const Worker& worker);
+
+// hello.cpp
+void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
+
+// naming.cpp
+/// What the hello names stays the worker's, the rest of what it had returns.
+void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome, Actions& actions);
 
 // publishing.cpp
 void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);

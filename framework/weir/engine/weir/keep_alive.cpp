@@ -45,7 +45,11 @@ class KeepAliveMachine final : public ClientMachine {
   }
   void welcomed(Instant now, const v1::Welcome&) override {
     connected = true;
-    vouch(now);
+    if (std::exchange(was_connected_, true)) {
+      vouch(now);
+    } else {
+      next_ = now + session_timeout() / 4;  // its sessions are only now saying HELLO
+    }
   }
   void disconnected(Instant) override { connected = false; }
   // An unknown token is no matter: the process's sessions are about to say HELLO, or have said goodbye.
@@ -67,6 +71,7 @@ class KeepAliveMachine final : public ClientMachine {
   const KeepAliveOptions& options_;
   Instant next_;
   Instant ran_at_;
+  bool was_connected_ = false;
   v1::Frame head_;
 };
 

@@ -1,0 +1,231 @@
+// HELLO and WELCOME: a client becomes a worker, a publisher, or one who only asks.
+#include "weir/broker/core/state.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// An older connection of the same worker or publisher gives way.
+void replace(State& state, Connection old, Actions& actions) {
+  if (old == 0) return;
+  refuse(state, old, v1::Error::REPLACED, "a newer session of the same worker or publisher took over", true, actions);
+}
+
+bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello, Actions& actions) {
+  std::vector<Attached> attached;
+  for (const auto& wanted : hello.attach()) {
+    const auto at = state.queues_by_name.find(wanted.queue());
+    if (at == state.queues_by_name.end()) {
+      std::string known;
+      for (const auto& [name, queue] : state.queues_by_name) known += (known.empty() ? "" : ", ") + name;
+      refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
+             "unknown queue '" + wanted.queue() + "'; this broker has: " + (known.empty() ? "none" : known), true,
+             actions);
+      return false;
+    }
+    Attached one;
+    one.queue = at->second;
+    one.types = {wanted.types().begin(), wanted.types().end()};
+    if (const Attached* before = worker.attachment(at->second)) one.outstanding = before->outstanding;
+    attached.push_back(std::move(one));
+  }
+  for (auto& [id, queue] : state.queues) std::erase(queue->attached, &worker);
+  worker.attached = std::move(attached);
+  for (auto& one : worker.attached) {
+    one.queue->attached.push_back(&worker);
+    // Its clocks run only for types that nobody attached knows.
+    if (one.types.empty()) one.queue->unknown_since.clear();
+    for (const auto& type : one.types) one.queue->unknown_since.erase(type);
+  }
+  return true;
+}
+
+/// What the worker holds, derived from its leases: nothing that a lost frame could leak.
+void derive_outstanding(State& state, Worker& worker) {
+  worker.outstanding = {};
+  for (auto& one : worker.attached) one.outstanding = {};
+  for (auto& [first, run] : worker.leases) {
+    if (run.settled_by_worker) continue;
+    Load held{Messages{run.open.count()}, Bytes{}};
+    if (run.source == Source::record) {
+      held.bytes = run.record->bytes;
+    } else if (Queue* queue = state.find_queue(run.key.queue)) {
+      Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
+      load(state, run.key, segment);
+      for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
+        held.bytes += Bytes{segment.bytes_of(run.first + i, run.first + i + 1)};
+      }
+    }
+    worker.outstanding += held;
+    if (Attached* one = worker.attachment(state.find_queue(run.key.queue))) one->outstanding += held.messages;
+  }
+}
+
+void fill_welcome(State& state, v1::Welcome& welcome) {
+  welcome.set_version(protocol::version_highest);
+  welcome.set_incarnation(state.incarnation);
+  welcome.set_build(state.config.build);
+  welcome.set_session_timeout_us(static_cast<std::uint64_t>(state.config.session_timeout.count()));
+  welcome.set_message_most_bytes(state.config.message_most.value);
+  for (const auto& [id, queue] : state.queues) {
+    auto* info = welcome.add_queues();
+    info->set_id(id);
+    info->set_name(queue->name);
+    info->set_in_file(queue->in_file);
+  }
+}
+
+void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello, Actions& actions) {
+  const auto token = ProcessToken::from(hello.process_token());
+  if (!token) {
+    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: process_token must be 16 bytes", true,
+           actions);
+    return;
+  }
+  if (hello.window().messages() == 0 && hello.attach_size() == 0) {
+    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: it attaches to no queue", true, actions);
+    return;
+  }
+  Process& process = state.processes[*token];
+  process.last_seen = now.instant;
+  auto& slot = process.workers[hello.shard()];
+  const bool is_new = slot == nullptr;
+  if (is_new) {
+    slot = std::make_unique<Worker>();
+    slot->token = *token;
+    slot->shard = hello.shard();
+    slot->last_sent = now.instant;
+  }
+  Worker& worker = *slot;
+  const Connection old = worker.connection;
+  worker.connection = 0;
+  replace(state, old, actions);
+  if (!attach(state, client, worker, hello, actions)) {
+    if (is_new) {
+      process.workers.erase(hello.shard());
+      if (process.workers.empty()) state.processes.erase(*token);
+    }
+    return;
+  }
+  worker.group = hello.group();
+  worker.host = hello.host();
+  worker.pid = hello.pid();
+  worker.build = hello.build();
+  worker.window_epoch = hello.window().epoch();
+  worker.window = {Messages{hello.window().messages()}, Bytes{hello.window().bytes()}};
+  client.worker = &worker;
+  worker.connection = client.connection;
+  client.welcomed = true;
+
+  v1::Frame frame;
+  v1::Welcome& welcome = *frame.mutable_welcome();
+  fill_welcome(state, welcome);
+  keep_named(state, now, worker, hello, welcome, actions);
+  derive_outstanding(state, worker);
+  send(state, client.connection, std::move(frame), actions);
+  if (is_new) {
+    // Before its first delivery: a restart must know whom to wait for.
+    v1::SessionNote session;
+    session.set_group(worker.group);
+    session.set_host(worker.host);
+    session.set_pid(worker.pid);
+    state.gathering.writes.emplace_back(NoteSession{*token, worker.shard, std::move(session)});
+    state.gathering.noted.emplace_back(*token, worker.shard);
+  }
+  note(actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
+       {{"worker", print_worker(worker)}, {"held", std::to_string(worker.outstanding.messages.value)}});
+  if (worker.recovering) one_recovered(state, now, worker, actions);
+  dispatch_for(state, now, worker, actions);
+}
+
+void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actions& actions) {
+  const auto id = PublisherId::from(hello.publisher());
+  if (!id) {
+    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a publisher: publisher must be 16 bytes", true,
+           actions);
+    return;
+  }
+  const auto [at, is_new] = state.publishers.try_emplace(*id);
+  Publisher& publisher = at->second;
+  publisher.id = *id;
+  const Connection old = publisher.connection;
+  publisher.connection = 0;
+  replace(state, old, actions);
+  publisher.connection = client.connection;
+  client.publisher = &publisher;
+  client.welcomed = true;
+
+  v1::Frame frame;
+  v1::Welcome& welcome = *frame.mutable_welcome();
+  fill_welcome(state, welcome);
+  welcome.set_publisher_known(!is_new || hello.lowest_unanswered() <= 1);
+  if (is_new && hello.lowest_unanswered() > 1) {
+    // Its mark is gone, and with it what it had published: it goes on above.
+    publisher.taken = publisher.committed = hello.lowest_unanswered() - 1;
+    publisher.mark.set_mark(publisher.taken);
+  }
+  welcome.set_publisher_mark(publisher.committed);
+  for (const auto& name : hello.publish_to()) {
+    const auto queue = state.queues_by_name.find(name);
+    if (queue == state.queues_by_name.end() || !queue->second->in_file) continue;
+    open_window(state, *queue->second, publisher);
+    for (auto& info : *welcome.mutable_queues()) {
+      if (info.id() == queue->second->id) fill_window(*queue->second, *id, *info.mutable_window());
+    }
+  }
+  send(state, client.connection, std::move(frame), actions);
+}
+
+}  // namespace
+
+void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions) {
+  if (client.welcomed) {
+    refuse(state, client.connection, v1::Error::OUT_OF_SEQUENCE, "a second HELLO in one session", true, actions);
+    return;
+  }
+  if (part.magic() != protocol::magic) {
+    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO: wrong magic; this is a Weir broker", true, actions);
+    return;
+  }
+  if (part.version_lowest() > protocol::version_highest || part.version_highest() < protocol::version_lowest) {
+    const auto range = [](std::uint32_t low, std::uint32_t high) {
+      return std::to_string(low) + " to " + std::to_string(high);
+    };
+    refuse(state, client.connection, v1::Error::WRONG_VERSION,
+           "no protocol version in common: you speak " + range(part.version_lowest(), part.version_highest()) +
+               ", this broker " + range(protocol::version_lowest, protocol::version_highest),
+           true, actions);
+    return;
+  }
+  if (!client.hello) {
+    client.hello = part;
+  } else {
+    client.hello->mutable_held()->MergeFrom(part.held());
+    client.hello->mutable_settled()->MergeFrom(part.settled());
+  }
+  if (part.more()) return;
+  const v1::Hello hello = std::move(*client.hello);
+  client.hello.reset();
+  client.kind = hello.kind();
+  switch (hello.kind()) {
+    case v1::WORKER:
+      hello_worker(state, now, client, hello, actions);
+      return;
+    case v1::PUBLISHER:
+      hello_publisher(state, client, hello, actions);
+      return;
+    case v1::CONTROL:
+    case v1::KEEP_ALIVE: {
+      client.welcomed = true;
+      v1::Frame frame;
+      fill_welcome(state, *frame.mutable_welcome());
+      send(state, client.connection, std::move(frame), actions);
+      return;
+    }
+    default:
+      refuse(state, client.connection, v1::Error::MALFORMED,
+             "HELLO: kind must be WORKER, PUBLISHER, CONTROL or KEEP_ALIVE", true, actions);
+  }
+}
+
+}  // namespace weir::broker::core
