@@ -6,13 +6,13 @@ import argparse
 import base64
 import json
 import random
-import shutil
-import subprocess
-import tempfile
+import sys
 import threading
 from collections import Counter
 from pathlib import Path
 
+sys.path.append(str(Path(__file__).resolve().parents[1]))
+import deliveries
 from deployment import ROOT, Deployment, free_port, main
 from subscriber import TIMEOUT, Subscriber
 
@@ -25,51 +25,14 @@ options.add_argument("--seed", type=int, default=random.randrange(1 << 32))
 SEED = options.parse_known_args()[0].seed
 
 
-def from_npm():
-    """The examples' npm package, for machines without ../shared/data; None if it cannot be had."""
-    if not shutil.which("npm"):
-        return None
-    with tempfile.TemporaryDirectory() as folder:
-        packed = subprocess.run(["npm", "pack", "--silent", "@octokit/webhooks-examples@7.6.1"], cwd=folder,
-                                capture_output=True, timeout=120, check=False)
-        archives = list(Path(folder).glob("*.tgz"))
-        if packed.returncode != 0 or not archives:
-            return None
-        shutil.unpack_archive(archives[0], folder)
-        found = []
-        for file in sorted(Path(folder, "package/api.github.com").glob("**/*.json")):
-            held = json.loads(file.read_text())
-            if isinstance(held, list):  # index.json: [{name, examples}]
-                found += [(event["name"], example) for event in held for example in event["examples"]]
-            elif file.name != "index.json":
-                found.append((file.parent.name, held))
-        return found or None
-
-
-def real_deliveries():
-    """[(event, body)] of GitHub's own, or None."""
-    file = ROOT.parent / "shared/data/github-webhooks.jsonl"
-    if file.exists():
-        lines = map(json.loads, file.read_text().splitlines())
-        found = [(line["event"], line["payload"]) for line in lines]
-    else:
-        found = from_npm()
-    return found and [(event, json.dumps(payload, ensure_ascii=False).encode()) for event, payload in found]
-
-
-def made_deliveries():
-    draw = random.Random(SEED)
-    return [("made", draw.randbytes(draw.choice([0, 1, 300, 5000, 70000]))) for _ in range(329)]
-
-
-def deliver(deliveries):
+def deliver(all_of_them):
     """Sends them all, and checks what became of each."""
     subscriber = Subscriber(SEED, SECRET)
     refusing = Subscriber(SEED + 1, SECRET, late=True)
     nobody = f"http://127.0.0.1:{free_port()}/hook"  # for ever
     draw = random.Random(SEED)
     urls = [draw.choices([subscriber.url(), refusing.url(), nobody, "https://127.0.0.1/hook"], [90, 6, 2, 2])[0]
-            for _ in deliveries]
+            for _ in all_of_them]
     try:
         with Deployment("workers/plugins/webhooks/webhooks.yaml", WEBHOOKS_PORT="{port}", WEBHOOKS_DATA="{folder}/data",
                         WEBHOOKS_SECRET=SECRET, WEBHOOKS_TIMEOUT=f"{TIMEOUT}s", WEBHOOKS_ATTEMPTS=ATTEMPTS,
@@ -78,7 +41,7 @@ def deliver(deliveries):
             opening.start()
             weir.publish("webhooks", "webhooks.Delivery", [
                 {"url": url, "event": event, "id": str(number), "body": base64.b64encode(body).decode()}
-                for number, ((event, body), url) in enumerate(zip(deliveries, urls))])
+                for number, ((event, body), url) in enumerate(zip(all_of_them, urls))])
             opening.join()
             weir.settled("webhooks", seconds=300)
             queue, dead = weir.queue("webhooks"), weir.dead("webhooks")
@@ -87,7 +50,7 @@ def deliver(deliveries):
         refusing.stop()
 
     expected = Counter()  # why each that did not arrive is dead
-    for number, (delivery, url) in enumerate(zip(deliveries, urls)):
+    for number, (delivery, url) in enumerate(zip(all_of_them, urls)):
         number = str(number)
         server = refusing if url == refusing.url() else subscriber
         if number in server.bodies:
@@ -108,7 +71,7 @@ def deliver(deliveries):
     assert Counter(letter["last_error"] for letter in dead) == expected, \
         f"seed {SEED}: dead are {Counter(letter['last_error'] for letter in dead)}, expected {expected}"
     arrived = len(subscriber.bodies) + len(refusing.bodies)
-    assert queue["published"] == len(deliveries) == arrived + len(dead), \
+    assert queue["published"] == len(all_of_them) == arrived + len(dead), \
         f"seed {SEED}: {queue['published']} published, {arrived} arrived, {len(dead)} dead"
 
     for server in (subscriber, refusing):
@@ -123,21 +86,19 @@ def deliver(deliveries):
 
 
 def test_every_github_delivery_arrives_unchanged_and_signed_or_is_dead_with_a_reason():
-    deliver(REAL)
+    deliver(deliveries.real())
 
 
 def test_every_made_delivery_arrives_unchanged_and_signed_or_is_dead_with_a_reason():
-    deliver(made_deliveries())
+    deliver(deliveries.made(SEED))
 
 
 if __name__ == "__main__":
-    REAL = real_deliveries()
     tests = dict(globals())
-    if REAL:
-        assert len(REAL) == 329, f"{len(REAL)} deliveries instead of 329"
+    if deliveries.real():
         del tests["test_every_made_delivery_arrives_unchanged_and_signed_or_is_dead_with_a_reason"]
     else:
         name = "test_every_github_delivery_arrives_unchanged_and_signed_or_is_dead_with_a_reason"
-        print(f"SKIP {name}: there is no ../shared/data, and no npm to get @octokit/webhooks-examples with")
+        print(f"SKIP {name}: {deliveries.WHERE_FROM}")
         del tests[name]
     main(tests)

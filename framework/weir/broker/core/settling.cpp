@@ -30,10 +30,6 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
   run->set_reason(reason);
 }
 
-std::string print_worker(const Worker& worker) {
-  return worker.group + "/" + worker.host + "/" + std::to_string(worker.pid) + "/" + std::to_string(worker.shard);
-}
-
 std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
   if (run.source == Source::record) return run.record->bytes.value;
   Queue* queue = state.find_queue(run.key.queue);
