@@ -161,7 +161,8 @@ def kill_rounds(target, rounds, seed, all_of_them):
             if target in ("worker", "all"):
                 # Parent, child, or both at once.
                 pair = [worker.pid, *children(worker.pid)]
-                for pid in chance.choice([pair, pair[:1], pair[1:]]) if target == "worker" else pair:
+                killed = chance.choice([pair, pair[:1], pair[1:]]) if target == "worker" else pair
+                for pid in killed:
                     os.kill(pid, signal.SIGKILL)
                 killed_at = time.monotonic()
             if target in ("broker", "all"):
@@ -173,6 +174,8 @@ def kill_rounds(target, rounds, seed, all_of_them):
                 publisher.feeder.join(10)
             if target in ("worker", "all"):
                 worker.wait(30)  # a parent whose child was killed reports it first; its child drains if it was the parent
+                if killed != pair[:1]:
+                    subscriber.forget()  # requests that are still in buffers were in its hands too
                 with subscriber.lock:
                     # In its hands at the kill: not answered yet, or answered and perhaps not settled yet.
                     for name in subscriber.posts:
@@ -202,6 +205,7 @@ def kill_rounds(target, rounds, seed, all_of_them):
             delivered = set(subscriber.ok)
             missing = confirmed - delivered
             hopeless = {n for n in missing if n in subscriber.refused or subscriber.posts.get(n, 0) >= 8}
+            may_double |= subscriber.late
             doubled = {n for n, times in subscriber.ok.items() if len(times) > 1}
             assert not subscriber.wrong, subscriber.wrong[:3]
         vanished = missing - hopeless

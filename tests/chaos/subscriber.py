@@ -18,18 +18,31 @@ class Subscriber:
         self.ok = {}         # id -> times at which a 2xx was sent to a client that was still there
         self.refused = {}    # id -> how it was refused for good (4xx)
         self.wrong = []      # what should never be: other bytes, no valid signature
+        self.late = set()    # ids that came by a connection from before the last forget()
+        self.generation = 0  # of connections
         self.in_flight = 0
         self.ready = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self.serve()), daemon=True).start()
         self.ready.wait()
 
     async def serve(self):
+        self.loop = asyncio.get_running_loop()
         server = await asyncio.start_server(self.connection, "127.0.0.1", 0, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()
         await server.serve_forever()
 
+    def forget(self):
+        """Whoever has connected so far is dead; what still comes from there, out of buffers, is told by `late`."""
+        asyncio.run_coroutine_threadsafe(self.next_generation(), self.loop).result()
+
+    async def next_generation(self):
+        for _ in range(10):  # turns of the loop, some of which a connection takes from the listening socket to connection()
+            await asyncio.sleep(0)
+        self.generation += 1
+
     async def connection(self, reader, writer):
+        generation = self.generation
         try:
             while True:
                 head = await reader.readuntil(b"\r\n\r\n")
@@ -40,6 +53,8 @@ class Subscriber:
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 with self.lock:
                     self.in_flight += 1
+                    if generation != self.generation:
+                        self.late.add(headers.get("x-weir-delivery", ""))
                 try:
                     if not await self.answer(headers, body, writer):
                         return
