@@ -162,6 +162,32 @@ struct Broker {
     say(from, std::move(frame));
   }
 
+  /// Vouches for processes, and reports their deaths.
+  void open_keeper(Connection from) {
+    v1::Frame frame;
+    auto& hello = *frame.mutable_hello();
+    hello.set_magic(protocol::magic);
+    hello.set_version_lowest(1);
+    hello.set_version_highest(1);
+    hello.set_kind(v1::KEEP_ALIVE);
+    say(from, std::move(frame));
+  }
+  void keep_alive(Connection from, ProcessToken process) {
+    v1::Frame frame;
+    frame.mutable_keep_alive()->set_process_token(std::string(process.view()));
+    say(from, std::move(frame));
+  }
+  void report(Connection from, ProcessToken process, const std::vector<v1::Started>& started = {}, int signal = 9,
+              bool on_purpose = false) {
+    v1::Frame frame;
+    auto& death = *frame.mutable_death();
+    death.set_process_token(std::string(process.view()));
+    death.set_signal(signal);
+    death.set_on_purpose(on_purpose);
+    for (const auto& one : started) *death.add_started() = one;
+    say(from, std::move(frame));
+  }
+
   // What clients heard.
   const v1::Frame& last(Connection to) { return inbox[to].back(); }
   std::vector<v1::Delivery> deliveries(Connection to) {
@@ -198,6 +224,18 @@ struct Broker {
     v1::Queues all;
     core->list_queues(all);
     return all.queues(i);
+  }
+  v1::Record dead(Place place) {
+    v1::Record record;
+    const auto bytes = store.snapshot()->dead(place);
+    EXPECT_TRUE(bytes && record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size())));
+    return record;
+  }
+  v1::Record record(Place place) {
+    v1::Record record;
+    const auto bytes = store.snapshot()->record(place);
+    EXPECT_TRUE(bytes && record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size())));
+    return record;
   }
   v1::Claim claim_of(const v1::Delivery& delivery, std::uint32_t incarnation) {
     v1::Claim claim;

@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <iostream>
+#include <sstream>
 
 #include "ask.hpp"
 #include "choice.hpp"
@@ -105,6 +106,11 @@ void show_json(const v1::DeadLetter& letter, bool payload) {
                        {"duration_us", attempt.duration_us()},
                        {"worker", attempt.worker()},
                        {"error", attempt.error()}});
+    // Of an attempt that ended its process.
+    boost::json::object& last = history.back().as_object();
+    if (!attempt.stack().empty()) last["stack"] = attempt.stack();
+    if (attempt.memory_grown_bytes() != 0) last["memory_grown_bytes"] = attempt.memory_grown_bytes();
+    if (attempt.log_size() > 0) last["log"] = boost::json::array(attempt.log().begin(), attempt.log().end());
   }
   object["history"] = std::move(history);
   boost::json::object headers;
@@ -112,6 +118,25 @@ void show_json(const v1::DeadLetter& letter, bool payload) {
   object["headers"] = std::move(headers);
   if (payload) object["payload_base64"] = base64(letter.payload());
   print(object);
+}
+
+/// What is known of an attempt that ended its process; nothing of others.
+void show_end(const v1::Attempt& attempt) {
+  if (attempt.stack().empty() && attempt.log().empty() && attempt.memory_grown_bytes() <= 0) return;
+  std::cout << "\nattempt " << attempt.number() << " ended its process\n";
+  if (attempt.memory_grown_bytes() > 0) {
+    std::cout << "  memory     grew by " << size_of(static_cast<std::uint64_t>(attempt.memory_grown_bytes())) << "\n";
+  }
+  const char* title = "  stack      ";
+  std::istringstream stack(attempt.stack());
+  for (std::string line; std::getline(stack, line); title = "             ") {
+    std::cout << title << harmless(line) << "\n";
+  }
+  title = "  log        ";
+  for (const std::string& line : attempt.log()) {
+    std::cout << title << harmless(line) << "\n";
+    title = "             ";
+  }
 }
 
 void show_text(const v1::DeadLetter& letter, bool payload) {
@@ -134,6 +159,7 @@ void show_text(const v1::DeadLetter& letter, bool payload) {
                     attempt.worker(), attempt.error()});
   }
   print({{"ATTEMPT", Align::right}, {"STARTED"}, {"TOOK", Align::right}, {"WORKER"}, {"ERROR"}}, rows);
+  for (const v1::Attempt& attempt : letter.history()) show_end(attempt);
   if (payload) {
     std::cout << "\n";
     // As it is where a program reads it; a terminal gets nothing that could move its cursor.

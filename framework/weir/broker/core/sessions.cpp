@@ -17,23 +17,6 @@ void on_keep_alive(State& state, Now now, const Client& client, const v1::KeepAl
   for (const auto& shard : alive.shards()) process->second.shards[shard.shard()] = shard;
 }
 
-void on_death(State& state, const Client& client, const v1::DeathReport& death, Actions& actions) {
-  const auto token = ProcessToken::from(death.process_token());
-  const auto process = token ? state.processes.find(*token) : state.processes.end();
-  if (process == state.processes.end()) {
-    refuse(state, client.connection, v1::Error::UNKNOWN_TOKEN,
-           "death report: no session of this broker bears this process token", false, actions);
-    return;
-  }
-  const std::string why = death.signal() != 0 ? "its process was ended by signal " + std::to_string(death.signal())
-                                              : "its process exited with " + std::to_string(death.exit_code());
-  while (!process->second.workers.empty()) {
-    end_worker(state, process->second, *process->second.workers.begin()->second, why, actions);
-  }
-  state.processes.erase(process);
-  state.gathering.buried.push_back(client.connection);
-}
-
 void on_goodbye(State& state, Now now, Client& client, Actions& actions) {
   const Connection connection = client.connection;
   if (Worker* worker = client.worker) {
@@ -159,7 +142,7 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
     case v1::Frame::kKeepAlive:
       return on_keep_alive(state, now, *client, head.keep_alive(), actions);
     case v1::Frame::kDeath:
-      return on_death(state, *client, head.death(), actions);
+      return on_death(state, now, *client, head.death(), actions);
     case v1::Frame::kInterest:
       if (needs(client->publisher != nullptr, "INTEREST")) on_interest(state, *client, head.interest(), actions);
       return;

@@ -8,8 +8,6 @@
 namespace weir::broker::core {
 namespace {
 
-constexpr std::size_t error_bytes_most = 4096;
-
 /// The run that holds `lease`, if its message is still open.
 LeaseRun* find_open(Worker& worker, std::uint64_t lease, std::uint32_t& offset) {
   auto at = worker.leases.upper_bound(lease);
@@ -28,14 +26,6 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
   run->set_count(static_cast<std::uint32_t>(count));
   run->set_answer(what);
   run->set_reason(reason);
-}
-
-std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
-  if (run.source == Source::record) return run.record->bytes.value;
-  Queue* queue = state.find_queue(run.key.queue);
-  Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
-  load(state, run.key, segment);
-  return segment.bytes_of(run.first + first, run.first + last);
 }
 
 /// Outputs of a settle frame: those whose leases are open are taken. Leases whose outputs cannot be are put into
@@ -158,6 +148,14 @@ void settle_run(State& state, Now now, Worker& worker, const v1::Settle::Run& wa
 
 }  // namespace
 
+std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
+  if (run.source == Source::record) return run.record->bytes.value;
+  Queue* queue = state.find_queue(run.key.queue);
+  Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
+  load(state, run.key, segment);
+  return segment.bytes_of(run.first + first, run.first + last);
+}
+
 void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
            std::uint32_t last, const v1::Settle::Run& outcome) {
   Queue& queue = *state.find_queue(run.key.queue);
@@ -209,7 +207,8 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
       attempt->set_started_at_us(outcome.started_at_us());
       attempt->set_duration_us(outcome.duration_us());
       attempt->set_worker(print_worker(worker));
-      attempt->set_error(outcome.error().substr(0, error_bytes_most));
+      attempt->set_error(outcome.error());
+      bound(*attempt);
     }
     if (dead) {
       gone(i, i + 1);

@@ -3,11 +3,13 @@
 /// The core's state, and what every concern needs of it. Each concern is a file of functions over it:
 ///
 ///   sessions    frame counting, who may send what, beats, keep-alives, ends
+///   death       what a dead process held
 ///   hello       a client becomes a worker or a publisher
 ///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
 ///   settling    outcomes
+///   history     what an attempt leaves
 ///   records     due times, dead letters, messages of unknown type
 ///   recovery    what a restart found, claims
 ///   committing  what is written, and what is said once it is
@@ -113,6 +115,10 @@ void sessions_tick(State& state, Now now, Actions& actions);
 /// For notes: group/host/pid/shard.
 [[nodiscard]] std::string print_worker(const Worker& worker);
 
+// death.cpp
+/// A process died, as who saw it says: its culprits are charged, all else that it held returns at once.
+void on_death(State& state, Now now, const Client& client, const v1::DeathReport& death, Actions& actions);
+
 // hello.cpp
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
 
@@ -154,12 +160,18 @@ void give_back(State& state, Queue& queue, LeaseRun& run);
 // settling.cpp
 void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
                Actions& actions);
+/// Bytes of messages [first, last) of a run (counted within the run).
+[[nodiscard]] std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last);
 /// Applies an outcome to messages [first, last) of a run (counted within the run), all of them open. `lease` is the
 /// run's first.
 void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
            std::uint32_t last, const v1::Settle::Run& outcome);
 /// Everybody is back: the outcomes that waited for that are applied.
 void settle_deferred(State& state, Now now);
+
+// history.cpp
+/// Cuts what is kept of an attempt to a size that a history can bear.
+void bound(v1::Attempt& attempt);
 
 // records.cpp
 /// Takes records that are due into memory, as many as may be needed.
