@@ -56,8 +56,10 @@ TEST(PluginFile, SaysWhatItWasBuiltWithAndWhichTypesItBrings) {
 }
 
 TEST(PluginFile, ThatIsMissingIsNamed) {
-  EXPECT_EQ(error_of([] { (void)read_plugin_file("/nowhere/shop.so"); }),
-            "cannot open plugin /nowhere/shop.so: No such file or directory");
+  EXPECT_EQ(
+      error_of([] { (void)read_plugin_file("/nowhere/shop.so"); }),
+      "cannot open plugin /nowhere/shop.so: No such file or directory; build it with weir_add_plugin, or correct the "
+      "group's `plugin`");
 }
 
 TEST(PluginFile, ThatIsNoPluginIsNamed) {

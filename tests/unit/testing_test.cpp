@@ -206,7 +206,9 @@ TEST(Registration, AQueueWithoutAHandlerIsRefused) {
     (void)run([](weir::Plugin&) {}, an_order());
     FAIL() << "was taken";
   } catch (const weir::handler::PluginError& error) {
-    EXPECT_THAT(error.what(), HasSubstr("queue 'test' has no handler: the plugin registers none"));
+    EXPECT_THAT(error.what(),
+                HasSubstr("queue 'test' has no handler: the plugin registers none; register one, or take the "
+                          "queue out of workers.test.queues"));
   }
   try {
     (void)run([](weir::Plugin& plugin) { plugin.on<shop::OrderPlaced>("orders", accept); }, an_order());

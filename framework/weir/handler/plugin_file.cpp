@@ -23,7 +23,8 @@ class Elf {
     if (std::filesystem::is_directory(path_)) throw PluginError("plugin " + path_.string() + " is a directory");
     if (!file_) {
       const int error = errno;
-      throw PluginError("cannot open plugin " + path_.string() + ": " + std::strerror(error));
+      throw PluginError("cannot open plugin " + path_.string() + ": " + std::strerror(error) +
+                        "; build it with weir_add_plugin, or correct the group's `plugin`");
     }
     file_.seekg(0, std::ios::end);
     size_ = static_cast<std::uint64_t>(file_.tellg());

@@ -14,7 +14,7 @@ void Registry::add(std::string_view queue, std::string_view type, std::unique_pt
                    const HandlerOptions& options) {
   const auto at = std::find(settings_.queues.begin(), settings_.queues.end(), queue);
   if (at == settings_.queues.end()) {
-    unlisted_.emplace(queue);
+    unlisted_[std::string(queue)].emplace(type);
     return;
   }
   const auto index = static_cast<std::uint32_t>(at - settings_.queues.begin());
@@ -68,9 +68,10 @@ void Registry::check() const {
       line += ": the plugin registers none";
     } else if (!unlisted_.empty()) {
       line += "; the plugin has handlers for";
-      for (const std::string& each : unlisted_) line += " '" + each + "'";
+      for (const auto& [each, types] : unlisted_) line += " '" + each + "'";
       line += ", which workers." + settings_.name + ".queues does not list";
     }
+    line += "; register one, or take the queue out of workers." + settings_.name + ".queues";
     wrong.push_back(std::move(line));
   }
   for (const auto& [name, value] : settings_.with) {

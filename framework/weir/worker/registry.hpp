@@ -37,8 +37,9 @@ class Registry final : public Plugin {
   [[nodiscard]] std::size_t size() const { return handlers_.size(); }
   /// What the session attaches to: each queue with the types known there.
   [[nodiscard]] std::vector<engine::Attachment> attachments() const;
-  /// Queues that have handlers and are not listed, for the log: another group may work them off.
-  [[nodiscard]] const std::set<std::string>& unlisted() const { return unlisted_; }
+  /// Handlers that will not run, since the group does not list their queue: by queue, the types. No error: another
+  /// group with the same plugin may list it.
+  [[nodiscard]] const std::map<std::string, std::set<std::string>>& unlisted() const { return unlisted_; }
 
   [[nodiscard]] std::string option(std::string_view name, std::string_view otherwise) override;
   [[nodiscard]] asio::any_io_executor executor() override { return executor_; }
@@ -54,7 +55,7 @@ class Registry final : public Plugin {
   std::vector<std::unique_ptr<Registered>> handlers_;
   std::vector<std::vector<Registered*>> by_queue_;  // the one found last stands first
   std::vector<std::string> wrong_;
-  std::set<std::string> unlisted_;
+  std::map<std::string, std::set<std::string>> unlisted_;
   std::set<std::string, std::less<>> asked_;
 };
 

@@ -76,8 +76,16 @@ void Shard::set_up() {
   home_.registration(*registry_);
   registry_->check();
   if (index_ == 0) {
-    for (const std::string& queue : registry_->unlisted()) {
-      log::info("queue_not_listed", {{"worker", home_.settings.name}, {"queue", queue}});
+    const std::string& name = home_.settings.name;
+    for (const auto& [queue, types] : registry_->unlisted()) {
+      std::string known;
+      for (const std::string& type : types) known += (known.empty() ? "" : ", ") + type;
+      log::warn("handlers_not_used", {{"worker", name},
+                                      {"plugin", home_.settings.plugin},
+                                      {"queue", queue},
+                                      {"types", known},
+                                      {"why", "workers." + name + ".queues does not list '" + queue +
+                                                  "'; list it there, unless another group handles it"}});
     }
   }
   session_ = home_.engine.session(loop_.get_executor(), engine::SessionOptions{.group = home_.settings.name,

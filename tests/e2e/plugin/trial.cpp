@@ -40,6 +40,10 @@ WEIR_PLUGIN(plugin) {
   const std::string ledger = plugin.option("ledger", "ledger");
   plugin.on<trial::Order>(
       "orders", [ledger](weir::Context& ctx, const trial::Order& message) { return order(ctx, message, ledger); });
+  if (!plugin.option("twice", "").empty()) {
+    plugin.on<trial::Order>(
+        "orders", [ledger](weir::Context& ctx, const trial::Order& message) { return order(ctx, message, ledger); });
+  }
   plugin.on_raw("notes", "text",
                 [ledger](weir::Context& ctx, std::string_view payload) { return text(ctx, payload, ledger); });
 }

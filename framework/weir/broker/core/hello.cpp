@@ -1,9 +1,16 @@
 // HELLO and WELCOME: a client becomes a worker, a publisher, or one who only asks.
+#include <algorithm>
+
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::core {
 namespace {
+
+/// What a part of a HELLO may weigh, and what all its parts may name. A worker holds at most 65,536 messages and has as
+/// many settled unheard; twice that is nobody's honest window. Each message named may cost an answer.
+constexpr std::size_t hello_part_most = 64 * 1024;
+constexpr std::uint64_t hello_named_most = 262'144;
 
 /// An older connection of the same worker or publisher gives way.
 void replace(State& state, Connection old, Actions& actions) {
@@ -197,8 +204,26 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
            true, actions);
     return;
   }
+  if (const std::size_t bytes = part.ByteSizeLong(); bytes > hello_part_most) {
+    refuse(state, client.connection, v1::Error::TOO_LARGE,
+           "HELLO: a part of " + std::to_string(bytes) + " bytes; at most " + std::to_string(hello_part_most) +
+               ", what is held and settled may follow in further parts (`more`), queues and types may not",
+           true, actions);
+    return;
+  }
+  for (const auto* claims : {&part.held(), &part.settled()}) {
+    for (const auto& one : *claims) client.named += std::max(one.count(), 1U);
+  }
+  if (client.named > hello_named_most) {
+    refuse(state, client.connection, v1::Error::MALFORMED,
+           "HELLO: it names " + std::to_string(client.named) + " messages as held or settled; at most " +
+               std::to_string(hello_named_most),
+           true, actions);
+    return;
+  }
   if (!client.hello) {
     client.hello = part;
+    client.hello_since = now.instant;
   } else {
     client.hello->mutable_held()->MergeFrom(part.held());
     client.hello->mutable_settled()->MergeFrom(part.settled());
@@ -225,6 +250,19 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
     default:
       refuse(state, client.connection, v1::Error::MALFORMED,
              "HELLO: kind must be WORKER, PUBLISHER, CONTROL or KEEP_ALIVE", true, actions);
+  }
+}
+
+void hellos_tick(State& state, Now now, Actions& actions) {
+  std::vector<Connection> late;
+  for (const auto& [connection, client] : state.clients) {
+    if (client->hello && now.instant - client->hello_since > state.config.session_timeout) late.push_back(connection);
+  }
+  for (const Connection connection : late) {
+    refuse(state, connection, v1::Error::OUT_OF_SEQUENCE,
+           "HELLO was not complete within " + std::to_string(state.config.session_timeout.count() / 1000) +
+               " ms of its first part; its last part has `more: false`",
+           true, actions);
   }
 }
 

@@ -91,6 +91,8 @@ struct Client {
   std::uint64_t frames_in{};
   std::uint64_t frames_out{};
   std::optional<v1::Hello> hello;  ///< gathered until its last part is there
+  std::uint64_t named{};           ///< messages that it names so far
+  Instant hello_since;             ///< its first part
   bool welcomed = false;
   Worker* worker{};
   Publisher* publisher{};

@@ -215,6 +215,7 @@ void sessions_tick(State& state, Now now, Actions& actions) {
   }
   if (now.instant >= state.next_beat) {
     state.next_beat = now.instant + timeout / 4;
+    hellos_tick(state, now, actions);
     std::vector<Connection> all;
     all.reserve(state.clients.size());
     for (const auto& [connection, client] : state.clients) {

@@ -121,6 +121,8 @@ void on_death(State& state, Now now, const Client& client, const v1::DeathReport
 
 // hello.cpp
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
+/// Ends those who left in the midst of one: no BEAT is sent to them that would find them gone.
+void hellos_tick(State& state, Now now, Actions& actions);
 
 // naming.cpp
 /// What the hello names stays the worker's, the rest of what it had returns.

@@ -1,0 +1,250 @@
+// What a client can say wrong: it is answered in words and ended, or goes on; its neighbours never notice.
+#include <gmock/gmock.h>
+
+#include "core_harness.hpp"
+
+namespace weir::broker::core::testing {
+namespace {
+
+using ::testing::HasSubstr;
+using ::testing::StartsWith;
+
+constexpr Connection neighbour = 1;
+constexpr Connection stranger = 2;
+constexpr Connection worker = 3;
+
+/// A broker with a publisher that goes on, whatever others say.
+class BadFrames : public ::testing::Test {
+ protected:
+  BadFrames() { broker_.open_publisher(neighbour); }
+  ~BadFrames() override {
+    broker_.publish(neighbour, 1, 3);
+    broker_.commit();
+    EXPECT_EQ(broker_.confirmed(neighbour), 3U) << "the neighbour was harmed";
+  }
+
+  const v1::Error& answer_to(v1::Frame frame, std::string run = {}) {
+    broker_.say(stranger, std::move(frame), std::move(run));
+    return broker_.last(stranger).error();
+  }
+  void be_welcomed() { broker_.open_publisher(stranger, 8); }
+  /// The session is gone: what follows is a stranger's.
+  void expect_ended() {
+    EXPECT_TRUE(broker_.last(stranger).error().fatal());
+    EXPECT_THAT(broker_.closed_connections, ::testing::Contains(stranger));
+    EXPECT_THAT(answer_to({}).message(), StartsWith("a frame before HELLO"));
+  }
+  static v1::Frame hello(v1::Kind kind) {
+    v1::Frame frame;
+    auto& hello = *frame.mutable_hello();
+    hello.set_magic(protocol::magic);
+    hello.set_version_lowest(protocol::version_lowest);
+    hello.set_version_highest(protocol::version_highest);
+    hello.set_kind(kind);
+    return frame;
+  }
+  /// A part of a worker's HELLO that names `runs` runs of `count` messages.
+  static v1::Frame hello_part(int runs, std::uint32_t count, bool more) {
+    v1::Frame frame = hello(v1::WORKER);
+    frame.mutable_hello()->set_process_token(std::string(token(9).view()));
+    frame.mutable_hello()->add_attach()->set_queue("orders");
+    frame.mutable_hello()->set_more(more);
+    for (int i = 0; i < runs; ++i) {
+      auto& claim = *frame.mutable_hello()->add_held();
+      claim.set_queue(1);
+      claim.set_segment(static_cast<std::uint64_t>(i));
+      claim.set_count(count);
+      claim.set_incarnation(1);
+    }
+    return frame;
+  }
+
+  Broker broker_;
+};
+
+TEST_F(BadFrames, ARepeatedFrameEndsTheSession) {
+  be_welcomed();
+  v1::Frame again = broker_.publish_frame(1, 1);
+  answer_to(again, std::string(10, 'x'));
+  --broker_.frames_out[stranger];
+
+  EXPECT_EQ(answer_to(again, std::string(10, 'x')).message(),
+            "frame 2 came after frame 2; frames count from 1 without a gap");
+
+  expect_ended();
+}
+
+TEST_F(BadFrames, AFrameBeforeHelloSaysWhatToSayFirst) {
+  EXPECT_EQ(answer_to(broker_.publish_frame(1, 1)).message(),
+            "a frame before HELLO; say HELLO first (the session may have ended)");
+  expect_ended();
+}
+
+TEST_F(BadFrames, AnotherVersionIsToldBothRanges) {
+  v1::Frame frame = hello(v1::CONTROL);
+  frame.mutable_hello()->set_version_lowest(8);
+  frame.mutable_hello()->set_version_highest(9);
+
+  EXPECT_EQ(answer_to(frame).message(), "no protocol version in common: you speak 8 to 9, this broker 1 to 1");
+
+  expect_ended();
+}
+
+TEST_F(BadFrames, AnotherProtocolsHelloIsToldWhoListensHere) {
+  v1::Frame frame = hello(v1::CONTROL);
+  frame.mutable_hello()->set_magic(0xbadU);
+
+  EXPECT_EQ(answer_to(frame).message(), "HELLO: wrong magic; this is a Weir broker");
+
+  expect_ended();
+}
+
+TEST_F(BadFrames, AHelloOfNoKindSaysWhichThereAre) {
+  EXPECT_EQ(answer_to(hello(v1::KIND_UNSPECIFIED)).message(),
+            "HELLO: kind must be WORKER, PUBLISHER, CONTROL or KEEP_ALIVE");
+  expect_ended();
+}
+
+TEST_F(BadFrames, ATokenOrAnIdOfAnotherLengthIsNamed) {
+  v1::Frame frame = hello(v1::WORKER);
+  frame.mutable_hello()->set_process_token("short");
+  EXPECT_EQ(answer_to(frame).message(), "HELLO of a worker: process_token must be 16 bytes");
+  expect_ended();
+
+  broker_.frames_out[stranger] = 0;
+  EXPECT_EQ(answer_to(hello(v1::PUBLISHER)).message(), "HELLO of a publisher: publisher must be 16 bytes");
+  expect_ended();
+}
+
+TEST_F(BadFrames, ASecondHelloEndsTheSession) {
+  be_welcomed();
+  EXPECT_EQ(answer_to(hello(v1::CONTROL)).message(), "a second HELLO in one session");
+  expect_ended();
+}
+
+TEST_F(BadFrames, WhatIsNotForThisKindOfSessionIsNamed) {
+  be_welcomed();
+  v1::Frame settle;
+  settle.mutable_settle();
+  EXPECT_EQ(answer_to(settle).message(), "SETTLE is not for this kind of session");
+  expect_ended();
+}
+
+TEST_F(BadFrames, AnUnknownQueueIsNamedAndTheSessionOfAPublisherLives) {
+  be_welcomed();
+  v1::Frame interest;
+  interest.mutable_interest()->add_publish_to("odrers");
+  EXPECT_EQ(answer_to(interest).message(), "unknown queue 'odrers'");
+  EXPECT_FALSE(broker_.last(stranger).error().fatal());
+
+  broker_.publish(stranger, 1, 2);
+  broker_.commit();
+  EXPECT_EQ(broker_.confirmed(stranger), 2U);
+}
+
+TEST_F(BadFrames, AWorkerOfAnUnknownQueueIsToldWhichThereAre) {
+  v1::Frame frame = hello_part(0, 0, false);
+  frame.mutable_hello()->mutable_attach(0)->set_queue("odrers");
+  EXPECT_EQ(answer_to(frame).message(), "unknown queue 'odrers'; this broker has: orders");
+  expect_ended();
+}
+
+TEST_F(BadFrames, AKeepAliveOrDeathReportUnderAWrongTokenChangesNothing) {
+  broker_.publish(neighbour, 1, 3);
+  broker_.commit();
+  broker_.attach(worker, token(1));
+  broker_.commit();
+  answer_to(hello(v1::KEEP_ALIVE));
+  for (const std::string& wrong : {std::string(token(2).view()), std::string("short"), std::string()}) {
+    v1::Frame alive;
+    alive.mutable_keep_alive()->set_process_token(wrong);
+    EXPECT_EQ(answer_to(alive).message(), "keep-alive: no session of this broker bears this process token");
+    EXPECT_FALSE(broker_.last(stranger).error().fatal());
+    v1::Frame death;
+    death.mutable_death()->set_process_token(wrong);
+    EXPECT_EQ(answer_to(death).message(), "death report: no session of this broker bears this process token");
+    EXPECT_FALSE(broker_.last(stranger).error().fatal());
+  }
+  broker_.commit();
+
+  EXPECT_EQ(broker_.queue().leased(), 3U);
+  broker_.settle(worker, broker_.deliveries(worker).front().lease(), 3, v1::ACK);
+  broker_.commit();
+  EXPECT_EQ(broker_.queue().acked(), 3U);
+}
+
+TEST_F(BadFrames, AMessageOverTheLimitIsToldTheLimit) {
+  be_welcomed();
+  const std::size_t size = broker_.config.message_most.value + 1;
+  v1::Frame frame = broker_.publish_frame(1, 1);
+  frame.mutable_publish()->mutable_groups(0)->mutable_index()->set_lengths(0, static_cast<std::uint32_t>(size));
+
+  const v1::Error& error = answer_to(frame, std::string(size, 'x'));
+
+  EXPECT_EQ(error.code(), v1::Error::TOO_LARGE);
+  EXPECT_THAT(error.message(), HasSubstr(std::to_string(broker_.config.message_most.value)));
+  expect_ended();
+  EXPECT_EQ(broker_.queue().published(), 0U);
+}
+
+TEST_F(BadFrames, ASettlementOfBillionsOfLeasesIsAnsweredAtOnce) {
+  broker_.attach(worker, token(1));
+  broker_.commit();
+  broker_.settle(worker, 1, 0xffffffffU, v1::ACK);
+  broker_.commit();
+  EXPECT_LE(broker_.stale(worker), 0xffffffffU);
+  EXPECT_EQ(broker_.queue().acked(), 0U);
+}
+
+TEST_F(BadFrames, AHelloThatNamesBillionsOfMessagesIsRefusedBeforeTheyAreCounted) {
+  EXPECT_EQ(answer_to(hello_part(1, 0xffffffffU, false)).message(),
+            "HELLO: it names 4294967295 messages as held or settled; at most 262144");
+  expect_ended();
+}
+
+TEST_F(BadFrames, AHelloWithoutEndIsRefusedAtItsBound) {
+  int parts = 0;
+  do {
+    broker_.say(stranger, hello_part(2'000, 1, true));
+  } while (broker_.inbox[stranger].empty() && ++parts < 1'000);
+
+  EXPECT_EQ(parts, 262'144 / 2'000);
+  EXPECT_THAT(broker_.last(stranger).error().message(), StartsWith("HELLO: it names 264000 messages"));
+  expect_ended();
+}
+
+TEST_F(BadFrames, APartOfAHelloOver64KiBIsRefused) {
+  const v1::Frame frame = hello_part(20'000, 1, true);
+  EXPECT_EQ(answer_to(frame).message(),
+            "HELLO: a part of " + std::to_string(frame.hello().ByteSizeLong()) +
+                " bytes; at most 65536, what is held and settled may follow in further parts (`more`), queues and "
+                "types may not");
+  EXPECT_EQ(broker_.last(stranger).error().code(), v1::Error::TOO_LARGE);
+  expect_ended();
+}
+
+TEST_F(BadFrames, WhoLeavesInTheMidstOfAHelloIsForgottenAfterTheSessionTimeout) {
+  broker_.say(stranger, hello_part(100, 1, true));
+  const Duration step = broker_.config.session_timeout / 8;
+  for (Duration passed{}; passed < broker_.config.session_timeout; passed += step) broker_.pass(step);
+  EXPECT_TRUE(broker_.inbox[stranger].empty()) << "it has until its time is out";
+
+  for (int i = 0; i < 3; ++i) broker_.pass(step);
+
+  ASSERT_FALSE(broker_.inbox[stranger].empty());
+  EXPECT_EQ(broker_.last(stranger).error().message(),
+            "HELLO was not complete within 10000 ms of its first part; its last part has `more: false`");
+  expect_ended();
+}
+
+TEST_F(BadFrames, AHelloInPartsThatIsCompleteInTimeIsWelcome) {
+  broker_.say(stranger, hello_part(100, 1, true));
+  broker_.pass(broker_.config.session_timeout / 2);
+  broker_.say(stranger, hello_part(100, 1, false));
+
+  ASSERT_FALSE(broker_.inbox[stranger].empty());
+  EXPECT_EQ(broker_.last(stranger).welcome().claims_size(), 200);
+}
+
+}  // namespace
+}  // namespace weir::broker::core::testing
