@@ -109,6 +109,10 @@ class Deployment:
         wait_until(idle, f"everything in {', '.join(queues)} is handled", seconds)
 
 
+class Skipped(Exception):
+    """Says what this machine lacks for a test."""
+
+
 def main(tests):
     """Runs the functions `test_…` of a module's globals(); prints what ./tests/run counts."""
     failed = 0
@@ -116,6 +120,8 @@ def main(tests):
         try:
             test()
             print("PASS", name, flush=True)
+        except Skipped as lacks:
+            print(f"SKIP {name}: {lacks}", flush=True)
         except AssertionError as error:
             failed = 1
             print(f"FAIL {name}: {error}", flush=True)

@@ -35,10 +35,11 @@ def test_tests_that_are_named_exist():
                         if name.startswith(("tests/", "workers/")) and name.endswith((".cpp", ".py")))
     known = {f"{suite}.{name}" for suite, name in re.findall(r"\bTEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\)", sources)}
     known |= set(re.findall(r"^def (test_\w+)", sources, flags=re.M))
-    named = re.findall(r"`([A-Z]\w+\.[A-Z]\w+|test_\w+)`", (ROOT / "README.md").read_text())
-    assert named, "README.md names no test: each promise should have one"
-    missing = [name for name in named if name not in known]
-    assert not missing, f"README.md names tests that are not there: {missing}"
+    for page in ("README.md", "tests/README.md"):
+        named = re.findall(r"`([A-Z]\w+\.[A-Z]\w+|test_\w+)`", (ROOT / page).read_text())
+        assert named, f"{page} names no test: each promise, and each bad input, should have one"
+        missing = [name for name in named if name not in known]
+        assert not missing, f"{page} names tests that are not there: {missing}"
 
 
 if __name__ == "__main__":
