@@ -12,6 +12,7 @@ using ::testing::StartsWith;
 constexpr Connection neighbour = 1;
 constexpr Connection stranger = 2;
 constexpr Connection worker = 3;
+constexpr Connection publisher = 4;
 
 /// A broker with a publisher that goes on, whatever others say.
 class BadFrames : public ::testing::Test {
@@ -150,7 +151,8 @@ TEST_F(BadFrames, AWorkerOfAnUnknownQueueIsToldWhichThereAre) {
 }
 
 TEST_F(BadFrames, AKeepAliveOrDeathReportUnderAWrongTokenChangesNothing) {
-  broker_.publish(neighbour, 1, 3);
+  broker_.open_publisher(publisher, 5);
+  broker_.publish(publisher, 1, 3);
   broker_.commit();
   broker_.attach(worker, token(1));
   broker_.commit();
