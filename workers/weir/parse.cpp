@@ -174,7 +174,7 @@ class Grammar {
     command->add_option("--type", options.type, "full name of the Protobuf type of the lines")->type_name("TYPE");
     auto* from = command->add_option("--from", options.from, "read lines from this file, not from standard input")
                      ->type_name("FILE");
-    command->add_option("--data", options.data, "publish this one message")->type_name("TEXT")->excludes(from);
+    command->add_option("--data", options.data, "publish this one message")->type_name("MESSAGE")->excludes(from);
     auto* key = command->add_option("--key", options.key, "the ordering key of every message")->type_name("KEY");
     command->add_option("--delay", delay_, "deliver no sooner than this after the broker took it, such as 5s")
         ->type_name("TIME")
