@@ -48,7 +48,10 @@ def test_a_plugin_in_a_project_of_its_own_builds_and_loads():
             "cmake_minimum_required(VERSION 3.25)\nproject(bakery LANGUAGES CXX)\nset(WEIR_TESTS OFF)\n"
             f"add_subdirectory({ROOT} weir EXCLUDE_FROM_ALL)\n" + blocks("cmake")[0])
         (project / "bakery.yaml").write_text(blocks("yaml")[0].replace("./bakery.so", "./build/bakery.so"))
-        for command in (["cmake", "-S", ".", "-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release"],
+        # A plugin and its host have the same sanitizers, or none.
+        sanitize = re.search(r"^WEIR_SANITIZE:STRING=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE)[1]
+        for command in (["cmake", "-S", ".", "-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
+                         f"-DWEIR_SANITIZE={sanitize}"],
                         ["ninja", "-C", "build", "bakery"], [WEIR, "check", "bakery.yaml"]):
             result = subprocess.run(command, cwd=project, capture_output=True, text=True)
             assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"

@@ -42,12 +42,16 @@ class Line : public std::enable_shared_from_this<Line> {
     ended_ = why;
     schedule();
   }
-  /// Thread: the client's. Its owner is not called any more.
-  void drop() { owner_ = nullptr; }
+  /// Thread: the client's. Its owner is not called any more, and its loop, which may end now, not posted to.
+  void drop() {
+    owner_ = nullptr;
+    const std::lock_guard lock(mutex_);
+    dropped_ = true;
+  }
 
  private:
   void schedule() {
-    if (std::exchange(scheduled_, true)) return;
+    if (dropped_ || std::exchange(scheduled_, true)) return;
     asio::post(executor_, [self = shared_from_this()] { self->hand_over(); });
   }
   void hand_over() {
@@ -72,6 +76,7 @@ class Line : public std::enable_shared_from_this<Line> {
   std::vector<std::string> frames_;
   std::string ended_;
   bool scheduled_ = false;
+  bool dropped_ = false;
 };
 
 }  // namespace
