@@ -5,13 +5,14 @@
 """
 
 import argparse
+import os
 import random
-import select
-import socket
-import threading
+import signal
+import subprocess
 import time
 
-from kit import Deployment, Suite, children, kill, rss_anon_mib, wait_for, plugin
+from kit import WEIR, Deployment, Suite, children, kill, plugin, rss_anon_mib, wait_for
+from proxy import Proxy
 
 YAML = """
 engine: weir://127.0.0.1:{port}
@@ -20,14 +21,13 @@ queues:
   work: {{ attempts: 3, backoff: {{ first: 50ms, most: 1s }} }}
 workers:
   w:
-    engine_note: none
     plugin: {plugin}
     queues: [work]
     window: {{ messages: {window}, bytes: 16MiB }}
     timeout: {timeout}
     drain: 2s
     with: {{ ledger: {ledger} }}
-""".replace("    engine_note: none\n", "")
+"""
 
 
 def deployment(session_timeout="10s", window=256, timeout="60s"):
@@ -56,6 +56,7 @@ def restarts_under_long_handlers(rounds):
         twice = [n for n, count in starts.items() if count != 1]
         assert not twice, f"ran twice: {twice}"
         assert starts == ends
+        assert done == rounds, f"only {done} restarts"
         return f"{done} restarts, {len(starts)} handlers, none twice"
 
 
@@ -83,7 +84,6 @@ def killed_worker_returns_its_messages():
         d.publish({"number": n, "action": "sleep", "millis": 3000} for n in range(20))
         wait_for("started", lambda: len(d.runs()[0]) == 20)
         child = wait_for("a child", lambda: children(worker.pid))[0]
-        import os, signal
         os.kill(child, signal.SIGKILL)
         begin = time.monotonic()
         d.worker(name="second")
@@ -122,72 +122,16 @@ def window_holds_under_a_backlog(messages=1_000_000):
         return f"{messages} waiting: 256 in flight, broker RssAnon {memory:.1f} MiB, worker {after:.1f} MiB"
 
 
-class Proxy:
-    """A TCP proxy that cuts its connections when told."""
-
-    def __init__(self, to):
-        self.to, self.pairs, self.lock = to, [], threading.Lock()
-        self.listener = socket.create_server(("127.0.0.1", 0))
-        self.port = self.listener.getsockname()[1]
-        threading.Thread(target=self.accept, daemon=True).start()
-
-    def accept(self):
-        while True:
-            client, _ = self.listener.accept()
-            try:
-                server = socket.create_connection(("127.0.0.1", self.to))
-            except OSError:
-                client.close()
-                continue
-            with self.lock:
-                self.pairs.append((client, server))
-            threading.Thread(target=self.pump, args=(client, server), daemon=True).start()
-
-    def pump(self, client, server):
-        try:
-            while True:
-                for ready in select.select([client, server], [], [])[0]:
-                    data = ready.recv(65536)
-                    if not data:
-                        return
-                    (server if ready is client else client).sendall(data)
-        except (OSError, ValueError):
-            pass
-        finally:
-            self.close(client, server)
-
-    def close(self, client, server):
-        with self.lock:
-            if (client, server) in self.pairs:
-                self.pairs.remove((client, server))
-        for end in (client, server):
-            try:
-                end.shutdown(socket.SHUT_RDWR)
-            except OSError:
-                pass
-            end.close()
-
-    def cut(self):
-        """One connection at random; False if there is none."""
-        with self.lock:
-            pair = random.choice(self.pairs) if self.pairs else None
-        if pair:
-            self.close(*pair)
-        return pair is not None
-
-
 def cut_connections(cuts, seed):
     """Connections cut at random: the window is never exceeded and never starves, nothing is stored twice."""
     random.seed(seed)
     with deployment(window=64) as d:
         d.broker()
-        proxy = Proxy(d.port)
+        proxy = Proxy(d.port, seed)
         # Workers and publisher go through the proxy; the ledger's numbers tell what was stored twice.
         through = d.folder / "proxied.yaml"
         through.write_text(d.file.read_text().replace(f":{d.port}", f":{proxy.port}"))
-        d.start("worker", *[__import__("kit").WEIR, "worker", through, "w"])
-        import subprocess
-        from kit import WEIR
+        d.start("worker", WEIR, "worker", through, "w")
         publisher = d.start("publisher", WEIR, "publish", "work", "--engine", f"weir://127.0.0.1:{proxy.port}", "--type",
                             "work.Task", "--plugin", plugin("work"), stdin=subprocess.PIPE)
         published = 0

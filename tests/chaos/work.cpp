@@ -1,7 +1,8 @@
 // The chaos and end-to-end tests' own plugin: does what a message tells it, and keeps a ledger.
 //
-// The ledger is one file for all processes: a line `start NUMBER ATTEMPT PID` or `end NUMBER ATTEMPT PID`, written by
-// one write(2) with O_APPEND, so that lines of several processes never mix and none is lost with its process.
+// The ledger is one file for all processes: a line `start NUMBER ATTEMPT PID ID SECONDS` or `end …` (monotonic
+// seconds), written by one write(2) with O_APPEND, so that lines of several processes never mix and none is lost with
+// its process.
 #include <fcntl.h>
 #include <unistd.h>
 
@@ -22,9 +23,11 @@ class Ledger {
       : file_(::open(path.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0644)) {
     if (file_ < 0) throw std::runtime_error("cannot open the ledger " + path);
   }
-  void write(const char* what, std::uint64_t number, std::uint32_t attempt) const {
-    const std::string line = std::string(what) + " " + std::to_string(number) + " " + std::to_string(attempt) + " " +
-                             std::to_string(::getpid()) + "\n";
+  void write(const char* what, std::uint64_t number, const weir::Context& ctx) const {
+    const std::chrono::duration<double> now = std::chrono::steady_clock::now().time_since_epoch();
+    const std::string line = std::string(what) + " " + std::to_string(number) + " " + std::to_string(ctx.attempt()) +
+                             " " + std::to_string(::getpid()) + " " + std::string(ctx.id()) + " " +
+                             std::to_string(now.count()) + "\n";
     if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
       throw std::runtime_error("cannot write the ledger");
     }
@@ -38,14 +41,14 @@ struct Do {
   std::shared_ptr<Ledger> ledger;
 
   weir::task<> operator()(weir::Context& ctx, const work::Task& task) const {
-    ledger->write("start", task.number(), ctx.attempt());
+    ledger->write("start", task.number(), ctx);
     const std::chrono::milliseconds time(task.millis());
     if (task.action() == "sleep") co_await weir::sleep(time);
     if (task.action() == "block") std::this_thread::sleep_for(time);  // what no handler should do
     while (task.action() == "never") co_await weir::sleep(std::chrono::hours(1));
     if (task.action() == "fail") throw std::runtime_error("told to fail");
     if (task.action() == "reject") throw weir::Reject("told to reject");
-    ledger->write("end", task.number(), ctx.attempt());
+    ledger->write("end", task.number(), ctx);
   }
 };
 

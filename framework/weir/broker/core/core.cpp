@@ -29,7 +29,6 @@ void Core::tick(Now now, Actions& actions) {
   recovery_tick(*state_, now, actions);
   records_tick(*state_, now, actions);
   state_->last_turn = now.instant;
-  state_->last_wall_us = micros(now.wall);
 }
 
 Instant Core::next_tick() const {
@@ -37,13 +36,12 @@ Instant Core::next_tick() const {
   // take itself for one that was stopped, and never end a session.
   Instant next =
       std::min({state_->next_beat, state_->next_housekeeping, state_->last_turn + state_->config.session_timeout / 8});
-  // Due times are wall times; the clock's last reading tells how far away they are.
   for (const auto& [id, queue] : state_->queues) {
     if (queue->due_next_us == std::numeric_limits<std::int64_t>::max()) continue;
     if (queue->records.value == 0) continue;
     // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
     if (queue->ready_records.size() >= ready_records_most) continue;
-    const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->last_wall_us)};
+    const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->clock_us(state_->last_turn))};
     next = std::min(next, state_->last_turn + away);
   }
   return next;
@@ -110,7 +108,7 @@ void reply_count(State& state, Connection from, std::uint64_t request, std::uint
 std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places,
                                 Actions&) {
   Pending& pending = state_->gathering;
-  const std::int64_t due = micros(now.wall);
+  const std::int64_t due = state_->clock_us(now.instant);
   const auto taken = take_dead(*state_, places, [&](Queue& queue, const Place& place, std::string_view bytes) {
     v1::Record record;
     record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));

@@ -26,7 +26,7 @@ void charge(State& state, Now now, const Worker& worker, std::uint64_t lease, Le
             v1::Attempt attempt, Actions& actions) {
   Queue& queue = *state.find_queue(run.key.queue);
   const bool dead = run.attempt >= queue.policy.attempts;
-  std::int64_t at = micros(now.wall);
+  std::int64_t at = dead ? micros(now.wall) : state.clock_us(now.instant);
   if (dead) {
     queue.live -= Load{Messages{1}, bytes_of(state, run, offset, offset + 1)};
     queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);

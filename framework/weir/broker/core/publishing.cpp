@@ -218,12 +218,16 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
     for (std::uint32_t i = 0; i < n; ++i) {
       const int column = static_cast<int>(i);
       const std::size_t size = index.lengths(column);
+      const std::int64_t clock = state.clock_us(now.instant);
       std::int64_t due = 0;
       if (index.delay_us_size() > 0 && index.delay_us(column) > 0) {
-        due = micros(now.wall) + static_cast<std::int64_t>(index.delay_us(column));
+        due = clock + static_cast<std::int64_t>(index.delay_us(column));
       }
-      if (index.deliver_at_us_size() > 0) due = std::max(due, index.deliver_at_us(column));
-      if (due > micros(now.wall)) {
+      if (index.deliver_at_us_size() > 0) {
+        constexpr std::int64_t never = std::int64_t{1} << 62;
+        due = std::max(due, std::min(index.deliver_at_us(column), never) + (clock - micros(now.wall)));
+      }
+      if (due > clock) {
         const Place place{queue.id, key.segment, i};
         v1::Record record;
         record.set_type(index.types(index.type_of_size() > 0 ? static_cast<int>(index.type_of(column)) : 0));

@@ -110,7 +110,7 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
       const auto bytes = snapshot->dead(place);
       v1::Record record;
       if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) continue;
-      if (record.dead_since_us() + policy.keep->count() > micros(now.wall)) continue;
+      if (record.dead_since_us() + policy.keep->count() > state.clock_us(now.instant)) continue;
       drop_dead(state, queue, place);
       ++trimmed;
     }
@@ -124,7 +124,7 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
 }  // namespace
 
 void load_due(State& state, Now now, Queue& queue) {
-  if (queue.due_next_us > micros(now.wall) || queue.ready_records.size() >= ready_records_most) return;
+  if (queue.due_next_us > state.clock_us(now.instant) || queue.ready_records.size() >= ready_records_most) return;
   const auto snapshot = state.store.snapshot();
   std::vector<RecordHead> heads;
   std::size_t loaded = 0;
@@ -133,7 +133,7 @@ void load_due(State& state, Now now, Queue& queue) {
     snapshot->due(queue.id, queue.due_cursor, load_most, heads);
     queue.due_next_us = std::numeric_limits<std::int64_t>::max();
     for (auto& head : heads) {
-      if (head.due_us > micros(now.wall)) {
+      if (head.due_us > state.clock_us(now.instant)) {
         queue.due_next_us = head.due_us;
         return;
       }
@@ -179,7 +179,7 @@ void records_tick(State& state, Now now, Actions& actions) {
       bury_unknown(state, now, *queue, actions);
       trim_dead(state, now, *queue, actions);
     }
-    const bool due = queue->records.value > 0 && queue->due_next_us <= micros(now.wall);
+    const bool due = queue->records.value > 0 && queue->due_next_us <= state.clock_us(now.instant);
     const bool woken = queue->paused_until && now.instant >= *queue->paused_until;
     if (due) load_due(state, now, *queue);
     if (due || woken || housekeeping) dispatch(state, now, *queue, actions);

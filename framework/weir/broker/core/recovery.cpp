@@ -148,7 +148,8 @@ std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queu
 void recover(State& state, Now now, Recovered recovered) {
   state.incarnation = recovered.incarnation;
   state.last_turn = now.instant;
-  state.last_wall_us = state.started_us = micros(now.wall);
+  state.started_us = micros(now.wall);
+  state.started = now.instant;
   state.next_beat = now.instant;
   state.next_housekeeping = now.instant;
   state.window_epochs = static_cast<std::uint64_t>(std::max<std::int64_t>(0, micros(now.wall)));

@@ -55,7 +55,8 @@ class State {
   std::size_t recovering{};  ///< noted sessions that are not back
   bool recovered = true;
   Instant recover_until;
-  std::int64_t started_us{};
+  Instant started;
+  std::int64_t started_us{};  ///< by the wall clock
   struct Deferred {
     ProcessToken token;
     std::uint32_t shard{};
@@ -66,7 +67,6 @@ class State {
   std::vector<Deferred> deferred;
 
   Instant last_turn;
-  std::int64_t last_wall_us{};
   Instant next_beat;
   Instant next_housekeeping;
 
@@ -84,6 +84,10 @@ class State {
     const auto worker = process->second.workers.find(shard);
     return worker == process->second.workers.end() ? nullptr : worker->second.get();
   }
+
+  /// The broker's clock, by which messages are due: the wall clock's time at the start, and what has passed since. A
+  /// jump of the wall clock makes no delay longer or shorter, and no dead letter older.
+  [[nodiscard]] std::int64_t clock_us(Instant instant) const { return started_us + (instant - started).count(); }
 
   /// Uniform in [0, 1).
   [[nodiscard]] double uniform() {

@@ -1,0 +1,70 @@
+"""The ledger of a storm: what was confirmed against what ran and what is dead; and why something ran twice."""
+
+import collections
+import dataclasses
+
+# What fails on purpose, so that a counted second attempt needs no other cause.
+FAILING = ("fail", "never")
+
+
+@dataclasses.dataclass
+class Start:
+    number: int
+    attempt: int
+    pid: int
+    at: float
+    ended: bool = False
+
+
+def read(path):
+    """Of each place (message id): its starts, in time order."""
+    places = collections.defaultdict(list)
+    for line in path.read_text().splitlines():
+        what, number, attempt, pid, place, at = line.split()
+        if what == "start":
+            places[place].append(Start(int(number), int(attempt), int(pid), float(at)))
+        else:
+            for start in reversed(places[place]):
+                if start.pid == int(pid) and start.attempt == int(attempt):
+                    start.ended = True
+                    break
+    return places
+
+
+class Judge:
+    """`actions`: number -> what it was told to do; `hurt`: [(from, to, {pids})]; `lost`: pids whose session ended."""
+
+    def __init__(self, places, actions, hurt, lost):
+        self.places, self.actions, self.hurt, self.lost = places, actions, hurt, lost
+
+    def was_hurt(self, pid, begin, end):
+        return any(pid in pids and since <= end and until >= begin for since, until, pids in self.hurt)
+
+    def lost_messages(self, confirmed, dead):
+        """Numbers that were confirmed and neither handled nor dead."""
+        handled = {start.number for starts in self.places.values() for start in starts if start.ended}
+        dead_numbers = {start.number for place in dead for start in self.places.get(place, [])}
+        return set(confirmed) - handled - dead_numbers
+
+    def doubles(self):
+        """(how many ran again for a cause, [descriptions of those that did without one])."""
+        explained, without = 0, []
+        for place, starts in self.places.items():
+            for before, after in zip(starts, starts[1:]):
+                hurt = self.was_hurt(before.pid, before.at, after.at) or before.pid in self.lost
+                failed = self.actions[before.number] in FAILING and not before.ended
+                if hurt or (failed and after.attempt == before.attempt + 1):
+                    explained += 1
+                else:
+                    without.append(f"{place} ({self.actions[before.number]}): attempt {before.attempt} in {before.pid}"
+                                   f"{', ended' if before.ended else ''}, then {after.attempt} in {after.pid} "
+                                   f"{after.at - before.at:.2f} s later")
+        return explained, without
+
+    def stored_twice(self, published_again):
+        """Numbers in two places whose publisher did not die."""
+        places = collections.defaultdict(set)
+        for place, starts in self.places.items():
+            for start in starts:
+                places[start.number].add(place)
+        return [number for number, where in places.items() if len(where) > 1 and number not in published_again]

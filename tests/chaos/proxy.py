@@ -1,0 +1,94 @@
+"""A TCP proxy that hurts what goes through it: cuts, resets, delays, swallows one direction, throttles, goes silent."""
+
+import asyncio
+import random
+import socket
+import struct
+import threading
+
+# What may be wrong with a link, and how long a chunk waits or how many bytes pass a second where that is meant.
+FAULTS = ("delay", "throttle", "deaf", "mute", "silent")
+
+
+class Link:
+    """One connection through the proxy: two pumps."""
+
+    def __init__(self, proxy, client_reader, client_writer):
+        self.proxy, self.client, self.reader = proxy, client_writer, client_reader
+        self.server = None
+
+    async def run(self):
+        try:
+            from_server, self.server = await asyncio.open_connection("127.0.0.1", self.proxy.to)
+        except OSError:
+            self.client.close()
+            return
+        pumps = [asyncio.create_task(self.pump(self.reader, self.server, "mute")),
+                 asyncio.create_task(self.pump(from_server, self.client, "deaf"))]
+        await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        for pump in pumps:
+            pump.cancel()
+        self.close()
+
+    async def pump(self, reader, writer, one_way):
+        """`one_way` is the fault that stops this direction alone. What is held back is sent once it heals, as on TCP."""
+        try:
+            while data := await reader.read(65536):
+                while self.proxy.fault in (one_way, "silent"):
+                    await asyncio.sleep(0.01)
+                if self.proxy.fault == "delay":
+                    await asyncio.sleep(self.proxy.chance.uniform(0, 0.2))
+                if self.proxy.fault == "throttle":
+                    await asyncio.sleep(len(data) / 200_000)
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+
+    def close(self, reset=False):
+        for writer in (self.client, self.server):
+            if writer is None:
+                continue
+            if reset:
+                writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                                           struct.pack("ii", 1, 0))
+            writer.transport.abort() if reset else writer.close()
+
+
+class Proxy:
+    """Listens on a free port of 127.0.0.1 on a thread of its own, for as long as the process lives.
+
+    `fault` is one of FAULTS or None, for all its links at once.
+    """
+
+    def __init__(self, to, seed=None):
+        self.to, self.chance, self.fault = to, random.Random(seed), None
+        self.links = set()
+        ready = threading.Event()
+        threading.Thread(target=lambda: asyncio.run(self.serve(ready)), daemon=True).start()
+        ready.wait()
+
+    async def serve(self, ready):
+        self.loop = asyncio.get_running_loop()
+        server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        ready.set()
+        await server.serve_forever()
+
+    async def connected(self, reader, writer):
+        link = Link(self, reader, writer)
+        self.links.add(link)
+        try:
+            await link.run()
+        finally:
+            self.links.discard(link)
+
+    def cut(self, reset=False):
+        """One connection at random; False if there is none."""
+        return asyncio.run_coroutine_threadsafe(self.cut_one(reset), self.loop).result()
+
+    async def cut_one(self, reset):
+        if not self.links:
+            return False
+        self.chance.choice(sorted(self.links, key=id)).close(reset)
+        return True

@@ -1,0 +1,77 @@
+#!/usr/bin/python3
+"""A storm: for a minute everything happens to everybody, and in the end the ledger must balance.
+
+    storm_test.py [--minutes 1] [--seed N] [--only kill,stop,…]
+
+kill -9 and SIGSTOP of broker, workers, publishers and supervisor; connections cut, reset, slow, deaf, mute and silent;
+the link down; the disk full, or failing to sync or write; the wall clock off by a day. Then all heals, and:
+nothing that was confirmed is neither handled nor dead; nothing ran twice but for a cause (its process was hurt, or the
+broker ended its session and says so in its log, or it failed as told); nothing was stored twice unless its publisher
+died before it heard. Needs root, for a small disk and a network of its own.
+"""
+
+import argparse
+import os
+import random
+import sys
+import time
+
+from kit import Suite, wait_for
+from ledger import Judge, read
+from storm import Storm, set_loopback
+
+KINDS = {"kill": 8, "stop": 4, "cut": 4, "link": 4, "loopback_down": 1, "full_disk": 2, "failing_disk": 2, "wall_clock": 2}
+
+
+def storm(minutes, seed, kinds):
+    with Storm(seed) as s:
+        wait_for("the first are confirmed", s.confirmed, 20)
+        end = time.monotonic() + minutes * 60
+        done = dict.fromkeys(kinds, 0)
+        while time.monotonic() < end:
+            kind = s.chance.choices(kinds, [KINDS[each] for each in kinds])[0]
+            said = getattr(s, kind)()
+            if said:
+                done[kind] += 1
+                print(f"  {time.monotonic() - end + minutes * 60:6.1f} s: {said}", flush=True)
+            time.sleep(s.chance.uniform(0.1, 1.5))
+            s.keep_running()
+        s.heal()
+        s.keep_running()
+        s.finish_publishing()
+        wait_for("everything is handled or dead", lambda: s.deployment.settled("work"), 120, 0.2)
+        counts = s.deployment.queue()
+        confirmed = s.confirmed()
+        dead = {letter["id"] for letter in s.deployment.dead()}
+        judge = Judge(read(s.deployment.ledger), s.numbers.actions, s.hurt, s.lost_sessions())
+        lost = judge.lost_messages(confirmed, dead)
+        assert not lost, f"{len(lost)} confirmed messages vanished, e.g. {sorted(lost)[:5]}"
+        explained, without = judge.doubles()
+        assert not without, f"{len(without)} ran twice without a cause: {'; '.join(without[:5])}"
+        twice = judge.stored_twice(s.numbers.published_again)
+        assert not twice, f"{len(twice)} stored twice, e.g. {sorted(twice)[:5]}"
+        assert counts["dead"] == len(dead), counts
+        events = ", ".join(f"{count} {kind}" for kind, count in done.items())
+        return f"{len(confirmed)} confirmed, {len(dead)} dead, {explained} again for a cause; {events}; seed {seed}"
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--minutes", type=float, default=1.0)
+    options.add_argument("--seed", type=int, default=random.randrange(1 << 32))
+    options.add_argument("--only", default=",".join(KINDS))
+    args, _ = options.parse_known_args()
+    if os.environ.get("STORM_INSIDE") != "1":
+        if os.geteuid() != 0:
+            print("SKIP a storm loses nothing confirmed: this is not root, who can mount a small disk and cut a link")
+            return
+        os.environ["STORM_INSIDE"] = "1"
+        os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, *sys.argv, "--seed", str(args.seed)])
+    set_loopback(True)
+    suite = Suite()
+    suite.run("a storm loses nothing confirmed", storm, args.minutes, args.seed, args.only.split(","))
+    suite.end()
+
+
+if __name__ == "__main__":
+    main()
