@@ -189,6 +189,49 @@ TEST_F(BadFrames, AMessageOverTheLimitIsToldTheLimit) {
   EXPECT_EQ(broker_.queue().published(), 0U);
 }
 
+TEST_F(BadFrames, ANumberThatGoesBackIsNotTakenForOneThatIsThere) {
+  be_welcomed();
+  broker_.publish(stranger, 5, 2);
+
+  EXPECT_EQ(answer_to(broker_.publish_frame(3, 1), std::string(10, 'x')).message(),
+            "PUBLISH: message 3 came after 6; in a session numbers go up, also of what is sent again");
+
+  expect_ended();
+  broker_.commit();
+  EXPECT_EQ(broker_.queue().published(), 2U);
+}
+
+TEST_F(BadFrames, AnOutputWithoutItsAckIsNotStored) {
+  broker_.open_publisher(publisher, 5);
+  broker_.publish(publisher, 1, 2);
+  broker_.commit();
+  broker_.attach(worker, token(1));
+  broker_.commit();
+  const auto lease = broker_.deliveries(worker).front().lease();
+  for (const auto& [source, outcome] :
+       {std::pair{lease + 1, v1::ACK}, std::pair{lease + 99'999, v1::ACK}, std::pair{lease, v1::RETRY}}) {
+    v1::Frame frame;
+    auto* run = frame.mutable_settle()->add_runs();
+    run->set_lease(lease);
+    run->set_count(1);
+    run->set_outcome(outcome);
+    auto* group = frame.mutable_settle()->add_outputs();
+    group->set_queue(1);
+    group->mutable_index()->add_lengths(1);
+    group->mutable_index()->add_types("T");
+    group->add_source(source);
+    broker_.say(worker, frame, "a");
+    EXPECT_EQ(broker_.last(worker).error().message(), "SETTLE: an output names lease " + std::to_string(source) +
+                                                          " as its source, which this frame does not ack; they leave "
+                                                          "together");
+    broker_.frames_out[worker] = 0;
+    broker_.attach(worker, token(1));
+    broker_.commit();
+  }
+  EXPECT_EQ(broker_.queue().acked(), 0U);
+  EXPECT_EQ(broker_.queue().published(), 2U);
+}
+
 TEST_F(BadFrames, ASettlementOfBillionsOfLeasesIsAnsweredAtOnce) {
   broker_.attach(worker, token(1));
   broker_.commit();

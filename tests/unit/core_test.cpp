@@ -283,6 +283,28 @@ TEST(Delays, AMessagePublishedWithADelayIsARecordFromTheStart) {
   EXPECT_EQ(broker.delivered(worker), 3U);
 }
 
+TEST(Delays, AJumpOfTheWallClockMakesADelayNeitherLongerNorShorter) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  broker.now.wall += 24h;
+  broker.publish(publisher, 1, 1, 2'000'000);
+  broker.commit();
+  broker.now.wall -= 48h;
+  broker.pass(1900ms);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  broker.pass(101ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RETRY);
+  broker.commit();
+  broker.now.wall += 72h;
+  broker.pass(999ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+  broker.pass(250ms);
+  EXPECT_EQ(broker.delivered(worker), 2U);
+}
+
 TEST(Sessions, ACutConnectionKeepsItsLeasesAndWhatWasLostOnTheWayReturns) {
   Broker broker;
   broker.open_publisher(publisher);

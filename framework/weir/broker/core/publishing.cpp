@@ -57,6 +57,15 @@ bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& 
   const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
   const std::uint64_t first = group.first_number();
   const std::uint64_t last = first + n - 1;
+  if (first <= client.numbered) {
+    // Below the mark it would be taken for one that is there already, and confirmed.
+    refuse(state, client.connection, v1::Error::MALFORMED,
+           "PUBLISH: message " + std::to_string(first) + " came after " + std::to_string(client.numbered) +
+               "; in a session numbers go up, also of what is sent again",
+           true, actions);
+    return false;
+  }
+  client.numbered = last;
   if (last <= publisher.taken) {  // sent again
     if (last <= publisher.committed) answer_again(state, publisher, first, last, actions);
     return true;  // above the committed mark: answered at its commit

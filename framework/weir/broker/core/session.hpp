@@ -96,6 +96,7 @@ struct Client {
   bool welcomed = false;
   Worker* worker{};
   Publisher* publisher{};
+  std::uint64_t numbered{};  ///< the highest number that it published in this session
 };
 
 }  // namespace weir::broker::core

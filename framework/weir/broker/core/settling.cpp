@@ -1,5 +1,6 @@
 // Settling: outcomes of deliveries, and the outputs that leave with them.
 #include <algorithm>
+#include <optional>
 #include <set>
 
 #include "weir/broker/core/state.hpp"
@@ -26,6 +27,22 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
   run->set_count(static_cast<std::uint32_t>(count));
   run->set_answer(what);
   run->set_reason(reason);
+}
+
+/// The lease of an output that the frame does not ack, if there is one: it would leave without its ack, or be dropped.
+std::optional<std::uint64_t> source_without_ack(const v1::Settle& settle) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> acked;  // [first, end)
+  for (const auto& run : settle.runs()) {
+    if (run.outcome() == v1::ACK) acked.emplace_back(run.lease(), run.lease() + run.count());
+  }
+  std::sort(acked.begin(), acked.end());
+  for (const auto& group : settle.outputs()) {
+    for (const auto lease : group.source()) {
+      const auto after = std::upper_bound(acked.begin(), acked.end(), std::pair{lease, ~std::uint64_t{0}});
+      if (after == acked.begin() || std::prev(after)->second <= lease) return lease;
+    }
+  }
+  return std::nullopt;
 }
 
 /// Outputs of a settle frame: those whose leases are open are taken. Leases whose outputs cannot be are put into
@@ -234,6 +251,12 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
                         ": no such lease was granted, or no such outcome",
                     true, actions);
     }
+  }
+  if (const auto lease = source_without_ack(settle)) {
+    return refuse(state, client.connection, v1::Error::MALFORMED,
+                  "SETTLE: an output names lease " + std::to_string(*lease) +
+                      " as its source, which this frame does not ack; they leave together",
+                  true, actions);
   }
   v1::Settled settled;
   v1::Settled stale;
