@@ -1,0 +1,281 @@
+// The broker's loop: frames in, turns, actions out.
+#include "broker_host.hpp"
+
+#include <utility>
+
+#include "weir/engine/memory/delivery.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::simulation {
+namespace {
+
+constexpr std::int64_t tick_least_us = 1000;
+
+BrokerEvent event_of(const v1::Frame& head) {
+  switch (head.body_case()) {
+    case v1::Frame::kHello:
+      return BrokerEvent::hello;
+    case v1::Frame::kPublish:
+      return BrokerEvent::publish;
+    case v1::Frame::kSettle:
+      return BrokerEvent::settle;
+    case v1::Frame::kWindow:
+      return BrokerEvent::window;
+    case v1::Frame::kKeepAlive:
+      return BrokerEvent::keep_alive;
+    case v1::Frame::kGoodbye:
+      return BrokerEvent::goodbye;
+    case v1::Frame::kDeath:
+      return BrokerEvent::death;
+    case v1::Frame::kInterest:
+      return BrokerEvent::interest;
+    default:
+      return BrokerEvent::other;
+  }
+}
+
+/// What only our own defects can cause in these runs.
+bool is_our_fault(v1::Error::Code code) {
+  switch (code) {
+    case v1::Error::OUT_OF_SEQUENCE:  // a repeated frame, or one of a session that has ended
+    case v1::Error::REPLACED:
+    case v1::Error::UNKNOWN_TOKEN:
+      return false;
+    default:
+      return true;
+  }
+}
+
+}  // namespace
+
+std::vector<const char*> broker_events() {
+  return {"hello",    "publish",     "settle",      "window", "keep_alive", "goodbye", "death",
+          "interest", "other",       "unreachable", "sealed", "full",       "low",     "written",
+          "told",     "sync_failed", "crashed",     "paused", "replayed",   "purged"};
+}
+
+BrokerHost::BrokerHost(Stage& stage, Network& network, Clients& clients)
+    : stage_(stage), network_(network), clients_(clients), random_(stage.scenario.seed, 3) {}
+BrokerHost::~BrokerHost() = default;
+
+void BrokerHost::note_event(BrokerEvent event) {
+  BrokerState state = BrokerState::quiet;
+  if (core_ == nullptr) {
+    state = BrokerState::down;
+  } else if (stage_.clock.now_us < full_until_us_) {
+    state = BrokerState::full;
+  } else if (!recovered_) {
+    state = BrokerState::recovering;
+  } else if (writing_) {
+    state = BrokerState::committing;
+  }
+  stage_.broker_coverage.hit(static_cast<std::size_t>(state), static_cast<std::size_t>(event));
+}
+
+void BrokerHost::start() {
+  core::Config config;
+  config.build = "simulation";
+  config.queues = stage_.scenario.queues;
+  config.session_timeout = stage_.scenario.session_timeout;
+  config.publisher_window = stage_.scenario.publisher_window;
+  ++clients_.broker_life;
+  config.seed = Random(stage_.scenario.seed, 500 + life()).next() | 1;
+  core::Recovered recovered = store_.recover();
+  recovered_ = recovered.sessions.empty();
+  incarnation_ = recovered.incarnation;
+  stage_.say("broker", "starts, incarnation %u, waits for %zu sessions", recovered.incarnation,
+             recovered.sessions.size());
+  core::Recovered seen;
+  seen.incarnation = recovered.incarnation;
+  core_ = std::make_unique<core::Core>(std::move(config), std::move(recovered), store_, stage_.clock.now());
+  clients_.broker_listens = true;
+  actions_.clear();
+  turn_at_us_ = std::numeric_limits<std::int64_t>::max();
+  ticked_ = stage_.clock.instant() - Duration{tick_least_us};
+  stage_.ledger.broker_started(seen, queues());
+  room_ = true;
+  look_at_room();
+  will_turn(0);
+}
+
+void BrokerHost::crash(const char* why) {
+  if (core_ == nullptr) return;
+  note_event(BrokerEvent::crashed);
+  if (writing_ && !written_) {
+    const bool kept = random_.percent(50);
+    stage_.say("broker", "dies (%s); commit %llu is %s", why, static_cast<unsigned long long>(writing_->number),
+               kept ? "on disk" : "lost");
+    if (kept) {
+      store_.commit(*writing_);
+      stage_.ledger.durable(*writing_);
+    }
+  } else {
+    stage_.say("broker", "dies (%s)", why);
+  }
+  writing_.reset();
+  written_ = sync_fails_ = false;
+  core_.reset();
+  actions_.clear();
+  unreachable_.clear();
+  paused_until_us_ = 0;
+  clients_.broker_listens = false;
+  network_.cut_all(life());
+}
+
+void BrokerHost::pause(std::int64_t for_us) {
+  note_event(BrokerEvent::paused);
+  paused_until_us_ = stage_.clock.now_us + for_us;
+  if (for_us > stage_.scenario.session_timeout.count() / 4)
+    stage_.agenda.add(paused_until_us_, EventKind::broker_turn, 1, life());
+}
+
+void BrokerHost::frame(const Event& event) {
+  Line& line = network_.line(event.a);
+  std::string bytes;
+  if (!network_.arrive(event, true, bytes)) return;
+  if (core_ == nullptr || line.life != life() || line.refused) return;
+  Endpoint& from = *clients_.all[line.endpoint];
+  const std::size_t before = actions_.size();
+  Slice frame = Slice::of(std::move(bytes));
+  const auto run = protocol::decode(frame.bytes, head_);
+  if (!run) throw Broken("clients_that_keep_the_rules_are_not_refused", from.name() + ": " + run.error().message);
+  note_event(event_of(head_));
+  if (stage_.trace) {
+    stage_.say("broker", "line %u, %s: frame %llu, %s", event.a, from.name().c_str(),
+               static_cast<unsigned long long>(head_.number()),
+               broker_events()[static_cast<std::size_t>(event_of(head_))]);
+  }
+  if (head_.has_hello()) {
+    for (const auto* claims : {&head_.hello().held(), &head_.hello().settled()}) {
+      for (const auto& claim : *claims) line.claims_old_leases |= claim.incarnation() < incarnation_;
+    }
+  }
+  core_->frame(stage_.clock.now(), event.a, head_, frame.sub(frame.bytes.size() - run->size(), run->size()), actions_);
+  bool ended = false;
+  for (std::size_t i = before; i < actions_.size(); ++i) {
+    const auto* close = std::get_if<core::Close>(&actions_[i]);
+    ended = ended || (close != nullptr && close->connection == event.a);
+  }
+  if (!ended && from.process() != nobody) stage_.ledger.heard(from.process());
+  will_turn(random_.between(0, 200));
+}
+
+void BrokerHost::will_turn(std::int64_t after_us) {
+  const std::int64_t at = stage_.clock.now_us + after_us;
+  if (at >= turn_at_us_) return;
+  turn_at_us_ = at;
+  stage_.agenda.add(at, EventKind::broker_turn, 0, life());
+}
+
+void BrokerHost::turn() {
+  turn_at_us_ = std::numeric_limits<std::int64_t>::max();
+  const Now now = stage_.clock.now();
+  if (core_->next_tick() <= now.instant && now.instant - ticked_ >= Duration{tick_least_us}) {
+    ticked_ = now.instant;
+    core_->tick(now, actions_);
+  }
+  carry_out();
+  if (core_ == nullptr) return;
+  commit_if_wanted();
+  look_at_room();
+  const Instant next = std::max(core_->next_tick(), ticked_ + Duration{tick_least_us});
+  will_turn(std::max<std::int64_t>(0, (next - now.instant).count()));
+}
+
+void BrokerHost::carry_out() {
+  for (std::size_t i = 0; i < actions_.size(); ++i) {
+    core::Action action = std::move(actions_[i]);
+    std::visit([this](auto& one) { carry_out(one); }, action);
+  }
+  actions_.clear();
+  for (const LineId line : std::exchange(unreachable_, {})) {
+    note_event(BrokerEvent::unreachable_client);
+    core_->disconnected(stage_.clock.now(), line, actions_);
+  }
+  if (!actions_.empty()) will_turn(0);
+}
+
+void BrokerHost::unreachable(LineId id) {
+  if (!network_.line(id).refused) {
+    network_.line(id).refused = true;
+    unreachable_.push_back(id);
+  }
+}
+
+void BrokerHost::carry_out(core::Send& send) {
+  const auto id = static_cast<LineId>(send.to);
+  Line& line = network_.line(id);
+  if (line.refused) return;
+  const v1::Frame& frame = send.frame;
+  if (frame.has_error() && is_our_fault(frame.error().code())) {
+    throw Broken("clients_that_keep_the_rules_are_not_refused",
+                 clients_.all[line.endpoint]->name() + ": " + frame.error().message());
+  }
+  if (frame.has_welcome() && line.claims_old_leases) {
+    for (const auto& claim : frame.welcome().claims()) {
+      if (!claim.stale()) stage_.ledger.claims_granted(clients_.all[line.endpoint]->worker);
+    }
+  }
+  if (stage_.trace && !frame.has_beat()) {
+    stage_.say("broker", "to line %u, %s: %s", id, clients_.all[line.endpoint]->name().c_str(),
+               frame.has_welcome() ? "welcome" : frame.ShortDebugString().c_str());
+  }
+  if (line.reset) return unreachable(id);
+  network_.send_down(id, protocol::encode(frame));
+}
+
+void BrokerHost::carry_out(core::SendDelivery& send) {
+  const auto id = static_cast<LineId>(send.to);
+  Line& line = network_.line(id);
+  if (line.refused) return;
+  const Endpoint& to = *clients_.all[line.endpoint];
+  for (const auto& piece : send.pieces) {
+    stage_.say("broker", "to line %u, %s: delivers %u/%llx.%u and %u more, lease %llu, attempt %u", id,
+               to.name().c_str(), piece.key.queue, static_cast<unsigned long long>(piece.key.segment), piece.first,
+               piece.count - 1, static_cast<unsigned long long>(piece.lease), piece.attempt);
+    stage_.ledger.granted(to.worker, piece);
+  }
+  if (line.reset) return unreachable(id);
+  const auto snapshot = store_.snapshot();
+  network_.send_down(id, engine::memory::deliver_frame(send, *snapshot));
+}
+
+void BrokerHost::carry_out(core::Close& close) { network_.line(static_cast<LineId>(close.connection)).refused = true; }
+
+void BrokerHost::carry_out(core::Note& note) {
+  if (note.event == "sessions_recovered") recovered_ = true;
+  if (!stage_.trace) return;
+  std::string fields;
+  for (const auto& [name, value] : note.fields) fields += ' ' + name + '=' + value;
+  stage_.say("broker", "notes %s%s", note.event.c_str(), fields.c_str());
+}
+
+v1::Queues BrokerHost::queues() const {
+  v1::Queues queues;
+  core_->list_queues(queues);
+  return queues;
+}
+
+void BrokerHost::check_end() const {
+  v1::Workers workers;
+  core_->list_workers(stage_.clock.now(), workers);
+  stage_.ledger.check_end(queues(), workers);
+}
+
+void BrokerHost::replay(const std::vector<Place>& places) {
+  if (core_ == nullptr) return;
+  note_event(BrokerEvent::replayed);
+  for (const Place& place : places) stage_.ledger.asked_for_replay(place);
+  core_->replay_dead(stage_.clock.now(), 0, 0, places, actions_);
+  will_turn(0);
+}
+
+void BrokerHost::purge(const std::vector<Place>& places) {
+  if (core_ == nullptr) return;
+  note_event(BrokerEvent::purged);
+  for (const Place& place : places) stage_.ledger.asked_for_purge(place);
+  core_->purge_dead(stage_.clock.now(), 0, 0, places, actions_);
+  will_turn(0);
+}
+
+}  // namespace weir::simulation

@@ -1,0 +1,154 @@
+// The ledger: what publishers and workers do and hear.
+#include <algorithm>
+
+#include "ledger.hpp"
+#include "outcomes.hpp"
+
+namespace weir::simulation {
+
+// ---- publishers
+
+void Ledger::offered(Uid uid) { message(uid).offered = true; }
+
+void Ledger::told_confirmed(Uid uid, const std::string& id) {
+  Message& m = message(uid);
+  hit(m, MessageEvent::confirmed);
+  if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
+  if (m.where == Where::nowhere) {
+    throw Broken("confirmed_means_on_disk", print(uid) + " is confirmed, and its commit is not on disk");
+  }
+  if (!id.empty() && id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
+    throw Broken("a_place_never_changes", print(uid) + " was confirmed as " + id);
+  }
+  m.told = Told::confirmed;
+}
+
+void Ledger::told_refused(Uid uid) {
+  Message& m = message(uid);
+  hit(m, MessageEvent::refused);
+  if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
+  if (m.where != Where::nowhere) throw Broken("refused_means_not_stored", print(uid) + " is refused, and is stored");
+  m.told = Told::refused;
+}
+
+void Ledger::told_in_doubt(Uid uid) {
+  Message& m = message(uid);
+  hit(m, MessageEvent::in_doubt);
+  if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
+  m.told = Told::in_doubt;
+}
+
+void Ledger::abandoned(Uid uid) {
+  if (message(uid).told == Told::nothing) message(uid).told = Told::abandoned;
+}
+
+// ---- processes
+
+ProcessId Ledger::process_started() {
+  processes_.push_back({true, clock_.now_us, -1});
+  return static_cast<ProcessId>(processes_.size() - 1);
+}
+
+WorkerId Ledger::worker_started(ProcessId process, const ProcessToken& token, std::uint32_t shard) {
+  workers_.push_back({process, shard, token});
+  return static_cast<WorkerId>(workers_.size() - 1);
+}
+
+void Ledger::heard(ProcessId process) {
+  ProcessState& state = processes_[process];
+  if (clock_.now_us - state.heard_at_us > scenario_.session_timeout.count()) state.expired_at_us = clock_.now_us;
+  state.heard_at_us = clock_.now_us;
+}
+
+void Ledger::process_ended(ProcessId process) { processes_[process].alive = false; }
+
+bool Ledger::may_have_lost(WorkerId worker, std::int64_t since_us) {
+  ProcessState& state = processes_[workers_[worker].process];
+  if (!state.alive) return true;
+  if (clock_.now_us - state.heard_at_us > scenario_.session_timeout.count()) state.expired_at_us = clock_.now_us;
+  return state.expired_at_us >= since_us;
+}
+
+// ---- deliveries
+
+void Ledger::check_nobody_else(Uid uid, WorkerId worker, const char* what) {
+  for (const HoldingId id : message(uid).holdings) {
+    const Holding& other = holding(id);
+    if (!other.open && (!other.settled || other.applied || other.outcome == Outcome::release)) continue;
+    if (may_have_lost(other.worker, other.granted_at_us)) continue;
+    if (other.open) {
+      throw Broken("one_live_lease", print(uid, worker) + ": " + what + " while process " +
+                                         std::to_string(workers_[other.worker].process) + " shard " +
+                                         std::to_string(workers_[other.worker].shard) + " holds it");
+    }
+    throw Broken("no_duplicate_but_by_the_rules", print(uid, worker) + ": " + what + " though process " +
+                                                      std::to_string(workers_[other.worker].process) +
+                                                      ", which lives, settled it (" + kind_of(other.outcome).name +
+                                                      ") and has not been told that it is on disk");
+  }
+}
+
+HoldingId Ledger::taken(WorkerId worker, std::string_view queue, SegmentNumber segment, std::uint32_t index,
+                        std::uint32_t attempt, std::string_view type, std::string_view body) {
+  const auto found = uid_of(body);
+  if (!found || *found == 0 || *found > messages_.size()) {
+    throw Broken("bytes_are_whole", "a delivery of " + std::string(queue) + " has a body that nobody published");
+  }
+  const Uid uid = *found;
+  Message& m = message(uid);
+  hit(m, MessageEvent::taken);
+  const std::string id = print_id(queue, segment, index);
+  if (id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
+    throw Broken("a_place_never_changes", print(uid, worker) + " is delivered as " + id);
+  }
+  if (type != scenario_.types[m.type]) {
+    throw Broken("bytes_are_whole", print(uid, worker) + " is delivered as a " + std::string(type));
+  }
+  const auto grant =
+      std::find_if(m.grants.begin(), m.grants.end(), [&](const Grant& one) { return one.worker == worker; });
+  if (grant == m.grants.end()) throw Broken("one_live_lease", print(uid, worker) + " was never granted to it");
+  if (attempt != grant->attempt) {
+    throw Broken("attempts_count_as_the_rules_say",
+                 print(uid, worker) + ": delivered as attempt " + std::to_string(attempt));
+  }
+  if (!may_have_lost(worker, grant->at_us)) check_nobody_else(uid, worker, "taken");
+  Holding& taken = holdings_.emplace_back();
+  taken.uid = uid;
+  taken.worker = worker;
+  taken.grant = grant->seq;
+  taken.granted_at_us = grant->at_us;
+  const auto holding_id = static_cast<HoldingId>(holdings_.size());
+  m.holdings.push_back(holding_id);
+  return holding_id;
+}
+
+void Ledger::told_lost(HoldingId id) {
+  Holding& lost = holding(id);
+  const Message& m = message(lost.uid);
+  const bool another =
+      std::any_of(m.grants.begin(), m.grants.end(), [&](const Grant& grant) { return grant.worker != lost.worker; });
+  if (!another && !may_have_lost(lost.worker, lost.granted_at_us)) {
+    throw Broken("a_lease_lives_as_long_as_its_process",
+                 print(lost.uid, lost.worker) +
+                     ": told that its lease is lost; it was heard of all the time, and "
+                     "nobody else was ever sent the message");
+  }
+  lost.open = false;
+}
+
+void Ledger::settled(HoldingId id, Outcome outcome, std::vector<Uid> outputs) {
+  Holding& held = holding(id);
+  std::size_t row = 0;
+  while (outcome_kinds[row].outcome != outcome) ++row;
+  hit(message(held.uid), static_cast<std::size_t>(MessageEvent::settled) + row);
+  held.open = false;
+  held.settled = true;
+  held.outcome = outcome;
+  for (const Uid uid : outputs) {
+    message(uid).offered = true;
+    message(uid).source = id;
+  }
+  held.outputs = std::move(outputs);
+}
+
+}  // namespace weir::simulation

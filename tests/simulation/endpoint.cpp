@@ -1,0 +1,94 @@
+#include "endpoint.hpp"
+
+#include <utility>
+
+namespace weir::simulation {
+
+Endpoint::Endpoint(Stage& stage, Network& network, Clients& clients, std::string name, ProcessId process)
+    : stage_(stage),
+      network_(network),
+      clients_(clients),
+      name_(std::move(name)),
+      process_(process),
+      number_(static_cast<std::uint32_t>(clients.all.size())) {
+  clients_.all.push_back(this);
+}
+
+void Endpoint::start() {
+  machine().start(stage_.clock.instant());
+  carry_out();
+}
+
+void Endpoint::carry_out() {
+  if (dead_) return;
+  auto& outbox = machine().outbox;
+  if (line_ != 0) {
+    for (std::string& frame : outbox) network_.send_up(line_, std::move(frame));
+  }
+  outbox.clear();
+  if (line_ != 0 && !machine().is_open()) {
+    stage_.say(name_.c_str(), "drops line %u: %s", line_, machine().last_error().c_str());
+    network_.hang_up(line_);
+    line_ = 0;
+  }
+  if (line_ == 0 && machine().wants_open(stage_.clock.instant())) {
+    line_ = network_.open(number_, clients_.broker_life);
+    stage_.say(name_.c_str(), "opens line %u", line_);
+    if (!clients_.broker_listens) network_.cut(line_, false);  // refused
+    machine().opened(stage_.clock.instant());
+    for (std::string& frame : outbox) network_.send_up(line_, std::move(frame));
+    outbox.clear();
+  }
+  if (machine().failure()) {
+    throw Broken("clients_that_keep_the_rules_are_not_refused", name_ + ": " + *machine().failure());
+  }
+  arm();
+}
+
+void Endpoint::arm() {
+  const auto next = machine().next_tick();
+  if (next == Instant::max()) return;
+  const std::int64_t at = std::max(next.time_since_epoch().count(), stage_.clock.now_us);
+  if (at >= armed_for_us_) return;
+  armed_for_us_ = at;
+  stage_.agenda.add(at, EventKind::client_tick, number_);
+}
+
+void Endpoint::frame(LineId from, std::string bytes) {
+  if (dead_ || from != line_) return;
+  machine().frame(stage_.clock.instant(), Slice::of(std::move(bytes)));
+  changed();
+  carry_out();
+}
+
+void Endpoint::ended(LineId line) {
+  if (dead_ || line != line_) return;
+  machine().ended(stage_.clock.instant(), "the connection is gone");
+  changed();
+  carry_out();
+}
+
+void Endpoint::tick() {
+  armed_for_us_ = std::numeric_limits<std::int64_t>::max();
+  if (dead_) return;
+  machine().tick(stage_.clock.instant());
+  changed();
+  carry_out();
+}
+
+void Endpoint::die() {
+  dead_ = true;
+  if (line_ != 0) network_.hang_up(line_);
+  line_ = 0;
+}
+
+engine::weir_broker::ClientSettings client_settings(const Stage& stage, std::uint64_t salt) {
+  engine::weir_broker::ClientSettings settings;
+  settings.build = "simulation";
+  settings.host = "here";
+  settings.pid = static_cast<std::uint32_t>(salt);
+  settings.seed = Random(stage.scenario.seed, 1000 + salt).next() | 1;
+  return settings;
+}
+
+}  // namespace weir::simulation

@@ -1,0 +1,75 @@
+#pragma once
+
+/// A client machine on the stage: what client.cpp is to the real one. It makes and drops lines as the machine says,
+/// carries its frames and ticks it.
+
+#include <cstdint>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "network.hpp"
+#include "weir/engine/weir/client_machine.hpp"
+
+namespace weir::simulation {
+
+inline constexpr std::uint32_t nobody = ~0U;
+
+class Endpoint;
+
+/// Every endpoint there is or was, by number; and whether the broker listens.
+struct Clients {
+  std::vector<Endpoint*> all;
+  bool broker_listens = false;
+  std::uint32_t broker_life = 0;
+};
+
+class Endpoint {
+ public:
+  /// `process`: whose life it vouches for, if anybody's.
+  Endpoint(Stage& stage, Network& network, Clients& clients, std::string name, ProcessId process);
+  virtual ~Endpoint() = default;
+  Endpoint(const Endpoint&) = delete;
+  Endpoint& operator=(const Endpoint&) = delete;
+
+  [[nodiscard]] virtual engine::weir_broker::ClientMachine& machine() = 0;
+  /// Something has changed: look.
+  virtual void changed() {}
+
+  /// After anything was done to the machine.
+  void carry_out();
+  void start();
+  void frame(LineId from, std::string bytes);
+  void ended(LineId line);
+  void tick();
+  /// Its process is dead: nothing is said any more. What is under way may arrive.
+  void die();
+
+  [[nodiscard]] bool is_dead() const { return dead_; }
+  [[nodiscard]] LineId line() const { return line_; }
+  [[nodiscard]] std::uint32_t number() const { return number_; }
+  [[nodiscard]] ProcessId process() const { return process_; }
+  [[nodiscard]] const std::string& name() const { return name_; }
+  WorkerId worker = nobody;
+  std::int64_t paused_until_us = 0;
+
+ protected:
+  Stage& stage_;
+  Network& network_;
+
+ private:
+  void arm();
+
+  Clients& clients_;
+  std::string name_;
+  ProcessId process_;
+  std::uint32_t number_;
+  LineId line_ = 0;
+  std::int64_t armed_for_us_ = std::numeric_limits<std::int64_t>::max();
+  bool dead_ = false;
+};
+
+/// Settings of a client of this run.
+[[nodiscard]] engine::weir_broker::ClientSettings client_settings(const Stage& stage, std::uint64_t salt);
+
+}  // namespace weir::simulation

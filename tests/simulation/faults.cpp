@@ -1,0 +1,171 @@
+#include "faults.hpp"
+
+#include <algorithm>
+#include <array>
+
+#include "world.hpp"
+
+namespace weir::simulation {
+namespace {
+
+constexpr std::int64_t ms = 1000;
+constexpr std::int64_t s = 1000 * ms;
+
+/// A line that somebody still has open, or 0.
+LineId some_line(World& world, Random& random) {
+  std::vector<LineId> lines;
+  for (const Endpoint* endpoint : world.clients.all) {
+    if (endpoint->line() != 0) lines.push_back(endpoint->line());
+  }
+  return lines.empty() ? 0 : lines[random.below(lines.size())];
+}
+
+/// About as long as what is timed out by sessions, or much shorter.
+std::int64_t some_time(World& world, Random& random) {
+  const std::int64_t timeout = world.scenario.session_timeout.count();
+  return random.percent(60) ? random.between(ms, timeout / 2) : random.between(timeout / 2, timeout * 5 / 2);
+}
+
+template <class T>
+T* one_of(const std::vector<T*>& all, Random& random) {
+  return all.empty() ? nullptr : all[random.below(all.size())];
+}
+
+// ---- the network
+
+void cut(World& world, Random& random) {
+  if (const LineId line = some_line(world, random)) world.network.cut(line, false);
+}
+/// Half-open: neither side is told, and nothing arrives.
+void vanish(World& world, Random& random) {
+  if (const LineId line = some_line(world, random)) world.network.cut(line, true);
+}
+void stall(World& world, Random& random) {
+  if (const LineId line = some_line(world, random)) world.network.stall(line, some_time(world, random));
+}
+void repeat(World& world, Random& random) {
+  if (const LineId line = some_line(world, random)) world.network.repeat(line);
+}
+void storm(World& world, Random& random) {
+  for (const Endpoint* endpoint : world.clients.all) {
+    if (endpoint->line() != 0) world.network.cut(endpoint->line(), random.percent(20));
+  }
+}
+
+// ---- the broker
+
+void broker_crash(World& world, Random& random) {
+  if (!world.broker.is_up()) return;
+  world.broker.crash("kill -9");
+  const std::int64_t after = random.percent(70) ? random.between(0, 300 * ms) : some_time(world, random);
+  world.stage.in(after, EventKind::broker_start, 0, world.broker.life() + 1);
+}
+void broker_pause(World& world, Random& random) {
+  if (world.broker.is_up()) world.broker.pause(some_time(world, random));
+}
+
+// ---- workers
+
+void worker_crash(World& world, Random& random) {
+  ProcessHost* process = one_of(world.living_processes(), random);
+  if (process == nullptr) return;
+  process->crash(random.percent(70) ? random.between(0, 50 * ms) : -1);
+  if (random.percent(80)) world.start_process(process->plan());  // a crowd must do without it, or not
+}
+void worker_pause(World& world, Random& random) {
+  if (ProcessHost* process = one_of(world.living_processes(), random)) process->pause(some_time(world, random), false);
+}
+void shard_stuck(World& world, Random& random) {
+  if (ProcessHost* process = one_of(world.living_processes(), random)) process->pause(some_time(world, random), true);
+}
+void worker_drain(World& world, Random& random) {
+  ProcessHost* process = one_of(world.living_processes(), random);
+  if (process == nullptr) return;
+  process->drain(random.between(10 * ms, 2 * s));
+  if (random.percent(80)) world.start_process(process->plan());
+}
+
+// ---- publishers
+
+void publisher_crash(World& world, Random& random) {
+  PublisherHost* publisher = one_of(world.living_publishers(), random);
+  if (publisher == nullptr) return;
+  world.start_publisher(publisher->crash());
+}
+void publisher_pause(World& world, Random& random) {
+  if (PublisherHost* publisher = one_of(world.living_publishers(), random)) {
+    publisher->paused_until_us = world.stage.clock.now_us + some_time(world, random);
+  }
+}
+
+// ---- the disk
+
+void disk_slow(World& world, Random& random) {
+  world.broker.slow_disk(random.between(100 * ms, 2 * s), random.between(10 * ms, 800 * ms));
+}
+void disk_full(World& world, Random& random) { world.broker.full_disk(random.between(50 * ms, 2 * s)); }
+void disk_low(World& world, Random& random) { world.broker.low_disk(random.between(50 * ms, 2 * s)); }
+void sync_fails(World& world, Random&) { world.broker.fail_next_sync(); }
+
+// ---- clocks
+
+void wall_jump(World& world, Random& random) {
+  const std::int64_t by = random.percent(50) ? random.between(-5 * s, 5 * s) : random.between(-7200 * s, 7200 * s);
+  world.stage.clock.wall_ahead_us += by;
+  world.stage.say("FAULT", "the wall clock jumps by %lld ms", static_cast<long long>(by / ms));
+  world.stage.ledger.wall_jumped();
+}
+/// The whole machine is asleep: every clock goes on.
+void suspend(World& world, Random& random) {
+  const std::int64_t by = random.percent(70) ? some_time(world, random) : random.between(1800 * s, 5400 * s);
+  world.stage.clock.now_us += by;
+  world.stage.say("FAULT", "the machine sleeps for %lld ms", static_cast<long long>(by / ms));
+  world.stage.ledger.broker_resumed();
+}
+
+struct Fault {
+  const char* name;
+  unsigned weight;  ///< at most
+  void (*happen)(World& world, Random& random);
+};
+constexpr std::array table{
+    Fault{"cut", 20, cut},
+    Fault{"vanish", 8, vanish},
+    Fault{"stall", 10, stall},
+    Fault{"repeat", 6, repeat},
+    Fault{"storm", 4, storm},
+    Fault{"broker_crash", 14, broker_crash},
+    Fault{"broker_pause", 6, broker_pause},
+    Fault{"worker_crash", 8, worker_crash},
+    Fault{"worker_pause", 8, worker_pause},
+    Fault{"shard_stuck", 6, shard_stuck},
+    Fault{"worker_drain", 6, worker_drain},
+    Fault{"publisher_crash", 3, publisher_crash},
+    Fault{"publisher_pause", 6, publisher_pause},
+    Fault{"disk_slow", 8, disk_slow},
+    Fault{"disk_full", 5, disk_full},
+    Fault{"disk_low", 4, disk_low},
+    Fault{"sync_fails", 4, sync_fails},
+    Fault{"wall_jump", 6, wall_jump},
+    Fault{"suspend", 2, suspend},
+};
+
+}  // namespace
+
+std::size_t fault_kinds() { return table.size(); }
+const char* fault_name(std::size_t kind) { return table[kind].name; }
+
+std::vector<unsigned> draw_faults(Random& random) {
+  std::vector<unsigned> weights(table.size(), 0);
+  if (random.percent(5)) return weights;
+  const auto chance = static_cast<unsigned>(random.between(15, 90));
+  for (std::size_t i = 0; i < table.size(); ++i) {
+    const auto weight = static_cast<unsigned>(random.between(1, table[i].weight));
+    if (random.percent(chance)) weights[i] = weight;
+  }
+  return weights;
+}
+
+void happen(World& world, std::size_t kind, Random& random) { table[kind].happen(world, random); }
+
+}  // namespace weir::simulation

@@ -1,0 +1,21 @@
+#pragma once
+
+/// Everything that goes wrong. A new fault is a row of the table in faults.cpp, and nowhere else.
+
+#include <cstddef>
+#include <vector>
+
+#include "random.hpp"
+
+namespace weir::simulation {
+
+class World;
+
+[[nodiscard]] std::size_t fault_kinds();
+[[nodiscard]] const char* fault_name(std::size_t kind);
+/// Weights by kind: a calm world now and then, else some kinds often and others never.
+[[nodiscard]] std::vector<unsigned> draw_faults(Random& random);
+/// It happens. `random` is this fault's own.
+void happen(World& world, std::size_t kind, Random& random);
+
+}  // namespace weir::simulation

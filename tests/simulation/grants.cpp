@@ -1,0 +1,106 @@
+// The ledger: what the broker hands out, and its starts.
+#include <algorithm>
+
+#include "ledger.hpp"
+#include "outcomes.hpp"
+
+namespace weir::simulation {
+
+void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& queues) {
+  if (recovered.incarnation <= incarnation_) {
+    throw Broken("no_lease_id_twice",
+                 "incarnation " + std::to_string(recovered.incarnation) + " after " + std::to_string(incarnation_));
+  }
+  incarnation_ = recovered.incarnation;
+  noted_at_start_ = noted_;
+  wall_most_us_ = clock_.wall_us();
+  paused_until_us_.clear();
+  for (auto& process : processes_) {
+    // A lease that ran out before cannot come back; from here on all have time.
+    if (clock_.now_us - process.heard_at_us > scenario_.session_timeout.count()) process.expired_at_us = clock_.now_us;
+    process.heard_at_us = clock_.now_us;
+  }
+  std::map<QueueId, std::pair<std::uint64_t, std::uint64_t>> expected;  // live, dead
+  for (const Message& m : messages_) {
+    if (m.where == Where::segment || m.where == Where::record) ++expected[m.queue].first;
+    if (m.where == Where::dead) ++expected[m.queue].second;
+  }
+  for (const auto& queue : queues.queues()) {
+    const auto [live, dead] = expected[queue.id()];
+    if (queue.ready() + queue.delayed() + queue.leased() != live || queue.dead() != dead) {
+      throw Broken("a_start_finds_everything",
+                   std::to_string(live) + " messages and " + std::to_string(dead) +
+                       " dead letters are on disk; after the start the queue says: " + queue.ShortDebugString());
+    }
+  }
+}
+
+void Ledger::broker_resumed() {
+  for (auto& process : processes_) process.heard_at_us = std::max(process.heard_at_us, clock_.now_us);
+}
+
+void Ledger::wall_jumped() {
+  jumped_at_us_ = clock_.now_us;
+  wall_most_us_ = std::max(wall_most_us_, clock_.wall_us());
+}
+
+void Ledger::claims_granted(WorkerId worker) {
+  const WorkerState& state = workers_[worker];
+  if (noted_at_start_.contains({state.token, state.shard})) return;
+  throw Broken("claims_are_for_noted_sessions",
+               "process " + std::to_string(state.process) + " shard " + std::to_string(state.shard) +
+                   " is granted leases of an earlier incarnation, and the store had not noted it");
+}
+
+void Ledger::granted(WorkerId worker, const core::Piece& piece) {
+  wall_most_us_ = std::max(wall_most_us_, clock_.wall_us());
+  const WorkerState& who = workers_[worker];
+  const auto paused = paused_until_us_.find(piece.key.queue);
+  for (std::uint32_t i = 0; i < piece.count; ++i) {
+    const Place place{piece.key.queue, piece.key.segment, piece.first + i};
+    const Uid uid = uid_at(place);
+    if (uid == 0) {
+      throw Broken("delivered_after_its_commit",
+                   print_id("queue " + std::to_string(place.queue), place.segment, place.index) +
+                       " is delivered, and nothing of that place is on disk");
+    }
+    Message& m = message(uid);
+    hit(m, MessageEvent::granted);
+    if (m.where != (piece.source == core::Source::segment ? Where::segment : Where::record)) {
+      throw Broken("what_has_ended_never_comes_again", print(uid, worker) + ": delivered");
+    }
+    if (!noted_.contains({who.token, who.shard})) {
+      throw Broken("noted_before_its_first_delivery", print(uid, worker) + ": the store has not noted the session");
+    }
+    if (piece.attempt != m.attempts + 1) {
+      throw Broken("attempts_count_as_the_rules_say", print(uid, worker) + ": sent as attempt " +
+                                                          std::to_string(piece.attempt) + " after " +
+                                                          std::to_string(m.attempts) + " that count");
+    }
+    if (m.where == Where::record && m.due_us > wall_most_us_) {
+      throw Broken("nothing_comes_early",
+                   print(uid, worker) + ": " + std::to_string(m.due_us - wall_most_us_) + " us before it is due");
+    }
+    if (paused != paused_until_us_.end() && clock_.now_us < paused->second) {
+      throw Broken("a_throttled_queue_pauses", print(uid, worker) + ": sent " +
+                                                   std::to_string(paused->second - clock_.now_us) +
+                                                   " us before the time that was asked for");
+    }
+    check_nobody_else(uid, worker, "sent");
+    std::erase_if(m.grants, [&](const Grant& one) { return one.worker == worker; });
+    m.grants.push_back({++grants_, incarnation_, worker, clock_.now_us, piece.attempt});
+  }
+}
+
+bool Ledger::may_apply(const Message& m, const Holding& held) const {
+  if (!held.settled || held.applied) return false;
+  // A record keeps the lease of the last outcome applied to it: what was settled under an older one was heard, or
+  // stale.
+  if (held.grant <= m.applied_grant) return false;
+  const Grant& last = m.grants.back();
+  if (last.incarnation == incarnation_) return held.grant == last.seq;
+  const WorkerState& who = workers_[held.worker];
+  return noted_at_start_.contains({who.token, who.shard});
+}
+
+}  // namespace weir::simulation

@@ -1,0 +1,58 @@
+#pragma once
+
+/// One shard: the real session machine, and handlers that end as the dice say.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "endpoint.hpp"
+#include "weir/engine/weir/session_machine.hpp"
+
+namespace weir::simulation {
+
+class Shard final : public Endpoint {
+ public:
+  Shard(Stage& stage, Network& network, Clients& clients, std::string name, ProcessId process,
+        engine::SessionOptions options);
+
+  [[nodiscard]] engine::weir_broker::ClientMachine& machine() override { return machine_; }
+  void changed() override;
+  void handler_end(engine::Ticket ticket, HoldingId holding);
+  /// What has ended is settled, in one frame.
+  void turn();
+  void stop_taking();
+  void goodbye();
+  void heal();
+  /// Running handlers are cancelled: given back.
+  void release_all();
+
+  [[nodiscard]] bool is_idle() const;
+  [[nodiscard]] std::uint64_t unconfirmed() const { return machine_.unconfirmed().settlements; }
+
+ private:
+  struct Running {
+    HoldingId holding{};
+    Uid uid{};
+    Outcome outcome{};
+    bool running = false;
+    bool silent = false;  ///< answers only once the world has healed
+    bool ended = false;   ///< to be settled with the next turn
+    std::uint32_t outputs{};
+  };
+
+  void begin(const engine::Delivery& delivery, std::int64_t batch_takes_us);
+  [[nodiscard]] engine::Settlement settlement_of(engine::Ticket ticket);
+  [[nodiscard]] engine::Output make_output(Random& random, std::vector<Uid>& made);
+  void will_turn();
+
+  const engine::SessionOptions options_;
+  engine::weir_broker::SessionMachine machine_;
+  std::vector<Running> running_;  // by ticket
+  std::vector<engine::Ticket> ended_;
+  std::vector<engine::Settlement> settlements_;
+  Random random_;
+  bool turn_planned_ = false;
+};
+
+}  // namespace weir::simulation

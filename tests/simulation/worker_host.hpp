@@ -1,0 +1,62 @@
+#pragma once
+
+/// Worker processes: each with its shards (the real session machine under handlers that do as the dice say), its
+/// keep-alive thread, a parent that reports its death, and a drain.
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "endpoint.hpp"
+
+namespace weir::simulation {
+
+class Shard;
+class KeepAlive;
+class Reporter;
+
+class ProcessHost {
+ public:
+  /// `plan`: which of the scenario's processes it is a life of.
+  ProcessHost(Stage& stage, Network& network, Clients& clients, std::size_t plan, std::uint32_t number);
+  ~ProcessHost();
+
+  /// kill -9. `reported_after_us`: when its parent says so; negative: there is nobody to say it.
+  void crash(std::int64_t reported_after_us);
+  /// SIGSTOP of all of it, or of one shard: then its keep-alive thread goes on.
+  void pause(std::int64_t for_us, bool one_shard);
+  /// Ends in good order, at the latest after `limit_us`.
+  void drain(std::int64_t limit_us);
+  /// The next thing that it planned: its death is reported, or its drain has come to an end.
+  void step();
+  /// Every handler answers from now on, nothing is paused.
+  void heal();
+
+  [[nodiscard]] bool is_dead() const { return dead_; }
+  [[nodiscard]] std::size_t plan() const { return plan_; }
+  [[nodiscard]] std::uint64_t unconfirmed() const;
+
+ private:
+  void end();
+
+  Stage& stage_;
+  Network& network_;
+  Clients& clients_;
+  std::size_t plan_;
+  std::uint32_t number_;
+  ProcessToken token_;
+  ProcessId process_;
+  Random random_;
+  std::vector<std::unique_ptr<Shard>> shards_;
+  std::unique_ptr<KeepAlive> keep_alive_;
+  std::unique_ptr<Reporter> reporter_;
+  bool dead_ = false;
+  std::int64_t drained_by_us_ = 0;
+};
+
+/// Events of shards, by their endpoint.
+void handler_end(Endpoint& shard, std::uint32_t ticket, HoldingId holding);
+void shard_turn(Endpoint& shard);
+
+}  // namespace weir::simulation
