@@ -48,7 +48,7 @@ void appear(State& state, Queue& queue, const SegmentKey& key, const OpenSegment
   lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));
 }
 
-void confirm_publishers(State& state, std::vector<Answer>& answers, std::set<Queue*>& touched, Actions& actions) {
+void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& touched, Actions& actions) {
   std::stable_sort(answers.begin(), answers.end(),
                    [](const Answer& a, const Answer& b) { return a.publisher < b.publisher; });
   for (auto at = answers.begin(); at != answers.end();) {
@@ -149,7 +149,7 @@ void on_committed(State& state, Now now, Actions& actions) {
   Pending pending = std::move(state.sealed);
   state.sealed = {};
   state.committing = false;
-  std::set<Queue*> touched;
+  QueueSet touched;
 
   for (const auto& [token, shard] : pending.noted) {
     Worker* worker = state.find_worker(token, shard);

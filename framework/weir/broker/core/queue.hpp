@@ -116,4 +116,10 @@ struct Queue {
   }
 };
 
+/// By id, not by address: what a run of the simulator does must not hang on where the heap put things.
+struct ById {
+  bool operator()(const Queue* a, const Queue* b) const { return a->id < b->id; }
+};
+using QueueSet = std::set<Queue*, ById>;
+
 }  // namespace weir::broker::core

@@ -92,14 +92,20 @@ bool take_back(State& state, const SegmentKey& key, std::uint32_t index, LeaseId
 }
 
 /// Takes a message from the worker that claimed it before, if it was delivered to that one earlier. False: it stays.
-bool take_over(State& state, const Worker& worker, const SegmentKey& key, std::uint32_t index, LeaseId origin,
-               Bytes bytes, Actions& actions) {
+bool take_over(State& state, Worker& worker, const SegmentKey& key, std::uint32_t index, LeaseId origin, Bytes bytes,
+               Actions& actions) {
   const auto holder = find_holder(state, key, index);
   if (!holder) return take_back(state, key, index, origin);
-  if (holder->worker == &worker) return false;
-  const LeaseRun& run = holder->run->second;
+  LeaseRun& run = holder->run->second;
   if (run.claimed == LeaseId{}) return false;  // granted since the restart: nobody waits for that
-  if (LeaseId{run.origin.incarnation, run.origin.counter + holder->offset} > origin) return false;
+  if (LeaseId{run.origin.incarnation, run.origin.counter + holder->offset} >= origin) return false;
+  if (holder->worker == &worker) {
+    // Two settlements of its own: the older one was heard, or it would not have been sent the message again. That one's
+    // lease ends here, so that it is answered `stale`.
+    run.open.clear(holder->offset);
+    if (run.open.next_set(0) >= run.count) worker.leases.erase(holder->run);
+    return true;
+  }
   revoke(state, *holder, bytes, actions);
   return true;
 }

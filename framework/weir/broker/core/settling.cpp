@@ -109,7 +109,7 @@ void take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settl
 /// `stale` is answered with the next commit and not before: a settlement that is sent again is stale because it was
 /// applied, and its worker may only forget it once that is on disk.
 void settle_run(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted, bool may_defer,
-                const std::set<std::uint64_t>& excluded, v1::Settled& settled, std::set<Queue*>& touched,
+                const std::set<std::uint64_t>& excluded, v1::Settled& settled, QueueSet& touched,
                 std::vector<v1::Settle::Run>& deferred) {
   const std::uint64_t end = wanted.lease() + wanted.count();
   for (std::uint64_t lease = wanted.lease(); lease < end;) {
@@ -215,7 +215,10 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
                              : counted              ? pause_after(queue.policy.backoff, attempts, state.uniform())
                                                     : Duration{0};
       at += pause.count();
-      if (outcome.outcome() == v1::THROTTLED) queue.paused_until = now.instant + pause;
+      // The longest of what was asked for holds: a shorter one does not end another's pause.
+      if (outcome.outcome() == v1::THROTTLED) {
+        queue.paused_until = std::max(queue.paused_until.value_or(Instant::min()), now.instant + pause);
+      }
     }
     std::optional<v1::Attempt> attempt;
     if (counted) {
@@ -262,7 +265,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
   v1::Settled stale;
   std::set<std::uint64_t> excluded;
   if (settle.outputs_size() > 0) take_outputs(state, now, worker, settle, run, excluded, settled);
-  std::set<Queue*> touched;
+  QueueSet touched;
   std::vector<v1::Settle::Run> deferred;
   for (const auto& wanted : settle.runs()) {
     settle_run(state, now, worker, wanted, true, excluded, stale, touched, deferred);
@@ -299,7 +302,7 @@ void settle_deferred(State& state, Now now) {
     Worker* worker = state.find_worker(later.token, later.shard);
     if (worker != nullptr) {
       v1::Settled stale;
-      std::set<Queue*> touched;
+      QueueSet touched;
       std::vector<v1::Settle::Run> none;
       settle_run(state, now, *worker, later.run, false, {}, stale, touched, none);
       if (stale.runs_size() > 0) state.gathering.stale.emplace_back(later.connection, std::move(stale));
