@@ -46,6 +46,17 @@ bool is_our_fault(v1::Error::Code code) {
   }
 }
 
+/// A frame in one line, without what is the same in all of them.
+std::string readable(const v1::Frame& frame) {
+  v1::Frame shown = frame;
+  if (shown.has_welcome()) shown.mutable_welcome()->clear_queues();
+  if (shown.has_hello()) {
+    shown.mutable_hello()->clear_process_token();
+    shown.mutable_hello()->clear_publisher();
+  }
+  return shown.ShortDebugString();
+}
+
 }  // namespace
 
 std::vector<const char*> broker_events() {
@@ -141,9 +152,9 @@ void BrokerHost::frame(const Event& event) {
   if (!run) throw Broken("clients_that_keep_the_rules_are_not_refused", from.name() + ": " + run.error().message);
   note_event(event_of(head_));
   if (stage_.trace) {
-    stage_.say("broker", "line %u, %s: frame %llu, %s", event.a, from.name().c_str(),
-               static_cast<unsigned long long>(head_.number()),
-               broker_events()[static_cast<std::size_t>(event_of(head_))]);
+    const bool is_dull = head_.has_keep_alive();
+    stage_.say("broker", "line %u, %s: %s", event.a, from.name().c_str(),
+               is_dull ? "keep-alive" : readable(head_).c_str());
   }
   if (head_.has_hello()) {
     for (const auto* claims : {&head_.hello().held(), &head_.hello().settled()}) {
@@ -218,7 +229,7 @@ void BrokerHost::carry_out(core::Send& send) {
   }
   if (stage_.trace && !frame.has_beat()) {
     stage_.say("broker", "to line %u, %s: %s", id, clients_.all[line.endpoint]->name().c_str(),
-               frame.has_welcome() ? "welcome" : frame.ShortDebugString().c_str());
+               readable(frame).c_str());
   }
   if (line.reset) return unreachable(id);
   network_.send_down(id, protocol::encode(frame));

@@ -101,6 +101,9 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, SegmentNumber s
   if (id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
     throw Broken("a_place_never_changes", print(uid, worker) + " is delivered as " + id);
   }
+  if (body.size() != body_of(uid, m.payload_bytes).size()) {
+    throw Broken("bytes_are_whole", print(uid, worker) + " is delivered with another length");
+  }
   if (type != scenario_.types[m.type]) {
     throw Broken("bytes_are_whole", print(uid, worker) + " is delivered as a " + std::string(type));
   }

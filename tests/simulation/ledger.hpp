@@ -105,7 +105,7 @@ class Ledger {
   /// One line a message that has not ended, for whoever reads a trace.
   [[nodiscard]] std::string unfinished() const;
 
-  [[nodiscard]] std::uint64_t expected_bytes(Uid uid) const { return message(uid).payload_bytes; }
+  [[nodiscard]] bool is_output(Uid uid) const { return message(uid).source != 0; }
 
  private:
   enum class Where : std::uint8_t { nowhere, segment, record, gone, dead, purged };

@@ -19,6 +19,8 @@ struct Arguments {
   bool trace = false;
   bool quiet = false;
   bool coverage = false;
+  bool twice = false;
+  bool goes_on = false;
   bool shrinks = true;
   std::vector<std::string> without;
   std::string skip;
@@ -65,6 +67,16 @@ bool run_one(const Arguments& arguments, std::uint64_t seed, Sum& sum, Coverage&
   sum.steps += result.steps;
   sum.faults += result.faults;
   sum.virtual_s += static_cast<double>(result.virtual_us) / 1e6;
+  if (arguments.twice) {
+    Coverage unused;
+    const Result again = World(options, unused).run();
+    if (again.steps != result.steps || again.fingerprint != result.fingerprint) {
+      std::printf("BROKEN seed %llu: it ran otherwise when it was run again, %llu steps after %llu\n",
+                  static_cast<unsigned long long>(seed), static_cast<unsigned long long>(again.steps),
+                  static_cast<unsigned long long>(result.steps));
+      return false;
+    }
+  }
   if (result.broken.empty()) return true;
   std::printf("BROKEN seed %llu, step %llu: %s\n", static_cast<unsigned long long>(seed),
               static_cast<unsigned long long>(result.steps), result.broken.c_str());
@@ -85,7 +97,9 @@ int run(const Arguments& arguments) {
     const auto dash = arguments.seeds.find('-');
     const std::uint64_t first = std::stoull(arguments.seeds);
     const std::uint64_t last = dash == std::string::npos ? first : std::stoull(arguments.seeds.substr(dash + 1));
-    for (std::uint64_t seed = first; seed <= last && good; ++seed) good = run_one(arguments, seed, sum, coverage);
+    for (std::uint64_t seed = first; seed <= last && (good || arguments.goes_on); ++seed) {
+      good = run_one(arguments, seed, sum, coverage) && good;
+    }
   } else {
     const std::uint64_t base = arguments.from != 0 ? arguments.from : std::random_device{}() * 1'000'000ULL + 1;
     std::printf("seeds from %llu on, for %.0f s\n", static_cast<unsigned long long>(base), arguments.seconds);
@@ -111,6 +125,8 @@ int main(int argc, char** argv) {
   app.add_flag("--trace", arguments.trace, "print what happens");
   app.add_flag("--quiet", arguments.quiet, "print only what is broken");
   app.add_flag("--coverage", arguments.coverage, "print the tables of pairs (state, event)");
+  app.add_flag("--twice", arguments.twice, "run each seed twice: both runs must be the same");
+  app.add_flag("--go-on", arguments.goes_on, "with --seeds: not only up to the first that breaks");
   app.add_flag("!--no-shrink", arguments.shrinks, "do not make a broken run smaller");
   app.add_option("--without", arguments.without, "kinds of faults or outcomes that do not happen")->delimiter(',');
   app.add_option("--skip", arguments.skip, "faults that do not happen, by number: 0-3,7");

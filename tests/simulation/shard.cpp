@@ -46,7 +46,9 @@ void Shard::begin(const engine::Delivery& delivery, std::int64_t batch_takes_us)
   one.outcome = outcome_kinds[dice.weighted(stage_.scenario.outcomes)].outcome;
   if (stage_.healed && dice.percent(80)) one.outcome = Outcome::ack;
   one.silent = dice.percent(stage_.scenario.silent_percent);
-  if (one.outcome == Outcome::ack && dice.percent(stage_.scenario.outputs_percent)) {
+  // What was an output itself publishes nothing: all must end.
+  if (one.outcome == Outcome::ack && !stage_.ledger.is_output(one.uid) &&
+      dice.percent(stage_.scenario.outputs_percent)) {
     one.outputs = static_cast<std::uint32_t>(dice.between(1, 3));
   }
   stage_.say(name().c_str(), "takes message %u (%s, attempt %u); it will %s%s", one.uid, machine_.id(delivery).c_str(),
