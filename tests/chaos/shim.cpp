@@ -1,8 +1,8 @@
 // libchaos_shim.so, for LD_PRELOAD: a disk that fails and a wall clock that jumps.
 //
 // $CHAOS_SHIM names a file of a Control, which is mapped and may change at any time. Syncs and writes of regular files
-// fail with the errno that it holds (0: none); the wall clock is off by so many microseconds. Steady clocks are not
-// touched.
+// on the device $CHAOS_SHIM_DEVICE (a number, as stat(2) has it) fail with the errno that it holds (0: none); the wall
+// clock is off by so many microseconds. Steady clocks are not touched.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -44,16 +44,20 @@ F* next(F*, const char* name) {
   return reinterpret_cast<F*>(::dlsym(RTLD_NEXT, name));
 }
 
-bool is_regular(int file) {
+bool is_of_the_disk(int file) {
+  static const dev_t device = [] {
+    const char* number = std::getenv("CHAOS_SHIM_DEVICE");
+    return number == nullptr ? dev_t{} : static_cast<dev_t>(std::strtoull(number, nullptr, 10));
+  }();
   struct stat about {};
-  return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode);
+  return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) && about.st_dev == device;
 }
 
 /// True where the call is to fail; errno says how.
 bool fails(int file, std::atomic<std::int32_t> Control::*which) {
   Control* const c = control();
   const int error = c == nullptr ? 0 : (c->*which).load(std::memory_order_relaxed);
-  if (error == 0 || !is_regular(file)) return false;
+  if (error == 0 || !is_of_the_disk(file)) return false;
   c->failed.fetch_add(1);
   errno = error;
   return true;

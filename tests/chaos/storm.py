@@ -50,8 +50,9 @@ class Shim:
     def failed(self):
         return struct.unpack_from("<q", self.map, 16)[0]
 
-    def environment(self):
-        return {**os.environ, "LD_PRELOAD": str(BUILD / "bin" / "libchaos_shim.so"), "CHAOS_SHIM": str(self.path)}
+    def environment(self, disk):
+        return {**os.environ, "CHAOS_SHIM_DEVICE": str(disk.stat().st_dev),
+                "LD_PRELOAD": str(BUILD / "bin" / "libchaos_shim.so"), "CHAOS_SHIM": str(self.path)}
 
 
 def varint(n):
@@ -179,7 +180,7 @@ class Storm:
         if self.up is None or self.up.poll() is not None:
             # Its children end with it, each in its own time.
             wait_for("the port is free", lambda: not self.deployment.listening(), 20)
-            self.up = self.start("up", WEIR, "--log", "json", "up", self.deployment.file, env=self.shim.environment())
+            self.up = self.start("up", WEIR, "--log", "json", "up", self.deployment.file, env=self.shim.environment(self.disk))
         if self.extra is None or self.extra.poll() is not None:
             self.extra = self.start("extra", WEIR, "--log", "json", "worker", self.deployment.file, "w")
         for publisher in list(self.publishers):
