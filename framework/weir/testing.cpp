@@ -76,6 +76,7 @@ Ran run_with(const std::function<void(Plugin&)>& registration, std::string_view 
   settings.window = {Messages{1}, Bytes{1}};
   settings.with = with;
   OneMessage session(given);
+  worker::recorder::Recorder recorder({.shards = 1, .slots = worker::slots_most(settings), .queues = settings.queues});
   std::unique_ptr<worker::Slots> slots;  // outlives the loop, which may hold its coroutine
   asio::io_context loop(1);
   worker::Registry registry(settings, 0, loop.get_executor());
@@ -84,7 +85,7 @@ Ran run_with(const std::function<void(Plugin&)>& registration, std::string_view 
   if (registry.find(0, type) == nullptr) {
     throw handler::PluginError("no handler for type '" + std::string(type) + "' of queue '" + given.queue + "'");
   }
-  slots = std::make_unique<worker::Slots>(loop, settings, registry, session);
+  slots = std::make_unique<worker::Slots>(loop, settings, registry, session, worker::Running(recorder, 0));
 
   const auto body = std::make_shared<const std::string>(body_of(payload, given));
   engine::Batch batch;

@@ -33,11 +33,12 @@ void run(benchmark::State& state, const std::string& payload, const std::functio
   GroupSettings settings;
   settings.queues = {"orders"};
   Engine session;
+  recorder::Recorder record({.shards = 1, .slots = slots_most(settings), .queues = settings.queues});
   std::unique_ptr<Slots> slots;
   asio::io_context loop(1);
   Registry registry(settings, 0, loop.get_executor());
   registration(registry);
-  slots = std::make_unique<Slots>(loop, settings, registry, session);
+  slots = std::make_unique<Slots>(loop, settings, registry, session, Running(record, 0));
   const engine::Batch frame = test::batch_of(test::many(batch, payload));
   for (auto _ : state) {
     // The batch's own vector is the engine's cost; here it is one copy a batch.

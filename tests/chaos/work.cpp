@@ -7,10 +7,14 @@
 #include <unistd.h>
 
 #include <chrono>
+#include <climits>
+#include <csignal>
+#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 #include <weir/handler.hpp>
 
 #include "work/work.pb.h"
@@ -37,6 +41,53 @@ class Ledger {
   int file_;
 };
 
+/// Each is noinline, so that a stack names it.
+namespace poison {
+
+volatile std::uintptr_t nowhere = 16;
+volatile int deepest = INT_MAX;
+
+[[gnu::noinline]] void null_pointer() { *reinterpret_cast<volatile int*>(nowhere) = 1; }
+[[gnu::noinline]] void abort() { std::abort(); }
+[[gnu::noinline]] int stack_overflow(int depth) {
+  volatile char room[1024];
+  room[0] = static_cast<char>(depth);
+  return depth == deepest ? 0 : stack_overflow(depth + 1) + room[0];
+}
+[[gnu::noinline]] void exit() { ::_exit(0); }
+[[gnu::noinline]] void sigkill() { ::raise(SIGKILL); }
+/// Until the kernel, or a stand-in for it, has had enough.
+[[gnu::noinline]] void out_of_memory() {
+  for (std::vector<std::unique_ptr<char[]>> all;;) {
+    constexpr std::size_t piece = 4 << 20;
+    all.push_back(std::make_unique<char[]>(piece));
+    for (std::size_t i = 0; i < piece; i += 4096) const_cast<volatile char&>(all.back()[i]) = 1;
+    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+  }
+}
+[[gnu::noinline]] void endless_loop() {
+  while (deepest > 0) {
+  }
+}
+
+void take(const std::string& kind) {
+  if (kind == "null_pointer") null_pointer();
+  if (kind == "abort") abort();
+  if (kind == "stack_overflow") (void)stack_overflow(0);
+  if (kind == "exit") exit();
+  if (kind == "sigkill") sigkill();
+  if (kind == "out_of_memory") out_of_memory();
+  if (kind == "endless_loop") endless_loop();
+}
+
+}  // namespace poison
+
+/// What no handler should do.
+[[gnu::noinline]] void block(std::chrono::milliseconds time) {
+  const auto end = std::chrono::steady_clock::now() + time;
+  while (std::chrono::steady_clock::now() < end) std::this_thread::sleep_until(end);
+}
+
 struct Do {
   std::shared_ptr<Ledger> ledger;
 
@@ -44,8 +95,13 @@ struct Do {
     ledger->write("start", task.number(), ctx);
     const std::chrono::milliseconds time(task.millis());
     if (task.action() == "sleep") co_await weir::sleep(time);
-    if (task.action() == "block") std::this_thread::sleep_for(time);  // what no handler should do
+    if (task.action() == "block") block(time);
     while (task.action() == "never") co_await weir::sleep(std::chrono::hours(1));
+    if (task.action() == "poison") poison::take(task.poison());
+    if (task.action() == "offload_poison") {
+      const std::string& kind = task.poison();
+      co_await weir::offload([&kind] { poison::take(kind); });
+    }
     if (task.action() == "fail") throw std::runtime_error("told to fail");
     if (task.action() == "reject") throw weir::Reject("told to reject");
     ledger->write("end", task.number(), ctx);

@@ -67,7 +67,7 @@ TEST_F(Process, AReportOfItsDeathReturnsItsMessagesAtOnce) {
     co_await publisher.publish("orders", std::vector<std::string>(1, "one"));
     EXPECT_THAT(co_await dead->take(1), SizeIs(1));
     dead->drop();
-    EXPECT_EQ(report_death(rig->url(), token, 0, 11, 5s), DeathAnswer::reported);
+    EXPECT_EQ(report_death(rig->url(), token, {.signal = 11}, 5s), DeathAnswer::reported);
 
     Worker other(rig->engine(), loop, {"orders"}, {Messages{10}, Bytes{1'000'000}});
     const auto got = co_await other.take(1, 800ms);  // sooner than the session's timeout
@@ -85,14 +85,14 @@ TEST_F(Process, AReportWithAWrongTokenBuriesNobody) {
     co_await publisher.publish("orders", std::vector<std::string>(1, "one"));
     EXPECT_THAT(co_await worker.take(1), SizeIs(1));
 
-    EXPECT_EQ(report_death(rig->url(), random_token(), 1, 0, 5s), DeathAnswer::unknown);
+    EXPECT_EQ(report_death(rig->url(), random_token(), {.exit_code = 1}, 5s), DeathAnswer::unknown);
 
     EXPECT_EQ(rig->queue("orders").leased(), 1U);
   };
   run(loop, body);
 }
 
-TEST(Nobody, AnswersAReport) { EXPECT_EQ(report_death(nowhere, random_token(), 1, 0, 300ms), DeathAnswer::no_answer); }
+TEST(Nobody, AnswersAReport) { EXPECT_EQ(report_death(nowhere, random_token(), {.exit_code = 1}, 300ms), DeathAnswer::no_answer); }
 
 TEST(Nobody, AnswersAQuestionAndTheErrorSaysWhereAndWhatToDo) {
   Control control(nowhere, 300ms);

@@ -43,8 +43,12 @@ class Rig {
     if (!registry_) registry_.emplace(settings, 0, loop_.get_executor());
     return *registry_;
   }
+  recorder::Recorder& recorder() {
+    if (!recorder_) recorder_.emplace(recorder::Recorder::Size{1, slots_most(settings), settings.queues});
+    return *recorder_;
+  }
   Slots& slots() {
-    if (!slots_) slots_ = std::make_unique<Slots>(loop_, settings, registry(), session);
+    if (!slots_) slots_ = std::make_unique<Slots>(loop_, settings, registry(), session, Running(recorder(), 0));
     return *slots_;
   }
   void deliver(engine::Batch batch) {
@@ -68,6 +72,7 @@ class Rig {
   test::ScriptedSession session;
 
  private:
+  std::optional<recorder::Recorder> recorder_;
   std::unique_ptr<Slots> slots_;  // outlives the loop
   asio::io_context loop_{1};
   std::optional<Registry> registry_;
@@ -415,7 +420,7 @@ TEST(OnTheCpu, IsTheSlotWhoseCodeRuns) {
   std::vector<std::string> seen;
   const auto look = [&](std::string_view where) {
     const auto running = rig.slots().on_cpu().read();
-    seen.push_back(std::string(where) + ":" + (running ? std::to_string(running->index) : "none"));
+    seen.push_back(std::string(where) + ":" + (running ? std::to_string(running->what.index) : "none"));
   };
   rig.on([&](Context&, std::string_view payload) -> task<> {
     const std::string name(payload);

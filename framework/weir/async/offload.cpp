@@ -3,6 +3,7 @@
 #include <signal.h>
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <deque>
 #include <mutex>
@@ -10,6 +11,15 @@
 #include <vector>
 
 namespace weir::async {
+namespace {
+
+std::atomic<const OffloadWatch*> watch{nullptr};
+/// This thread's in the pool.
+thread_local std::uint32_t thread_number = 0;
+
+}  // namespace
+
+void watch_offloads(const OffloadWatch& by) { watch = &by; }
 
 /// The process's threads for offloaded work; started with the first of it.
 class Pool {
@@ -57,11 +67,13 @@ class Pool {
     sigset_t before;
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &before);
-    threads_.emplace_back([this] { serve(); });
+    threads_.emplace_back([this, number = static_cast<std::uint32_t>(threads_.size())] { serve(number); });
     pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
-  void serve() {
+  void serve(std::uint32_t number) {
+    thread_number = number;
+    if (const OffloadWatch* const by = watch) by->thread_begins();
     std::unique_lock lock(mutex_);
     for (;;) {
       ++idle_;
@@ -76,7 +88,8 @@ class Pool {
     }
   }
 
-  // A few: CPU work gains nothing from more threads than cores, and the shards want some of those.
+  // A few: CPU work gains nothing from more threads than cores, and the shards want some of those. (At most the flight
+  // recorder's pool_lines.)
   const std::size_t most_ = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 8);
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -92,6 +105,7 @@ task<> Job::done() {
 
 void Job::wait(Suspended waiter) {
   auto slot = waiter.get_cancellation_slot();
+  if (const OffloadWatch* const by = watch) owner_ = by->owner();
   loop_.emplace(waiter.get_executor());
   waiter_.emplace(std::move(waiter));
   if (slot.is_connected()) {
@@ -110,11 +124,15 @@ void Job::cancel() {
 }
 
 void Job::run() {
+  const OffloadWatch* const by = watch;
+  if (by != nullptr) by->begins(thread_number, owner_);
   try {
     work();
   } catch (...) {
     thrown_ = std::current_exception();
   }
+  // Before its owner may run on, and end.
+  if (by != nullptr) by->ends(thread_number, owner_);
   // The waiter is touched by its own thread only. The loop may not end before it was resumed.
   asio::post(loop_->get_executor(), [job = shared_from_this()] {
     const auto loop = std::exchange(job->loop_, std::nullopt);

@@ -17,6 +17,7 @@
 #include <utility>
 
 #include "weir/async/callable.hpp"
+#include "weir/async/offload_watch.hpp"
 #include "weir/async/suspended.hpp"
 #include "weir/async/task.hpp"
 
@@ -43,6 +44,7 @@ class Job : public std::enable_shared_from_this<Job> {
   void wait(Suspended waiter);
   void cancel();
 
+  OffloadOwner owner_;
   std::stop_source stop_;
   std::exception_ptr thrown_;
   std::optional<Suspended> waiter_;

@@ -66,6 +66,12 @@ Output& output() {
 
 std::atomic<Level> lowest{Level::info};
 
+struct Copy {
+  void (*copy)(void* where, std::string_view line) = nullptr;
+  void* where = nullptr;
+};
+Copy copied_to;
+
 /// The number of bytes of the valid UTF-8 sequence that `text` begins with; 0 if it begins with none.
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
@@ -192,6 +198,8 @@ void configure(Options options) {
   lowest.store(options.level, std::memory_order_relaxed);
 }
 
+void copy_to(void (*copy)(void* where, std::string_view line), void* where) { copied_to = {copy, where}; }
+
 bool enabled(Level level) { return level >= lowest.load(std::memory_order_relaxed); }
 
 void write(Level level, std::string_view event, std::span<const Field> fields) {
@@ -217,6 +225,7 @@ void write(Level level, std::string_view event, std::span<const Field> fields) {
     }
     append_value(field.value, to.json, line);
   }
+  if (copied_to.copy != nullptr) copied_to.copy(copied_to.where, line);
   to.logger->log(level_of(level), spdlog::string_view_t(line.data(), line.size()));
 }
 

@@ -36,6 +36,10 @@ struct Options {
 /// How all later lines look. Thread: before others log.
 void configure(Options options);
 
+/// Each line that is written goes there too, without its time; a flight recorder, say. Thread: before others log; it is
+/// called on any.
+void copy_to(void (*copy)(void* where, std::string_view line), void* where);
+
 /// A field's value, as a view: it is printed before the call returns.
 class Value {
  public:

@@ -12,6 +12,7 @@
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/plugin_library.hpp"
 #include "weir/worker/process.hpp"
+#include "weir/worker/recorder/marks.hpp"
 #include "weir/worker/run.hpp"
 #include "weir/worker/token.hpp"
 
@@ -23,7 +24,7 @@ namespace {
 /// Made before any other thread: they inherit the mask, so that no call of a handler is interrupted.
 class StopSignals {
  public:
-  StopSignals() {
+  explicit StopSignals(recorder::Recorder& record) : record_(record) {
     sigset_t set;
     sigemptyset(&set);
     sigaddset(&set, SIGTERM);
@@ -50,29 +51,51 @@ class StopSignals {
       if (done_) return;
       if (!first) {
         log::warn("stopped_at_once", {{"signal", got}});
+        record_.ending();
         std::_Exit(1);
       }
       stop_.request_stop();
     }
   }
 
+  recorder::Recorder& record_;
   sigset_t before_{};
   std::stop_source stop_;
   std::atomic<bool> done_{false};
   std::thread waiter_;
 };
 
+/// Notes that the process ends by its own code, and by no handler's.
+class EndsByItself {
+ public:
+  explicit EndsByItself(recorder::Recorder& record) : record_(record) {}
+  EndsByItself(const EndsByItself&) = delete;
+  EndsByItself& operator=(const EndsByItself&) = delete;
+  ~EndsByItself() { record_.ending(); }
+
+ private:
+  recorder::Recorder& record_;
+};
+
 }  // namespace
 
-int run_child(const GroupSettings& settings, int fd) {
-  const ProcessToken process = read_token(fd);
-  const StopSignals signals;
+int run_child(const GroupSettings& settings) {
+  const ProcessToken process = read_token(token_fd);
+  // Never freed: what would not end writes into it to the last.
+  auto& record = *new recorder::Recorder(recorder_size(settings), recorder_fd);
+  log::copy_to([](void* into, std::string_view line) { static_cast<recorder::Recorder*>(into)->log(line); }, &record);
+  recorder::install(record);
+  recorder::make_known();
+  // However it ends by this code, no handler did it.
+  const EndsByItself by_itself(record);
+  const StopSignals signals(record);
   try {
     const RegisterPlugin plugin = load_plugin(settings.plugin);
-    const Ended ended = run(settings, process, plugin, signals.token());
+    const Ended ended = run(settings, process, plugin, signals.token(), record);
     if (!ended.failure.empty()) std::cerr << "weir worker " << settings.name << ": " << ended.failure << '\n';
     if (!ended.joined) {
       std::cerr.flush();
+      record.ending();
       std::_Exit(ended.exit_code());  // a handler's code still runs: nothing of the process may be torn down under it
     }
     return ended.exit_code();

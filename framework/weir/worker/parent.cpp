@@ -6,16 +6,20 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <optional>
+#include <span>
 
 #include "weir/message/error.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/process.hpp"
+#include "weir/worker/recorder/record.hpp"
+#include "weir/worker/recorder/recorder.hpp"
 #include "weir/worker/token.hpp"
 
 namespace weir::worker {
@@ -39,15 +43,21 @@ sigset_t set_of(std::initializer_list<int> signals) {
   return set;
 }
 
+/// Above what a child finds its own at.
+constexpr int files_from = 10;
+
 /// Fork + exec, with these signals blocked; the token goes through a pipe, seen by nobody else.
 pid_t start(const std::string& executable, const std::vector<std::string>& arguments, const ProcessToken& token,
-            const sigset_t& blocked) {
+            int recorder, const sigset_t& blocked) {
   // All that allocates, before the fork.
   std::vector<char*> argv{const_cast<char*>("weir")};
   for (const std::string& each : arguments) argv.push_back(const_cast<char*>(each.c_str()));
   argv.push_back(nullptr);
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) fail("pipe");
+  const int token_end = fcntl(ends[0], F_DUPFD_CLOEXEC, files_from);
+  if (token_end < 0) fail("dup");
+  close(ends[0]);
   const pid_t self = getpid();
   const pid_t child = fork();
   if (child < 0) fail("fork");
@@ -58,15 +68,12 @@ pid_t start(const std::string& executable, const std::vector<std::string>& argum
     if (getppid() != self) _exit(1);
     sigprocmask(SIG_SETMASK, &blocked, nullptr);
     signal(SIGPIPE, SIG_DFL);
-    if (ends[0] == token_fd) {
-      fcntl(token_fd, F_SETFD, 0);
-    } else {
-      dup2(ends[0], token_fd);
-    }
+    dup2(token_end, token_fd);
+    dup2(recorder, recorder_fd);
     execv(executable.c_str(), argv.data());
     _exit(127);
   }
-  close(ends[0]);
+  close(token_end);
   write_token(ends[1], token);
   close(ends[1]);
   return child;
@@ -83,19 +90,25 @@ class Parent {
   }
   Parent(const Parent&) = delete;
   Parent& operator=(const Parent&) = delete;
-  ~Parent() { sigprocmask(SIG_SETMASK, &before_, nullptr); }
+  ~Parent() {
+    close(recorder_);
+    sigprocmask(SIG_SETMASK, &before_, nullptr);
+  }
 
   int run() {
     // What run_child waits for is blocked from birth: a stop right after the start must drain it, not kill it.
-    const pid_t child = start(commands_.executable, commands_.work, token_, set_of({SIGTERM, SIGHUP}));
+    const pid_t child = start(commands_.executable, commands_.work, token_, recorder_, set_of({SIGTERM, SIGHUP}));
     log::info("worker_started", {{"worker", settings_.name}, {"pid", child}});
     const int status = wait_for_worker(child);
     if (WIFEXITED(status)) {
       const int code = WEXITSTATUS(status);
+      // By Weir's own code, or by that of a handler, which may say 0?
+      const bool by_itself = ended_by_itself().value_or(true);
       // After a clean end it said goodbye; after a wrong configuration it never held anything.
-      if (code != 0 && code != 2) report({.exit_code = code});
-      log::info("worker_ended", {{"worker", settings_.name}, {"pid", child}, {"exit_code", code}});
-      return code == 127 ? 1 : code;
+      if (!by_itself || (code != 0 && code != 2)) report({.exit_code = code});
+      log::info("worker_ended",
+                {{"worker", settings_.name}, {"pid", child}, {"exit_code", code}, {"by_itself", by_itself}});
+      return code == 127 || !by_itself ? 1 : code;
     }
     const int signal = WTERMSIG(status);
     log::error("worker_died", {{"worker", settings_.name},
@@ -103,7 +116,7 @@ class Parent {
                                {"signal", signal},
                                {"name", strsignal(signal)},
                                {"asked", stops_ > 0}});
-    report({.signal = signal});
+    report({.signal = signal, .on_purpose = signal == SIGKILL && killed_});
     return 1;
   }
 
@@ -141,30 +154,50 @@ class Parent {
       if (signal == SIGCHLD) continue;
       if (signal == 0) {
         log::error("worker_would_not_end", {{"worker", settings_.name}, {"pid", child}});
-        kill(child, SIGKILL);
+        kill_on_purpose(child);
         kill_at.reset();
       } else if (++stops_ == 1) {
         kill(child, SIGTERM);
         kill_at = Clock::now() + settings_.drain + stop_slack;
       } else {
-        kill(child, SIGKILL);
+        kill_on_purpose(child);
       }
     }
   }
 
+  void kill_on_purpose(pid_t child) {
+    killed_ = true;
+    kill(child, SIGKILL);
+  }
+
+  [[nodiscard]] std::optional<bool> ended_by_itself() const {
+    std::array<std::byte, recorder::header_bytes> header{};
+    const ssize_t got = pread(recorder_, header.data(), header.size(), 0);
+    return recorder::ended_by_itself(std::span(header).first(static_cast<std::size_t>(std::max<ssize_t>(got, 0))));
+  }
+
   void report(Death death) {
+    if (report_once(death)) return;
+    death.with_names = false;
+    (void)report_once(death);
+  }
+
+  /// False if the reporter itself died of a signal that was not ours.
+  bool report_once(Death death) {
     death.limit = stops_ > 1 ? report_limit_hurried : report_limit;
     std::vector<std::string> arguments = commands_.report;
     for (std::string& each : death.arguments()) arguments.push_back(std::move(each));
-    const pid_t child = start(commands_.executable, arguments, token_, set_of({}));
+    const pid_t child = start(commands_.executable, arguments, token_, recorder_, set_of({}));
     // It bounds itself; this is for one that hangs.
     Clock::time_point end = Clock::now() + death.limit + std::chrono::seconds(2);
+    bool is_ours = false;
     for (;;) {
       const int signal = next_signal(end);
-      if (reap(child)) return;
+      if (const auto status = reap(child)) return is_ours || WIFEXITED(*status);
       if (signal == SIGCHLD) continue;
       // A stop while reporting: the child knows how to hurry no better than by ending.
       kill(child, SIGKILL);
+      is_ours = true;
       end = Clock::now() + std::chrono::seconds(1);
     }
   }
@@ -172,15 +205,17 @@ class Parent {
   const GroupSettings& settings_;
   const ChildCommands& commands_;
   const ProcessToken token_ = random_token();
+  const int recorder_ = recorder::make_file(files_from);
   sigset_t signals_{};
   sigset_t before_{};
   int stops_ = 0;
+  bool killed_ = false;
 };
 
 }  // namespace
 
 std::vector<std::string> Death::arguments() const {
-  return {std::to_string(exit_code), std::to_string(signal),
+  return {std::to_string(exit_code), std::to_string(signal), on_purpose ? "1" : "0", with_names ? "1" : "0",
           std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count())};
 }
 
@@ -192,9 +227,12 @@ Death Death::parse(const std::vector<std::string>& arguments) {
     if (text.empty() || *end != '\0' || value < 0) throw Error("'" + text + "' is no number of a death report");
     return value;
   };
-  if (arguments.size() < 3) throw Error("a death report takes exit code, signal and milliseconds");
-  return {static_cast<std::int32_t>(number(3)), static_cast<std::int32_t>(number(2)),
-          std::chrono::milliseconds(number(1))};
+  if (arguments.size() < 5) throw Error("a death report takes exit code, signal, on purpose, names and milliseconds");
+  return {.exit_code = static_cast<std::int32_t>(number(5)),
+          .signal = static_cast<std::int32_t>(number(4)),
+          .on_purpose = number(3) != 0,
+          .with_names = number(2) != 0,
+          .limit = std::chrono::milliseconds(number(1))};
 }
 
 int run_parent(const GroupSettings& settings, const ChildCommands& commands) {

@@ -3,8 +3,9 @@
 /// `weir worker` as processes: a small parent and one child.
 ///
 /// The parent has no ZeroMQ context, no plugin and one thread, so that nothing of what can go wrong in a worker can go
-/// wrong in it. It makes the process token and hands it to the child through a pipe, passes signals on, and reaps. When
-/// the child dies, a short-lived second child tells the broker, so that what it held goes to others at once.
+/// wrong in it. It makes the process token and hands it to the child through a pipe, makes the flight recorder's file,
+/// passes signals on, and reaps. When the child dies, a short-lived second child reads the recorder and tells the
+/// broker who is to blame, so that the culprit is charged and the rest goes to others at once.
 
 #include <chrono>
 #include <cstdint>
@@ -16,8 +17,9 @@
 
 namespace weir::worker {
 
-/// Where a child finds the read end of its pipe.
+/// Where a child finds the read end of its pipe, and the flight recorder's file.
 inline constexpr int token_fd = 3;
+inline constexpr int recorder_fd = 4;
 
 /// How the parent starts its children: arguments of the executable, without its name.
 struct ChildCommands {
@@ -30,11 +32,15 @@ struct ChildCommands {
 struct Death {
   std::int32_t exit_code = 0;
   std::int32_t signal = 0;
+  /// Killed by its parent: nobody is to be suspected.
+  bool on_purpose = false;
+  /// Look for the names of a stack's functions? False: a reporter that did died of it.
+  bool with_names = true;
   /// How long to try.
   Duration limit{};
 
   [[nodiscard]] std::vector<std::string> arguments() const;
-  /// From the last three of `arguments`. Throws: Error when they are no death.
+  /// From the last five of `arguments`. Throws: Error when they are no death.
   [[nodiscard]] static Death parse(const std::vector<std::string>& arguments);
 };
 
@@ -46,9 +52,9 @@ struct Death {
 /// Loads the plugin and works until SIGTERM, also its parent's death. Returns 0 if every settlement was confirmed, 1 if
 /// not, or if the worker failed, 2 if the configuration or the plugin is wrong. May not return (but _Exit with that
 /// code) where a handler would not end.
-[[nodiscard]] int run_child(const GroupSettings& settings, int fd = token_fd);
+[[nodiscard]] int run_child(const GroupSettings& settings);
 
-/// Tells the engine that the process died. Returns 0 once that was answered.
-[[nodiscard]] int run_report(const GroupSettings& settings, const Death& death, int fd = token_fd);
+/// Tells the engine that the process died, and of what. Returns 0 once that was answered.
+[[nodiscard]] int run_report(const GroupSettings& settings, const Death& death);
 
 }  // namespace weir::worker

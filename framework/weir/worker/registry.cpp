@@ -33,6 +33,12 @@ void Registry::add(std::string_view queue, std::string_view type, std::unique_pt
   by_queue_[index].push_back(handlers_.back().get());
 }
 
+std::vector<std::string> Registry::types() const {
+  std::vector<std::string> types;
+  for (const auto& each : handlers_) types.push_back(each->type);
+  return types;
+}
+
 Registered* Registry::find(std::uint32_t queue, std::string_view type) {
   auto& known = by_queue_[queue];
   for (std::size_t i = 0; i < known.size(); ++i) {

@@ -35,6 +35,8 @@ class Registry final : public Plugin {
   /// Null if this shard has no handler for that type.
   [[nodiscard]] Registered* find(std::uint32_t queue, std::string_view type);
   [[nodiscard]] std::size_t size() const { return handlers_.size(); }
+  /// Of each handler, by its number.
+  [[nodiscard]] std::vector<std::string> types() const;
   /// What the session attaches to: each queue with the types known there.
   [[nodiscard]] std::vector<engine::Attachment> attachments() const;
   /// Handlers that will not run, since the group does not list their queue: by queue, the types. No error: another

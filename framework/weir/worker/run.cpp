@@ -1,14 +1,16 @@
 #include "weir/worker/run.hpp"
 
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
 
 #include "weir/engine/weir/keep_alive.hpp"
 #include "weir/telemetry/log.hpp"
-#include "weir/worker/process.hpp"
+#include "weir/worker/offload_lines.hpp"
 #include "weir/worker/token.hpp"
+#include "weir/worker/watchdog.hpp"
 
 namespace weir::worker {
 namespace {
@@ -20,14 +22,17 @@ using engine::weir_broker::ShardActivity;
 /// Only the embedded broker asks processes to vouch for themselves.
 bool has_keep_alives(const std::string& url) { return url.starts_with("weir://"); }
 
-std::vector<ShardActivity> look_at(const Worker& worker) {
+/// Of a drain for a stuck handler's sake: its neighbours' handlers are not to wait for it long.
+constexpr Duration stuck_drain_most = std::chrono::seconds(5);
+
+std::vector<ShardActivity> look_at(const GroupSettings& settings, recorder::Recorder& recorder) {
   std::vector<ShardActivity> out;
   const auto now = std::chrono::steady_clock::now();
-  for (const Shard* shard : worker.shards()) {
-    ShardActivity activity{.shard = shard->index()};
-    if (const auto running = shard->on_cpu().read()) {
+  for (std::uint32_t i = 0; i < settings.shards; ++i) {
+    ShardActivity activity{.shard = i, .stuck = recorder.is_stuck(i)};
+    if (const auto running = recorder.on_cpu(recorder.shard(i))) {
       activity.since_turn = std::chrono::duration_cast<Duration>(now - running->since);
-      activity.running = print_id(worker.settings().queues[running->queue], running->segment, running->index);
+      activity.running = print_id(settings.queues[running->what.queue], running->what.segment, running->what.index);
     }
     out.push_back(std::move(activity));
   }
@@ -37,31 +42,38 @@ std::vector<ShardActivity> look_at(const Worker& worker) {
 }  // namespace
 
 Ended run(const GroupSettings& settings, const ProcessToken& process, const Registration& registration,
-          const std::stop_token& stop, engine::MakeOptions options) {
+          const std::stop_token& stop, recorder::Recorder& recorder, engine::MakeOptions options) {
   if (!options.notice) {
     options.notice = [name = settings.name](std::string_view event, const std::string& text) {
       log::info(event, {{"worker", name}, {"text", text}});
     };
   }
   auto engine = engine::make(settings.engine, options);
-  Worker worker(settings, process, *engine, registration);
+  record_offloads();
+  Worker worker(settings, process, *engine, recorder, registration);
   worker.start();
   std::optional<KeepAlive> keep_alive;
   if (has_keep_alives(settings.engine)) {
     keep_alive.emplace(
         KeepAliveOptions{.url = settings.engine,
                          .process = process,
-                         .look = [&worker] { return look_at(worker); },
+                         .look = [&] { return look_at(settings, recorder); },
                          .overslept = {},  // the shards see it by the pulse, before anything of theirs runs on
                          .beat = [&worker](Duration session_timeout) { worker.pulse().beat(session_timeout); },
                          .notice = options.notice});
   }
+  std::optional<Watchdog> watchdog(std::in_place, settings, recorder, worker.types(), [&](const Stuck& stuck) {
+    if (keep_alive) keep_alive->now();
+    worker.give_up(stuck.shard, stuck.on_loop, stuck_drain_most,
+                   "the handler of " + stuck.message + " is past its timeout and cannot be cancelled");
+  });
   log::info("working", {{"worker", settings.name}, {"engine", settings.engine}, {"shards", settings.shards}});
   const std::stop_callback stopping(stop, [&] {
     log::info("draining", {{"worker", settings.name}, {"most", settings.drain}});
     worker.stop();
   });
   Ended ended = worker.wait();
+  watchdog.reset();
   keep_alive.reset();
   if (!ended.failure.empty()) log::error("worker_failed", {{"worker", settings.name}, {"error", ended.failure}});
   if (!ended.joined) {
@@ -80,18 +92,10 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
 
 Ended run(const GroupSettings& settings, const Registration& registration, const std::stop_token& stop,
           engine::MakeOptions options) {
-  return run(settings, random_token(), registration, stop, std::move(options));
-}
-
-int run_report(const GroupSettings& settings, const Death& death, int fd) {
-  const ProcessToken process = read_token(fd);
-  if (!has_keep_alives(settings.engine)) return 0;
-  using engine::weir_broker::DeathAnswer;
-  const DeathAnswer answer =
-      engine::weir_broker::report_death(settings.engine, process, death.exit_code, death.signal, death.limit);
-  if (answer != DeathAnswer::no_answer) return 0;
-  log::warn("death_not_reported", {{"worker", settings.name}, {"engine", settings.engine}, {"tried", death.limit}});
-  return 1;
+  auto own = std::make_unique<recorder::Recorder>(recorder_size(settings));
+  Ended ended = run(settings, random_token(), registration, stop, *own, std::move(options));
+  if (!ended.joined) (void)own.release();  // a handler that would not end still has lines in it
+  return ended;
 }
 
 }  // namespace weir::worker

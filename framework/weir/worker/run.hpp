@@ -5,6 +5,7 @@
 #include <stop_token>
 
 #include "weir/engine/make.hpp"
+#include "weir/worker/recorder/recorder.hpp"
 #include "weir/worker/worker.hpp"
 
 namespace weir::worker {
@@ -14,8 +15,9 @@ namespace weir::worker {
 /// The registration may be a plugin's, or code of this program (tests, `weir bench`).
 /// Throws: handler::PluginError and what the registration throws; Error when the engine's URL is wrong.
 /// Thread: blocks this one; shards have their own.
+/// `recorder`, of recorder_size, outlives everything where a handler would not end.
 [[nodiscard]] Ended run(const GroupSettings& settings, const ProcessToken& process, const Registration& registration,
-                        const std::stop_token& stop, engine::MakeOptions options = {});
+                        const std::stop_token& stop, recorder::Recorder& recorder, engine::MakeOptions options = {});
 /// As a process of its own, with a token of its own.
 [[nodiscard]] Ended run(const GroupSettings& settings, const Registration& registration, const std::stop_token& stop,
                         engine::MakeOptions options = {});

@@ -10,6 +10,7 @@
 
 #include "weir/async/timeout.hpp"
 #include "weir/telemetry/log.hpp"
+#include "weir/worker/recorder/marks.hpp"
 
 namespace weir::worker {
 
@@ -40,6 +41,8 @@ void Shard::go() {
 
 void Shard::run(std::promise<void> registered) {
   pthread_setname_np(pthread_self(), ("weir-shard-" + std::to_string(index_)).c_str());
+  recorder::make_known();
+  recorder::set_own({&home_.recorder, &home_.recorder.shard(index_)});
   try {
     set_up();
   } catch (...) {
@@ -75,6 +78,7 @@ void Shard::set_up() {
   registry_ = std::make_unique<Registry>(home_.settings, index_, loop_.get_executor());
   home_.registration(*registry_);
   registry_->check();
+  types_ = registry_->types();
   if (index_ == 0) {
     const std::string& name = home_.settings.name;
     for (const auto& [queue, types] : registry_->unlisted()) {
@@ -93,7 +97,7 @@ void Shard::set_up() {
                                                                                .shard = index_,
                                                                                .queues = registry_->attachments(),
                                                                                .window = home_.settings.window});
-  slots_ = std::make_unique<Slots>(loop_, home_.settings, *registry_, *session_);
+  slots_ = std::make_unique<Slots>(loop_, home_.settings, *registry_, *session_, Running(home_.recorder, index_));
   slots_->set_frozen([this] {
     if (!watch_.missed()) return false;
     log::warn("process_was_stopped",
@@ -153,7 +157,7 @@ task<> Shard::drain_in(Duration limit) {
   slots_->settler().flush();
   if (failure_ == nullptr) co_await wait_until(last, session_->all_confirmed());
   stop_receiving_.emit(asio::cancellation_type::terminal);
-  co_await session_->close();
+  if (!given_up() || slots_->running() == 0) co_await session_->close();
   slots_->close();
 }
 

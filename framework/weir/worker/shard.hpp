@@ -11,7 +11,9 @@
 #include <functional>
 #include <future>
 #include <memory>
+#include <string>
 #include <thread>
+#include <vector>
 
 #include "weir/async/task.hpp"
 #include "weir/engine/engine.hpp"
@@ -38,6 +40,7 @@ class Shard {
     engine::Engine& engine;
     const Registration& registration;
     const Pulse& pulse;
+    recorder::Recorder& recorder;
     /// Called from the shard's thread when it ends, drained or failed.
     std::function<void()> ended;
   };
@@ -64,8 +67,12 @@ class Shard {
   /// Deliveries and settlements that are not settled and confirmed; from its last turn that looked. Thread: any.
   [[nodiscard]] std::uint64_t open() const { return open_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint32_t index() const { return index_; }
-  /// Thread: any, between start() and the end.
-  [[nodiscard]] const Running& on_cpu() const { return slots_->on_cpu(); }
+  /// One of its handlers is stuck: it may never end, so the shard says no goodbye to the engine, which would have its
+  /// deliveries returned before the culprit is named. Thread: any.
+  void give_up() { given_up_.store(true, std::memory_order_release); }
+  [[nodiscard]] bool given_up() const { return given_up_.load(std::memory_order_acquire); }
+  /// Of its handlers, by their number. Thread: any, from start() on.
+  [[nodiscard]] const std::vector<std::string>& types() const { return types_; }
   /// A handler would not end. Only once the shard has ended.
   [[nodiscard]] bool left_running() const { return left_running_; }
   /// What it settled. Only once it has ended.
@@ -89,8 +96,10 @@ class Shard {
   asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<engine::Session> session_;
+  std::vector<std::string> types_;
   std::exception_ptr failure_;
   std::atomic<bool> failed_{false};
+  std::atomic<bool> given_up_{false};
   std::atomic<std::uint64_t> open_{0};
   std::atomic<bool> ended_{false};
   bool draining_ = false;

@@ -23,17 +23,20 @@ constexpr auto room_pause = std::chrono::milliseconds(2);
 
 }  // namespace
 
-Slot::Slot(Slots& slots, ContextHome home, std::size_t handlers) : slots_(slots), context_(home), messages_(handlers) {}
+std::uint32_t slots_most(const GroupSettings& settings) {
+  const std::uint64_t window = settings.window.messages.value;
+  return static_cast<std::uint32_t>(std::min(settings.concurrency.value_or(window), window));
+}
+
+Slot::Slot(Slots& slots, std::uint32_t number, ContextHome home, std::size_t handlers)
+    : slots_(slots), number_(number), context_(home), messages_(handlers) {}
 
 Slot* Slot::enter() {
   Slot* const before = std::exchange(slots_.current_, this);
   if (before == this) return before;
   if (slots_.frozen_ && slots_.frozen_()) slots_.give_back();
   slots_.now_ = Slots::Clock::now();
-  if (registered_ != nullptr) {
-    const engine::Delivery& delivery = context_.delivery();
-    slots_.on_cpu_.set(slots_.now_, delivery.queue, delivery.segment, delivery.index);
-  }
+  if (registered_ != nullptr) slots_.on_cpu_.enters(number_, slots_.now_);
   return before;
 }
 
@@ -41,10 +44,9 @@ void Slot::leave(Slot* before) {
   slots_.current_ = before;
   if (before == this) return;
   if (before != nullptr && before->registered_ != nullptr) {
-    const engine::Delivery& delivery = before->context_.delivery();
-    slots_.on_cpu_.set(slots_.now_, delivery.queue, delivery.segment, delivery.index);
+    slots_.on_cpu_.enters(before->number_, slots_.now_);
   } else {
-    slots_.on_cpu_.clear();
+    slots_.on_cpu_.leaves();
   }
   // It suspended: only now its deadline costs anything.
   if (registered_ != nullptr && !armed() && fate_ == Fate::its_own) slots_.deadlines_.arm(*this, context_.deadline());
@@ -58,7 +60,8 @@ void Slot::cancel(Fate fate) {
   signal_.emit(asio::cancellation_type::terminal);
 }
 
-Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& registry, engine::Session& session)
+Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& registry, engine::Session& session,
+             Running on_cpu)
     : loop_(loop),
       settings_(settings),
       registry_(registry),
@@ -66,8 +69,8 @@ Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& re
       deadlines_(async::Deadlines::of(loop.get_executor())),
       window_(settings.window),
       settler_(loop.get_executor(), session, settings.window.bytes),
-      slots_most_(
-          std::min(settings.concurrency.value_or(settings.window.messages.value), settings.window.messages.value)) {
+      on_cpu_(on_cpu),
+      slots_most_(slots_most(settings)) {
   slots_.reserve(slots_most_);
 }
 
@@ -161,7 +164,8 @@ Slot* Slots::idle_slot() {
     return slot;
   }
   if (slots_.size() == slots_most_) return nullptr;
-  slots_.push_back(std::make_unique<Slot>(*this, ContextHome{window_, session_, settings_.queues}, registry_.size()));
+  slots_.push_back(std::make_unique<Slot>(*this, static_cast<std::uint32_t>(slots_.size()),
+                                          ContextHome{window_, session_, settings_.queues}, registry_.size()));
   return slots_.back().get();
 }
 
@@ -231,10 +235,19 @@ bool Slots::begin(Slot& slot, Place& place) {
     settle_unstarted(place, rejected(body.error().message));
     return false;
   }
+  // Before its bytes are parsed: they too can end the process.
+  on_cpu_.starts(slot.number_, {.queue = delivery.queue,
+                                .segment = delivery.segment,
+                                .index = delivery.index,
+                                .attempt = delivery.attempt,
+                                .handler = static_cast<std::uint32_t>(registered->index),
+                                .started = now_,
+                                .deadline = now_ + registered->timeout});
   auto& message = slot.messages_[registered->index];
   if (message == nullptr) message = registered->handler->make_message();
   slot.message_ = message.get();
   if (message != nullptr && !message->ParseFromArray(body->payload.data(), static_cast<int>(body->payload.size()))) {
+    on_cpu_.ends(slot.number_);
     settle_unstarted(
         place, rejected("payload of " + std::to_string(body->payload.size()) + " bytes is no " + registered->type));
     return false;
@@ -246,7 +259,6 @@ bool Slots::begin(Slot& slot, Place& place) {
   slot.threw_ = false;
   slot.started_ = now_;
   slot.context_.begin(place, body->payload, body->headers, registered->type, now_ + registered->timeout);
-  on_cpu_.set(now_, delivery.queue, delivery.segment, delivery.index);
   ++running_count_;
   return true;
 }
@@ -270,7 +282,7 @@ void Slots::finish(Slot& slot) {
   slot.registered_ = nullptr;
   slot.message_ = nullptr;
   if (slot.threw_ || slot.end_.outcome() != Outcome::ack) slot.end_ = End();
-  on_cpu_.clear();
+  on_cpu_.ends(slot.number_);
   if (--running_count_ == 0 && waits_for_none_) async::resume_later(*std::exchange(waits_for_none_, std::nullopt));
 }
 

@@ -36,10 +36,13 @@ namespace weir::worker {
 
 class Slots;
 
+/// Handlers at once a shard: the most that its group's settings allow.
+[[nodiscard]] std::uint32_t slots_most(const GroupSettings& settings);
+
 /// One coroutine that runs handlers, one at a time.
 class Slot final : private async::Deadline {
  public:
-  Slot(Slots& slots, ContextHome home, std::size_t handlers);
+  Slot(Slots& slots, std::uint32_t number, ContextHome home, std::size_t handlers);
 
   // What SlotExecutor calls.
   Slot* enter();
@@ -54,6 +57,7 @@ class Slot final : private async::Deadline {
   void cancel(Fate fate);
 
   Slots& slots_;
+  std::uint32_t number_;  ///< in its shard; of its line in the flight recorder
   DeliveryContext context_;
   asio::cancellation_signal signal_;
   std::optional<async::Suspended> idle_;
@@ -76,7 +80,8 @@ class Slots {
   static constexpr std::uint32_t turn_messages_most = 256;
   static constexpr Clock::duration turn_time_most = std::chrono::milliseconds(1);
 
-  Slots(asio::io_context& loop, const GroupSettings& settings, Registry& registry, engine::Session& session);
+  Slots(asio::io_context& loop, const GroupSettings& settings, Registry& registry, engine::Session& session,
+        Running on_cpu);
   Slots(const Slots&) = delete;
   Slots& operator=(const Slots&) = delete;
   ~Slots();

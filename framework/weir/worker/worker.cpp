@@ -3,19 +3,27 @@
 #include <algorithm>
 #include <chrono>
 #include <optional>
+#include <set>
 #include <utility>
 
 #include "weir/telemetry/log.hpp"
 
 namespace weir::worker {
 
+recorder::Recorder::Size recorder_size(const GroupSettings& settings) {
+  return {.shards = settings.shards, .slots = slots_most(settings), .queues = settings.queues};
+}
+
 struct Worker::State {
-  State(GroupSettings group, ProcessToken token, engine::Engine& of, Registration register_all)
-      : settings(std::move(group)), process(token), engine(of), registration(std::move(register_all)) {}
+  State(GroupSettings group, ProcessToken token, engine::Engine& of, recorder::Recorder& into,
+        Registration register_all)
+      : settings(std::move(group)), process(token), engine(of), recorder(into), registration(std::move(register_all)) {}
 
   const GroupSettings settings;
   const ProcessToken process;
   engine::Engine& engine;
+  recorder::Recorder& recorder;
+  std::unique_ptr<recorder::Recorder> own_recorder;
   const Registration registration;
   Pulse pulse;
   std::function<void()> told;
@@ -23,16 +31,38 @@ struct Worker::State {
   std::mutex mutex;
   std::condition_variable changed;
   std::optional<std::chrono::steady_clock::time_point> end_at;  ///< once it drains
+  std::string stuck;                                            ///< why a shard was given up
+  std::set<std::uint32_t> blocked;                              ///< shards whose loop may never turn again
 
   std::vector<std::unique_ptr<Shard>> shards;  // last: their threads use the rest
 
   [[nodiscard]] bool all_ended() const {
     return std::all_of(shards.begin(), shards.end(), [](const auto& each) { return each->ended(); });
   }
+  [[nodiscard]] bool all_but_the_blocked_ended() const {
+    return std::all_of(shards.begin(), shards.end(),
+                       [&](const auto& each) { return each->ended() || blocked.contains(each->index()); });
+  }
+  void stop(Duration drain) {
+    {
+      const std::scoped_lock lock(mutex);
+      if (end_at) return;
+      end_at = std::chrono::steady_clock::now() + drain + drain_last;
+      changed.notify_all();
+    }
+    for (const auto& each : shards) each->drain(drain);
+  }
 };
 
-Worker::Worker(GroupSettings settings, ProcessToken process, engine::Engine& engine, Registration registration)
-    : state_(std::make_shared<State>(std::move(settings), process, engine, std::move(registration))) {}
+Worker::Worker(GroupSettings settings, ProcessToken process, engine::Engine& engine, recorder::Recorder& recorder,
+               Registration registration)
+    : state_(std::make_shared<State>(std::move(settings), process, engine, recorder, std::move(registration))) {}
+
+Worker::Worker(GroupSettings settings, ProcessToken process, engine::Engine& engine, Registration registration) {
+  auto own = std::make_unique<recorder::Recorder>(recorder_size(settings));
+  state_ = std::make_shared<State>(std::move(settings), process, engine, *own, std::move(registration));
+  state_->own_recorder = std::move(own);
+}
 
 Worker::~Worker() {
   stop();
@@ -44,11 +74,8 @@ const GroupSettings& Worker::settings() const { return state_->settings; }
 const ProcessToken& Worker::process() const { return state_->process; }
 void Worker::on_ending(std::function<void()> told) { state_->told = std::move(told); }
 
-std::vector<const Shard*> Worker::shards() const {
-  std::vector<const Shard*> out;
-  for (const auto& each : state_->shards) out.push_back(each.get());
-  return out;
-}
+// All shards register the same.
+const std::vector<std::string>& Worker::types() const { return state_->shards.front()->types(); }
 
 void Worker::start() {
   State& state = *state_;
@@ -62,8 +89,9 @@ void Worker::start() {
     if (state.told) state.told();
   };
   for (std::uint32_t i = 0; i < state.settings.shards; ++i) {
-    auto shard = std::make_unique<Shard>(
-        Shard::Home{state.settings, state.process, state.engine, state.registration, state.pulse, ended}, i);
+    auto shard = std::make_unique<Shard>(Shard::Home{state.settings, state.process, state.engine, state.registration,
+                                                     state.pulse, state.recorder, ended},
+                                         i);
     try {
       shard->start();
     } catch (...) {
@@ -76,15 +104,18 @@ void Worker::start() {
   for (const auto& each : state.shards) each->go();
 }
 
-void Worker::stop() {
+void Worker::stop() { state_->stop(state_->settings.drain); }
+
+void Worker::give_up(std::uint32_t shard, bool blocked, Duration limit, std::string why) {
   State& state = *state_;
+  state.shards[shard]->give_up();
   {
     const std::scoped_lock lock(state.mutex);
-    if (state.end_at) return;
-    state.end_at = std::chrono::steady_clock::now() + state.settings.drain + drain_last;
+    state.stuck = std::move(why);
+    if (blocked) state.blocked.insert(shard);
     state.changed.notify_all();
   }
-  for (const auto& each : state.shards) each->drain(state.settings.drain);
+  state.stop(std::min(limit, state.settings.drain));
 }
 
 Ended Worker::wait() {
@@ -100,7 +131,9 @@ Ended Worker::wait() {
   Ended ended;
   {
     std::unique_lock lock(state.mutex);
-    ended.joined = state.changed.wait_until(lock, *state.end_at, [&] { return state.all_ended(); });
+    state.changed.wait_until(lock, *state.end_at, [&] { return state.all_but_the_blocked_ended(); });
+    ended.joined = state.all_ended();
+    if (!ended.joined) ended.failure = state.stuck;
   }
   for (const auto& shard : state.shards) {
     ended.open += shard->open();

@@ -34,9 +34,15 @@ struct Ended {
   [[nodiscard]] int exit_code() const { return for_good ? 2 : !failure.empty() || open > 0 || !joined ? 1 : 0; }
 };
 
+/// How large the group's flight recorder is.
+[[nodiscard]] recorder::Recorder::Size recorder_size(const GroupSettings& settings);
+
 class Worker {
  public:
-  /// `engine` outlives it.
+  /// `engine` and `recorder`, which has a line for each of its slots, outlive it.
+  Worker(GroupSettings settings, ProcessToken process, engine::Engine& engine, recorder::Recorder& recorder,
+         Registration registration);
+  /// With a recorder of its own, which nobody else reads.
   Worker(GroupSettings settings, ProcessToken process, engine::Engine& engine, Registration registration);
   ~Worker();
 
@@ -45,13 +51,17 @@ class Worker {
   void start();
   /// Begins to drain, once. Thread: any.
   void stop();
+  /// A handler of that shard is stuck: all drain, for at most `limit`; then wait() returns, with `joined` false unless
+  /// that handler has ended after all. Is its loop `blocked`, that shard is not waited for. Thread: any.
+  void give_up(std::uint32_t shard, bool blocked, Duration limit, std::string why);
   /// Waits until it has ended: stopped, or a shard has failed. After stop() at most drain + 5 s.
   [[nodiscard]] Ended wait();
   /// Told (from a shard's thread) when wait() will not block any more, or a shard failed. Set before start().
   void on_ending(std::function<void()> told);
 
   [[nodiscard]] Pulse& pulse();
-  [[nodiscard]] std::vector<const Shard*> shards() const;
+  /// Of a shard's handlers, by their number. After start().
+  [[nodiscard]] const std::vector<std::string>& types() const;
   [[nodiscard]] const GroupSettings& settings() const;
   [[nodiscard]] const ProcessToken& process() const;
 

@@ -29,6 +29,7 @@ class KeepAliveMachine final : public ClientMachine {
         state->set_shard(shard.shard);
         state->set_since_turn_us(static_cast<std::uint64_t>(std::max(Duration{0}, shard.since_turn).count()));
         state->set_running(shard.running);
+        state->set_stuck(shard.stuck);
       }
     }
     send(head_);
@@ -75,14 +76,46 @@ class KeepAliveMachine final : public ClientMachine {
   v1::Frame head_;
 };
 
+v1::Started::Part part_of(StartedDelivery::Part part) {
+  switch (part) {
+    case StartedDelivery::Part::culprit:
+      return v1::Started::CULPRIT;
+    case StartedDelivery::Part::on_cpu:
+      return v1::Started::ON_CPU;
+    case StartedDelivery::Part::suspended:
+      break;
+  }
+  return v1::Started::SUSPENDED;
+}
+
+v1::DeathReport report_of(const ProcessToken& process, const DeadProcess& dead) {
+  v1::DeathReport report;
+  report.set_process_token(std::string(process.view()));
+  report.set_exit_code(dead.exit_code);
+  report.set_signal(dead.signal);
+  report.set_on_purpose(dead.on_purpose);
+  for (const StartedDelivery& each : dead.started) {
+    v1::Started& started = *report.add_started();
+    started.set_queue(each.queue);
+    started.set_segment(each.segment);
+    started.set_index(each.index);
+    started.set_part(part_of(each.part));
+    if (each.part == StartedDelivery::Part::suspended) continue;
+    v1::Attempt& attempt = *started.mutable_attempt();
+    attempt.set_started_at_us(each.started_at.time_since_epoch().count());
+    attempt.set_duration_us(static_cast<std::uint64_t>(std::max(Duration{0}, each.duration).count()));
+    attempt.set_error(each.error);
+    attempt.set_stack(each.stack);
+    attempt.set_memory_grown_bytes(each.memory_grown_bytes);
+    for (const std::string& line : each.log) attempt.add_log(line);
+  }
+  return report;
+}
+
 class DeathMachine final : public ClientMachine {
  public:
-  DeathMachine(ClientSettings settings, const ProcessToken& process, std::int32_t exit_code, std::int32_t signal)
-      : ClientMachine(std::move(settings)) {
-    report_.set_process_token(std::string(process.view()));
-    report_.set_exit_code(exit_code);
-    report_.set_signal(signal);
-  }
+  DeathMachine(ClientSettings settings, v1::DeathReport report)
+      : ClientMachine(std::move(settings)), report_(std::move(report)) {}
   std::optional<DeathAnswer> answer;
 
  protected:
@@ -143,11 +176,10 @@ void KeepAlive::now() {
 
 bool KeepAlive::connected() const { return state_->machine.connected; }
 
-DeathAnswer report_death(const std::string& url, const ProcessToken& process, std::int32_t exit_code,
-                         std::int32_t signal, Duration limit) {
+DeathAnswer report_death(const std::string& url, const ProcessToken& process, const DeadProcess& dead, Duration limit) {
   asio::io_context loop{1};
   ZmqConnector connector(endpoint_of(url));
-  DeathMachine machine(this_process(), process, exit_code, signal);
+  DeathMachine machine(this_process(), report_of(process, dead));
   Client client(loop.get_executor(), connector, machine, {});
   client.start();
   const auto deadline = std::chrono::steady_clock::now() + limit;

@@ -21,6 +21,7 @@ struct ShardActivity {
   std::uint32_t shard{};
   Duration since_turn{};  ///< since its loop last turned
   std::string running;    ///< the id of the message whose handler is on the CPU; empty if none
+  bool stuck = false;     ///< that handler is past its timeout, and its process about to end
 };
 
 struct KeepAliveOptions {
@@ -61,10 +62,34 @@ enum class DeathAnswer {
   no_answer,  ///< by the deadline
 };
 
+/// A delivery whose handler had started in a process that is dead.
+struct StartedDelivery {
+  enum class Part : std::uint8_t { suspended, on_cpu, culprit };
+  std::string queue;
+  SegmentNumber segment{};
+  std::uint32_t index{};
+  Part part = Part::suspended;
+  // Culprits, and those on a CPU: for the history. All text is UTF-8.
+  WallTime started_at;
+  Duration duration{};
+  std::string error;
+  std::string stack;
+  std::int64_t memory_grown_bytes = 0;
+  std::vector<std::string> log;
+};
+
+/// How a process died, and of what, as far as is known.
+struct DeadProcess {
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;  ///< 0: it exited
+  bool on_purpose = false;  ///< nobody is suspect by it
+  std::vector<StartedDelivery> started;
+};
+
 /// Tells the broker that the process with this token is dead. Tries until it is answered, or until `limit` is over.
 /// Blocking; makes a ZeroMQ context, so it must not run in a process that still forks.
 /// Throws: Error when the URL is wrong.
-[[nodiscard]] DeathAnswer report_death(const std::string& url, const ProcessToken& process, std::int32_t exit_code,
-                                       std::int32_t signal, Duration limit);
+[[nodiscard]] DeathAnswer report_death(const std::string& url, const ProcessToken& process, const DeadProcess& dead,
+                                       Duration limit);
 
 }  // namespace weir::engine::weir_broker

@@ -1,0 +1,52 @@
+#pragma once
+
+/// Who is to blame for a worker process's death.
+///
+/// Pure. The rules, the first that applies:
+/// 1. A thread that was found stuck, or took a deadly signal: the delivery whose code it ran is the culprit. Nobody
+/// else
+///    is named: the rest returns as if nothing had been. (A signal that another process sent says nothing, nor does one
+///    in a thread that ran no delivery.)
+/// 2. The process ended by Weir's own code (a drain that was over, a second SIGTERM), or was killed by its parent:
+///    nobody is suspected.
+/// 3. It ended by itself, not by Weir's code, with one delivery on a CPU: that one called exit, and is the culprit.
+/// 4. Nobody can tell (SIGKILL, memory, several on a CPU at an exit): those on a CPU, and those that waited.
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "weir/worker/recorder/record.hpp"
+
+namespace weir::worker::recorder {
+
+enum class Part : std::uint8_t { suspended, on_cpu, culprit };
+
+struct HowItDied {
+  std::int32_t exit_code = 0;
+  std::int32_t signal = 0;     ///< 0: it exited
+  bool by_its_parent = false;  ///< killed on purpose
+  /// About when; steady clock.
+  std::chrono::nanoseconds at{};
+};
+
+struct Blamed {
+  Delivery delivery;
+  Part part = Part::suspended;
+  /// Culprits and those on a CPU: what went wrong, for the message's history.
+  std::string error;
+  WallTime started_at;
+  Duration duration{};
+  std::int64_t memory_grown = 0;  ///< bytes, since its handler started
+  /// Culprits: of the thread that ran it, innermost first.
+  std::vector<std::uint64_t> frames;
+};
+
+struct Verdict {
+  std::vector<Blamed> started;
+  bool on_purpose = false;
+};
+
+[[nodiscard]] Verdict blame(const Record& record, const HowItDied& death);
+
+}  // namespace weir::worker::recorder

@@ -1,0 +1,138 @@
+#pragma once
+
+/// The flight recorder of a worker process: who runs what, in memory that outlives it.
+///
+/// A MAP_SHARED page takes a relaxed store in 0.3 ns, and keeps it through SIGSEGV, abort, stack overflow, _exit and
+/// SIGKILL. The parent makes the file (no name: memfd), the child lays it out and writes, and once the child is dead
+/// the reporter reads (record.hpp) and decides who is to blame (blame.hpp).
+///
+/// Thread: each line has one writer, its shard's or the pool's thread; any may read while they write.
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "weir/worker/recorder/layout.hpp"
+
+namespace weir::worker::recorder {
+
+/// Threads of offload that have lines; async/offload.cpp has no more.
+inline constexpr std::uint32_t pool_lines = 8;
+
+/// A delivery as its handler starts.
+struct Starts {
+  std::uint32_t queue{};  ///< index into the names that the recorder was made with
+  std::uint64_t segment{};
+  std::uint32_t index{};
+  std::uint32_t attempt{};
+  std::uint32_t handler{};
+  std::chrono::steady_clock::time_point started;
+  std::chrono::steady_clock::time_point deadline;
+};
+
+/// What a thread has on the CPU.
+struct OnCpu {
+  std::uint64_t running{};  ///< another number at each entry
+  std::chrono::steady_clock::time_point since;
+  std::uint32_t slot{};  ///< its number in the process
+  std::uint64_t slot_state{};
+  Starts what;
+};
+
+class Recorder {
+ public:
+  using Clock = std::chrono::steady_clock;
+
+  struct Size {
+    std::uint32_t shards{};
+    std::uint32_t slots{};  ///< of a shard
+    std::vector<std::string> queues;
+  };
+
+  /// In `file`, which it keeps mapped and closes; or, without one, in this process's own memory.
+  /// Throws: Error when there is no room for it.
+  explicit Recorder(const Size& size, std::optional<int> file = {});
+  Recorder(const Recorder&) = delete;
+  Recorder& operator=(const Recorder&) = delete;
+  ~Recorder();
+
+  [[nodiscard]] const Shape& shape() const { return shape_; }
+  [[nodiscard]] ThreadLine& shard(std::uint32_t index) { return threads_[index]; }
+  [[nodiscard]] ThreadLine& pool(std::uint32_t index) { return threads_[shape_.shards + index]; }
+  [[nodiscard]] ThreadLine& others() { return threads_[shape_.shards + shape_.pool]; }
+  [[nodiscard]] std::span<ThreadLine> threads() { return {threads_, shape_.threads()}; }
+  [[nodiscard]] SlotLine& slot(std::uint32_t number) { return slots_[number]; }
+
+  void starts(std::uint32_t slot, const Starts& what) {
+    SlotLine& line = slots_[slot];
+    // Between the two, and after the end before it, nobody's: whoever reads at any instant sees a whole delivery or
+    // none. (The fence orders the stores; on x86-64 it costs nothing.)
+    const std::uint64_t state = line.state.load(std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+    line.segment.store(what.segment, std::memory_order_relaxed);
+    line.place.store(std::uint64_t{what.queue} << 32 | what.index, std::memory_order_relaxed);
+    line.handler.store(std::uint64_t{what.attempt} << 32 | what.handler, std::memory_order_relaxed);
+    line.started.store(what.started.time_since_epoch().count(), std::memory_order_relaxed);
+    line.deadline.store(what.deadline.time_since_epoch().count(), std::memory_order_relaxed);
+    line.memory.store(header_->memory.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    line.state.store(state + 1, std::memory_order_release);
+  }
+  void ends(std::uint32_t slot) {
+    SlotLine& line = slots_[slot];
+    line.state.store(line.state.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+  }
+
+  /// The thread runs the slot's code from `since` on.
+  static void enter(ThreadLine& line, std::uint32_t slot, Clock::time_point since) {
+    const std::uint64_t entry = (line.running.load(std::memory_order_relaxed) >> 32) + 1;
+    line.since.store(since.time_since_epoch().count(), std::memory_order_relaxed);
+    line.running.store(entry << 32 | (slot + 1), std::memory_order_release);
+  }
+  /// Nobody's; the entry's number stays.
+  static void leave(ThreadLine& line) {
+    line.running.store(line.running.load(std::memory_order_relaxed) & ~std::uint64_t{UINT32_MAX},
+                       std::memory_order_relaxed);
+    std::atomic_thread_fence(std::memory_order_release);
+  }
+  /// Nothing while no handler is on the CPU, or one changes just now.
+  [[nodiscard]] std::optional<OnCpu> on_cpu(const ThreadLine& line) const;
+  /// Nothing unless its handler has started and not ended.
+  [[nodiscard]] std::optional<std::pair<std::uint64_t, Starts>> started(std::uint32_t slot) const;
+
+  /// Was a handler of the shard marked as stuck, and has not ended since?
+  [[nodiscard]] bool is_stuck(std::uint32_t shard);
+
+  /// From here on the process ends by our own code.
+  void ending() { header_->ending.store(1, std::memory_order_relaxed); }
+  /// Looks at the process's memory and at the clocks. Now and then; safe in a signal handler.
+  void sample();
+  [[nodiscard]] std::uint64_t memory() const { return header_->memory.load(std::memory_order_relaxed); }
+  /// One of the last lines of log.
+  void log(std::string_view line);
+  /// Copies /proc/self/maps, once; while another thread does, waits for it, at most 100 ms. Safe in a signal handler.
+  void save_map();
+
+ private:
+  Shape shape_;
+  char* memory_ = nullptr;
+  std::size_t bytes_ = 0;
+  Header* header_ = nullptr;
+  LogLine* log_ = nullptr;
+  ThreadLine* threads_ = nullptr;
+  SlotLine* slots_ = nullptr;
+  std::atomic<bool> map_begun_{false};
+  std::atomic<bool> map_saved_{false};
+};
+
+/// The process's resident memory now, bytes; 0 if it cannot be had. Safe in a signal handler.
+[[nodiscard]] std::uint64_t resident_bytes();
+
+/// A file without a name for a recorder, closed at exec; its descriptor is `least` or above. Throws: Error.
+[[nodiscard]] int make_file(int least);
+
+}  // namespace weir::worker::recorder

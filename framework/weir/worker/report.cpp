@@ -1,0 +1,130 @@
+// The reporter: reads a dead process's flight recorder, and tells the broker who is to blame.
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "weir/engine/weir/keep_alive.hpp"
+#include "weir/message/ids.hpp"
+#include "weir/telemetry/log.hpp"
+#include "weir/worker/process.hpp"
+#include "weir/worker/recorder/blame.hpp"
+#include "weir/worker/recorder/symbols.hpp"
+#include "weir/worker/token.hpp"
+
+namespace weir::worker {
+namespace {
+
+using engine::weir_broker::DeadProcess;
+using engine::weir_broker::DeathAnswer;
+using engine::weir_broker::StartedDelivery;
+using recorder::Blamed;
+
+/// A template's name can fill pages.
+constexpr std::size_t frame_bytes_most = 400;
+
+std::vector<std::byte> read_all(int file) {
+  struct stat status {};
+  if (fstat(file, &status) != 0) return {};
+  std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
+  std::size_t size = 0;
+  while (size < bytes.size()) {
+    const ssize_t got = pread(file, bytes.data() + size, bytes.size() - size, static_cast<off_t>(size));
+    if (got <= 0) break;
+    size += static_cast<std::size_t>(got);
+  }
+  bytes.resize(size);
+  return bytes;
+}
+
+StartedDelivery::Part part_of(recorder::Part part) {
+  switch (part) {
+    case recorder::Part::culprit:
+      return StartedDelivery::Part::culprit;
+    case recorder::Part::on_cpu:
+      return StartedDelivery::Part::on_cpu;
+    case recorder::Part::suspended:
+      break;
+  }
+  return StartedDelivery::Part::suspended;
+}
+
+/// A frame a line.
+std::string stack_of(const recorder::MemoryMap& map, const std::vector<std::uint64_t>& frames, bool with_names) {
+  std::vector<std::string> names;
+  if (with_names) {
+    names = recorder::names_of(map, frames);
+  } else {
+    for (const std::uint64_t frame : frames) {
+      const auto place = map.find(frame);
+      names.push_back(place ? place->file + "+" + std::to_string(place->at) : std::to_string(frame));
+    }
+  }
+  std::string text;
+  for (const std::string& name : recorder::readable_stack(std::move(names), frame_bytes_most)) text += name + '\n';
+  return text;
+}
+
+void log_blamed(const GroupSettings& settings, const StartedDelivery& blamed, std::uint32_t attempt) {
+  log::error("handler_ended_its_process", {{"worker", settings.name},
+                                           {"queue", blamed.queue},
+                                           {"message", print_id(blamed.queue, blamed.segment, blamed.index)},
+                                           {"attempt", attempt},
+                                           {"error", blamed.error},
+                                           {"ran", blamed.duration},
+                                           {"memory_grown", blamed.memory_grown_bytes},
+                                           {"stack", blamed.stack}});
+}
+
+DeadProcess describe(const GroupSettings& settings, const Death& death, const recorder::Record& record) {
+  const auto now = std::chrono::steady_clock::now().time_since_epoch();
+  recorder::Verdict verdict = recorder::blame(record, {.exit_code = death.exit_code,
+                                                       .signal = death.signal,
+                                                       .by_its_parent = death.on_purpose,
+                                                       .at = std::chrono::nanoseconds(now)});
+  DeadProcess dead{
+      .exit_code = death.exit_code, .signal = death.signal, .on_purpose = verdict.on_purpose, .started = {}};
+  const recorder::MemoryMap map(record.map);
+  std::size_t suspects = 0;
+  for (Blamed& each : verdict.started) {
+    StartedDelivery started{.queue = each.delivery.queue,
+                            .segment = each.delivery.segment,
+                            .index = each.delivery.index,
+                            .part = part_of(each.part),
+                            .started_at = each.started_at,
+                            .duration = each.duration,
+                            .error = std::move(each.error),
+                            .stack = stack_of(map, each.frames, death.with_names),
+                            .memory_grown_bytes = each.memory_grown,
+                            .log = {}};
+    if (each.part != recorder::Part::suspended) started.log = record.log;
+    if (each.part == recorder::Part::culprit) {
+      log_blamed(settings, started, each.delivery.attempt);
+    } else {
+      ++suspects;
+    }
+    dead.started.push_back(std::move(started));
+  }
+  if (suspects > 0)
+    log::warn("suspects", {{"worker", settings.name}, {"started", suspects}, {"on_cpu", record.on_cpu.size()}});
+  return dead;
+}
+
+}  // namespace
+
+int run_report(const GroupSettings& settings, const Death& death) {
+  const ProcessToken process = read_token(token_fd);
+  if (!settings.engine.starts_with("weir://")) return 0;  // nobody else asks
+  DeadProcess dead{.exit_code = death.exit_code, .signal = death.signal, .on_purpose = death.on_purpose, .started = {}};
+  if (const auto record = recorder::read_record(read_all(recorder_fd))) dead = describe(settings, death, *record);
+  const DeathAnswer answer = engine::weir_broker::report_death(settings.engine, process, dead, death.limit);
+  if (answer != DeathAnswer::no_answer) return 0;
+  log::warn("death_not_reported", {{"worker", settings.name}, {"engine", settings.engine}, {"tried", death.limit}});
+  return 1;
+}
+
+}  // namespace weir::worker

@@ -1,0 +1,156 @@
+#include "weir/worker/watchdog.hpp"
+
+#include <pthread.h>
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <thread>
+#include <utility>
+
+#include "weir/message/ids.hpp"
+#include "weir/telemetry/log.hpp"
+#include "weir/worker/recorder/marks.hpp"
+#include "weir/worker/recorder/symbols.hpp"
+#include "weir/worker/stalls.hpp"
+
+namespace weir::worker {
+namespace {
+
+using recorder::OnCpu;
+using recorder::ThreadLine;
+using Clock = Stalls::Clock;
+using namespace std::chrono_literals;
+
+/// A stall is found within half of `stall_after`; memory is looked at as often. 20 wake-ups a second by default.
+constexpr Clock::duration look_most = 50ms;
+constexpr Clock::duration look_least = 2ms;
+/// Of all shards together: a stack is taken and printed for each.
+constexpr Duration stalls_every = 1s;
+
+/// On one line of log.
+constexpr std::size_t name_bytes_most = 160;
+
+/// `a < b < c`, innermost first.
+std::string printed(const std::vector<std::uint64_t>& frames) {
+  std::string text;
+  for (const std::string& name :
+       recorder::readable_stack(recorder::names_of(recorder::own_map(), frames), name_bytes_most)) {
+    text += (text.empty() ? "" : " < ") + name;
+  }
+  return text;
+}
+
+}  // namespace
+
+struct Watchdog::State {
+  State(const GroupSettings& group, recorder::Recorder& of, std::vector<std::string> names,
+        std::function<void(const Stuck&)> told)
+      : settings(group),
+        recorder(of),
+        types(std::move(names)),
+        stuck(std::move(told)),
+        looks(std::clamp<Clock::duration>(group.stall_after / 2, look_least, look_most)) {
+    for (std::uint32_t i = 0; i < recorder.shape().shards; ++i) threads.emplace_back(true);
+    for (std::uint32_t i = 0; i < recorder.shape().pool; ++i) threads.emplace_back(false);
+    thread = std::thread([this] { run(); });
+  }
+  ~State() {
+    {
+      const std::scoped_lock lock(mutex);
+      ending = true;
+    }
+    wake.notify_all();
+    thread.join();
+  }
+
+  void run() {
+    pthread_setname_np(pthread_self(), "weir-watchdog");
+    std::unique_lock lock(mutex);
+    while (!wake.wait_for(lock, looks, [this] { return ending; })) {
+      lock.unlock();
+      recorder.sample();
+      for (std::size_t i = 0; i < threads.size(); ++i) look(i);
+      lock.lock();
+    }
+  }
+
+  void look(std::size_t i) {
+    ThreadLine& line = recorder.threads()[i];
+    const auto on_cpu = recorder.on_cpu(line);
+    const auto kind = threads[i].look(Clock::now(), settings.stall_after, on_cpu);
+    if (kind == Stalls::Kind::stalled) stalled(line, *on_cpu);
+    if (kind == Stalls::Kind::stuck) stuck_at(line, *on_cpu, i < recorder.shape().shards);
+  }
+
+  [[nodiscard]] std::uint32_t shard_of(const OnCpu& on_cpu) const { return on_cpu.slot / recorder.shape().slots; }
+  [[nodiscard]] std::string id_of(const OnCpu& on_cpu) const {
+    return print_id(settings.queues[on_cpu.what.queue], on_cpu.what.segment, on_cpu.what.index);
+  }
+  [[nodiscard]] std::string type_of(const OnCpu& on_cpu) const {
+    return on_cpu.what.handler < types.size() ? types[on_cpu.what.handler] : std::string();
+  }
+  /// The stack is of that handler only if it still runs once it was taken.
+  [[nodiscard]] std::vector<std::uint64_t> stack_of(const ThreadLine& line, const OnCpu& on_cpu) const {
+    std::vector<std::uint64_t> frames = recorder::stack_of(line);
+    const auto now = recorder.on_cpu(line);
+    if (!now || now->running != on_cpu.running) frames.clear();
+    return frames;
+  }
+
+  void stalled(const ThreadLine& line, const OnCpu& on_cpu) {
+    const auto left_out = stalls.pass(Clock::now());
+    if (!left_out) return;
+    const std::vector<std::uint64_t> frames = stack_of(line, on_cpu);
+    const std::string stack = printed(frames);
+    const auto again = recorder.on_cpu(line);
+    log::warn("loop_stalled", {{"worker", settings.name},
+                               {"shard", shard_of(on_cpu)},
+                               {"queue", settings.queues[on_cpu.what.queue]},
+                               {"message", id_of(on_cpu)},
+                               {"attempt", on_cpu.what.attempt},
+                               {"type", type_of(on_cpu)},
+                               {"held", Clock::now() - on_cpu.since},
+                               {"still", again && again->running == on_cpu.running},
+                               {"left_out", *left_out},
+                               {"stack", stack}});
+  }
+
+  void stuck_at(ThreadLine& line, const OnCpu& on_cpu, bool on_loop) {
+    const std::vector<std::uint64_t> frames = stack_of(line, on_cpu);
+    recorder.save_map();
+    recorder::mark_stuck(line, on_cpu, frames);
+    const Stuck found{.shard = shard_of(on_cpu), .on_loop = on_loop, .message = id_of(on_cpu)};
+    log::error("handler_stuck", {{"worker", settings.name},
+                                 {"shard", found.shard},
+                                 {"queue", settings.queues[on_cpu.what.queue]},
+                                 {"message", found.message},
+                                 {"attempt", on_cpu.what.attempt},
+                                 {"type", type_of(on_cpu)},
+                                 {"where", on_loop ? "loop" : "offload"},
+                                 {"timeout", on_cpu.what.deadline - on_cpu.what.started},
+                                 {"after", Clock::now() - on_cpu.what.started},
+                                 {"stack", printed(frames)}});
+    stuck(found);
+  }
+
+  const GroupSettings& settings;
+  recorder::Recorder& recorder;
+  const std::vector<std::string> types;
+  const std::function<void(const Stuck&)> stuck;
+  const Clock::duration looks;
+  log::Limit stalls{stalls_every};
+  std::vector<Stalls::Thread> threads;
+  std::mutex mutex;
+  std::condition_variable wake;
+  bool ending = false;
+  std::thread thread;  // last: it uses the rest
+};
+
+Watchdog::Watchdog(const GroupSettings& settings, recorder::Recorder& recorder, std::vector<std::string> types,
+                   std::function<void(const Stuck&)> stuck)
+    : state_(std::make_unique<State>(settings, recorder, std::move(types), std::move(stuck))) {}
+Watchdog::~Watchdog() = default;
+
+}  // namespace weir::worker

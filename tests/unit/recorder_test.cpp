@@ -1,0 +1,264 @@
+#include "weir/worker/recorder/recorder.hpp"
+
+#include <fcntl.h>
+#include <gmock/gmock.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <climits>
+#include <csignal>
+#include <cstdlib>
+#include <random>
+#include <thread>
+
+#include "weir/worker/recorder/marks.hpp"
+#include "weir/worker/recorder/record.hpp"
+#include "weir/worker/recorder/symbols.hpp"
+#include "weir/worker/stalls.hpp"
+
+namespace weir::worker::recorder {
+namespace {
+
+using namespace std::chrono_literals;
+using testing::Contains;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
+using Clock = Recorder::Clock;
+
+const Recorder::Size two_shards{.shards = 2, .slots = 4, .queues = {"orders", "emails"}};
+
+std::vector<std::byte> bytes_of(int file) {
+  std::vector<std::byte> bytes(static_cast<std::size_t>(lseek(file, 0, SEEK_END)));
+  EXPECT_EQ(pread(file, bytes.data(), bytes.size(), 0), static_cast<ssize_t>(bytes.size()));
+  return bytes;
+}
+
+/// A recorder as a child process has it, and what its parent finds in the file.
+class InAFile {
+ public:
+  explicit InAFile(const Recorder::Size& size = two_shards) : file_(make_file(10)), recorder(size, dup(file_)) {}
+  ~InAFile() { close(file_); }
+  [[nodiscard]] std::vector<std::byte> bytes() const { return bytes_of(file_); }
+  [[nodiscard]] Record read() const { return read_record(bytes()).value(); }
+
+ private:
+  int file_;
+
+ public:
+  Recorder recorder;
+};
+
+Starts starts(std::uint32_t queue, std::uint64_t segment, std::uint32_t index) {
+  return {.queue = queue,
+          .segment = segment,
+          .index = index,
+          .attempt = 2,
+          .handler = 1,
+          .started = Clock::now(),
+          .deadline = Clock::now() + 30s};
+}
+
+TEST(FlightRecorder, SaysWhoseHandlersHaveStartedAndWhoWasOnTheCpu) {
+  InAFile in;
+  Recorder& recorder = in.recorder;
+  recorder.starts(1, starts(0, 0x4f, 17));
+  recorder.starts(6, starts(1, 3, 0));
+  recorder.starts(7, starts(1, 3, 1));
+  recorder.ends(6);
+  Recorder::enter(recorder.shard(0), 1, Clock::now());
+  Recorder::enter(recorder.shard(1), 7, Clock::now());
+  Recorder::leave(recorder.shard(1));
+
+  const Record record = in.read();
+
+  ASSERT_THAT(record.started, SizeIs(2));
+  EXPECT_EQ(record.started[0].queue, "orders");
+  EXPECT_EQ(record.started[0].segment, 0x4fU);
+  EXPECT_EQ(record.started[0].index, 17U);
+  EXPECT_EQ(record.started[0].attempt, 2U);
+  EXPECT_GT(record.started[0].memory, 0U);
+  EXPECT_EQ(record.started[1].queue, "emails");
+  EXPECT_THAT(record.on_cpu, ElementsAre(1));
+  EXPECT_FALSE(record.ending);
+}
+
+TEST(FlightRecorder, CountsASlotThatIsOnTheShardAndInThePoolOnce) {
+  InAFile in;
+  in.recorder.starts(1, starts(0, 1, 0));
+  Recorder::enter(in.recorder.shard(0), 1, Clock::now());
+  Recorder::enter(in.recorder.pool(3), 1, Clock::now());
+  EXPECT_THAT(in.read().on_cpu, ElementsAre(1));
+}
+
+TEST(FlightRecorder, KeepsTheLastLinesOfLog) {
+  InAFile in;
+  for (int i = 0; i < 40; ++i) in.recorder.log("line " + std::to_string(i));
+  in.recorder.log("\x1b[2J\xff");
+  const Record record = in.read();
+  ASSERT_THAT(record.log, SizeIs(log_lines));
+  EXPECT_EQ(record.log.front(), "line 25");
+  EXPECT_EQ(record.log.back(), "?[2J?");
+}
+
+TEST(FlightRecorder, IsReadWhateverItsBytesAre) {
+  InAFile in;
+  in.recorder.starts(1, starts(0, 0x4f, 17));
+  Recorder::enter(in.recorder.shard(0), 1, Clock::now());
+  in.recorder.log("line");
+  in.recorder.save_map();
+  const std::vector<std::byte> whole = in.bytes();
+  std::mt19937 random(1);
+  std::uniform_int_distribution<unsigned> byte(0, 255);
+
+  for (int i = 0; i < 300; ++i) {
+    std::vector<std::byte> broken = whole;
+    if (i % 3 == 0) broken.resize(random() % broken.size());
+    const std::size_t first = i % 2 == 0 ? 0 : 16;  // the magic number kept, or not
+    for (int n = 0; n < 40 && broken.size() > first; ++n) {
+      const std::size_t span = n % 2 == 0 ? std::min<std::size_t>(broken.size() - first, 96) : broken.size() - first;
+      broken[first + random() % span] = static_cast<std::byte>(byte(random));
+    }
+    if (const auto record = read_record(broken)) {
+      for (const std::uint32_t slot : record->on_cpu) EXPECT_NE(record->find(slot), nullptr);
+      EXPECT_THAT(names_of(MemoryMap(record->map.substr(0, 4096)), {}), IsEmpty());
+    }
+  }
+  EXPECT_FALSE(read_record({}));
+  EXPECT_FALSE(ended_by_itself({}));
+}
+
+volatile std::uintptr_t nowhere = 16;
+volatile int deepest = INT_MAX;
+
+[[gnu::noinline]] void crash_here() { *reinterpret_cast<volatile int*>(nowhere) = 1; }
+
+[[gnu::noinline]] int overflow_here(int depth) {
+  volatile char room[4096];
+  room[0] = static_cast<char>(depth);
+  return depth == deepest ? 0 : overflow_here(depth + 1) + room[0];
+}
+
+/// Runs `crash` in a process of its own, on a thread that is shard 1 and runs slot 5; its record.
+template <class Crash>
+Record after(const Crash& crash) {
+  InAFile in;
+  const pid_t child = fork();
+  if (child == 0) {
+    install(in.recorder);
+    std::thread([&] {
+      make_known();
+      set_own({&in.recorder, &in.recorder.shard(1)});
+      in.recorder.starts(5, starts(1, 9, 3));
+      Recorder::enter(in.recorder.shard(1), 5, Clock::now());
+      crash();
+    }).join();
+    _exit(0);
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return in.read();
+}
+
+TEST(CrashMarks, NameTheDeliveryTheSignalAndTheStack) {
+  const Record record = after(crash_here);
+  ASSERT_THAT(record.marks, SizeIs(1));
+  EXPECT_EQ(record.marks[0].signal, SIGSEGV);
+  EXPECT_EQ(record.marks[0].slot, 5U);
+  EXPECT_EQ(record.marks[0].address, 16U);
+  EXPECT_THAT(names_of(MemoryMap(record.map), record.marks[0].frames), Contains(HasSubstr("crash_here")));
+}
+
+TEST(CrashMarks, SurviveAnOverflowOfTheThreadsStack) {
+  const Record record = after([] { (void)overflow_here(0); });
+  ASSERT_THAT(record.marks, SizeIs(1));
+  EXPECT_EQ(record.marks[0].signal, SIGSEGV);
+  EXPECT_EQ(record.marks[0].slot, 5U);
+  EXPECT_THAT(names_of(MemoryMap(record.map), record.marks[0].frames), Contains(HasSubstr("overflow_here")));
+}
+
+TEST(CrashMarks, AreMadeOfAnAbort) {
+  const Record record = after([] { std::abort(); });
+  ASSERT_THAT(record.marks, SizeIs(1));
+  EXPECT_EQ(record.marks[0].signal, SIGABRT);
+  EXPECT_EQ(record.marks[0].sender, 0);
+}
+
+TEST(CrashMarks, ASigkillLeavesNoneButWhoRan) {
+  const Record record = after([] { raise(SIGKILL); });
+  EXPECT_THAT(record.marks, IsEmpty());
+  EXPECT_THAT(record.on_cpu, ElementsAre(5));
+}
+
+TEST(MemoryMap, TellsWhichFileLayWhere) {
+  const MemoryMap map(
+      "1000-2000 r--p 00000000 08:01 17   /usr/bin/weir\n"
+      "2000-3000 r-xp 00001000 08:01 17   /usr/bin/weir\n"
+      "3000-4000 rw-p 00000000 00:00 0 \n"
+      "7000-8000 r-xp 00005000 08:01 18   /opt/a b.so\n"
+      "no line at all\n"
+      "9000-a000 r-xp");
+  ASSERT_TRUE(map.find(0x2010));
+  EXPECT_EQ(map.find(0x2010)->file, "/usr/bin/weir");
+  EXPECT_EQ(map.find(0x2010)->at, 0x1010U);
+  EXPECT_EQ(map.find(0x7004)->file, "/opt/a b.so");
+  EXPECT_EQ(map.find(0x7004)->at, 0x5004U);
+  EXPECT_FALSE(map.find(0x3000));
+  EXPECT_FALSE(map.find(0x10));
+  EXPECT_FALSE(map.find(0x9000));
+}
+
+OnCpu running(std::uint64_t entry, Clock::time_point since, Clock::time_point deadline) {
+  return {
+      .running = entry, .since = since, .slot = 0, .slot_state = 1, .what = {.started = since, .deadline = deadline}};
+}
+
+/// Looks each 50 ms, from `from` on, until it says something or `until` is over.
+std::pair<Stalls::Kind, Clock::duration> first_word(Stalls::Thread& thread, const OnCpu& on_cpu, Clock::duration from,
+                                                    Clock::duration until) {
+  const Clock::time_point zero{};
+  for (auto at = from; at <= until; at += 50ms) {
+    const auto kind = thread.look(zero + at, 100ms, on_cpu);
+    if (kind != Stalls::Kind::none) return {kind, at};
+  }
+  return {Stalls::Kind::none, until};
+}
+
+TEST(Stalls, ALoopHeldLongerThanStallAfterIsToldOnceAndAgainAfterTenSeconds) {
+  Stalls::Thread thread(true);
+  const OnCpu on_cpu = running(1, Clock::time_point{}, Clock::time_point{} + 1h);
+  EXPECT_EQ(first_word(thread, on_cpu, 50ms, 1s), std::pair(Stalls::Kind::stalled, Clock::duration(100ms)));
+  EXPECT_EQ(first_word(thread, on_cpu, 150ms, 20s), std::pair(Stalls::Kind::stalled, Clock::duration(10'100ms)));
+}
+
+TEST(Stalls, AnotherHandlerIsAnotherStall) {
+  Stalls::Thread thread(true);
+  for (int n = 1; n < 100; ++n) {
+    const auto since = Clock::time_point{} + n * 60ms;
+    const auto entry = static_cast<std::uint64_t>(n);
+    EXPECT_EQ(thread.look(since + 50ms, 100ms, running(entry, since, since + 1h)), Stalls::Kind::none);
+  }
+}
+
+TEST(Stalls, PastItsTimeoutALoopIsStuckAfterASecondAndAThreadOfOffloadAfterFive) {
+  const OnCpu on_cpu = running(1, Clock::time_point{}, Clock::time_point{} + 2s);
+  Stalls::Thread loop(true);
+  (void)first_word(loop, on_cpu, 0ms, 1s);
+  EXPECT_EQ(first_word(loop, on_cpu, 1050ms, 10s), std::pair(Stalls::Kind::stuck, Clock::duration(3'050ms)));
+  Stalls::Thread pool(false);
+  EXPECT_EQ(first_word(pool, on_cpu, 0ms, 10s), std::pair(Stalls::Kind::stuck, Clock::duration(7'050ms)));
+}
+
+TEST(Stalls, TimeInWhichTheProcessDidNotRunIsNobodysFault) {
+  Stalls::Thread thread(true);
+  const OnCpu on_cpu = running(1, Clock::time_point{}, Clock::time_point{} + 2s);
+  const auto at = [](Clock::duration time) { return Clock::time_point{} + time; };
+  EXPECT_EQ(thread.look(at(50ms), 1h, on_cpu), Stalls::Kind::none);
+  EXPECT_EQ(thread.look(at(60s), 1h, on_cpu), Stalls::Kind::none);  // SIGCONT
+  EXPECT_EQ(thread.look(at(60s + 450ms), 1h, on_cpu), Stalls::Kind::none);
+  EXPECT_EQ(thread.look(at(60s + 500ms), 1h, std::nullopt), Stalls::Kind::none);  // it ended
+}
+
+}  // namespace
+}  // namespace weir::worker::recorder
