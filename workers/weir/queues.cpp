@@ -26,7 +26,8 @@ boost::json::object json_of(const Queue& queue) {
           {"bytes", queue.bytes()},
           {"workers", queue.workers()},
           {"publishers", queue.publishers()},
-          {"unknown", queue.unknown()}};
+          {"unknown", queue.unknown()},
+          {"suspects", queue.suspects()}};
 }
 
 /// What a number does not say by itself.
@@ -35,6 +36,7 @@ Cell note(const Queue& queue) {
   const auto add = [&](const std::string& words) { text += (text.empty() ? "" : "; ") + words; };
   if (!queue.in_file()) add("not in file");
   if (queue.unknown() > 0) add(grouped(queue.unknown()) + " of types that no worker knows");
+  if (queue.suspects() > 0) add(grouped(queue.suspects()) + " tried, as a process died of one");
   if (queue.workers() == 0 && queue.ready() > 0) add("no worker");
   return {text, Shade::bad};
 }

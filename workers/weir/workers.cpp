@@ -30,7 +30,8 @@ boost::json::object json_of(const Worker& worker) {
           {"consuming", worker.consuming()},
           {"last_seen_us", worker.last_seen_us()},
           {"since_turn_us", worker.since_turn_us()},
-          {"running", worker.running()}};
+          {"running", worker.running()},
+          {"stuck", worker.stuck()}};
 }
 
 Cell yes_or_no(bool is_so) { return is_so ? Cell("yes", Shade::good) : Cell("no", Shade::bad); }
@@ -65,7 +66,8 @@ int workers(const ListOptions& options) {
                     yes_or_no(worker.alive()), yes_or_no(worker.connected()), yes_or_no(worker.consuming()),
                     grouped(worker.held_messages()) + "/" + grouped(worker.window_messages()),
                     size_of(worker.held_bytes()) + "/" + size_of(worker.window_bytes()), time_of(worker.last_seen_us()),
-                    worker.build(), listed(worker), worker.running()});
+                    worker.build(), listed(worker),
+                    worker.stuck() ? Cell("stuck: " + worker.running(), Shade::bad) : Cell(worker.running())});
   }
   print({{"WORKER"},
          {"ALIVE"},

@@ -51,26 +51,14 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
   worker.leases.emplace_hint(worker.leases.end(), lease, std::move(run));
 }
 
-bool knows(const Attached& attached, const std::string& type) {
-  return attached.types.empty() || attached.types.contains(type);
-}
-
 /// One record that is due; false if there is none for this worker.
 bool hand_record(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
-  load_due(state, now, queue);
   for (auto at = queue.ready_records.begin(); at != queue.ready_records.end(); ++at) {
     if (!knows(attached, at->type)) continue;
     if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
-    LeaseRun run;
-    run.key = {queue.id, at->lane, at->place.segment};
-    run.first = at->place.index;
-    run.count = 1;
-    run.attempt = at->attempts + 1;
-    run.source = Source::record;
-    run.record = std::make_unique<RecordHead>(std::move(*at));
+    RecordHead head = std::move(*at);
     queue.ready_records.erase(at);
-    const std::uint64_t bytes = run.record->bytes.value;
-    hand(state, now, worker, attached, std::move(run), bytes, actions);
+    hand(state, now, worker, attached, std::move(head), actions);
     return true;
   }
   return false;
@@ -166,9 +154,16 @@ std::uint64_t credit(const Worker& worker, const Attached& attached) {
 bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
   if (worker.connection == 0 || !worker.noted) return false;
   Attached& attached = *worker.attachment(&queue);
+  if (worker.process->alone && !takes_others(state, *worker.process)) {
+    return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
+  }
   const std::uint64_t messages_most = credit(worker, attached);
   if (messages_most == 0) return false;
-  if (queue.records.value > 0 && hand_record(state, now, queue, worker, attached, actions)) return true;
+  if (queue.records.value > 0) {
+    load_due(state, now, queue);
+    if (!queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions)) return true;
+    if (hand_record(state, now, queue, worker, attached, actions)) return true;
+  }
   for (Lane lane = lanes_most; lane-- > 0;) {
     if (queue.lanes[lane].ready.empty()) continue;
     if (hand_from_lane(state, now, queue, lane, worker, attached, messages_most, actions)) return true;
@@ -177,6 +172,23 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
 }
 
 }  // namespace
+
+bool knows(const Attached& attached, const std::string& type) {
+  return attached.types.empty() || attached.types.contains(type);
+}
+
+void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead head, Actions& actions) {
+  LeaseRun run;
+  run.key = {head.place.queue, head.lane, head.place.segment};
+  run.first = head.place.index;
+  run.count = 1;
+  run.attempt = head.attempts + 1;
+  run.source = Source::record;
+  on_trial(worker, state.next_lease, head);
+  const std::uint64_t bytes = head.bytes.value;
+  run.record = std::make_unique<RecordHead>(std::move(head));
+  hand(state, now, worker, attached, std::move(run), bytes, actions);
+}
 
 Attached::Match match(State& state, Attached& attached, TypeSet types) {
   if (attached.types.empty()) return Attached::Match::all;
@@ -260,7 +272,7 @@ void record_ready(State& state, Queue& queue, LeaseRun& run) {
     run.record.reset();
     return;
   }
-  queue.ready_records.push_front(std::move(*run.record));
+  queue.ready(std::move(*run.record), true);
 }
 
 void give_back(State& state, Queue& queue, LeaseRun& run) {

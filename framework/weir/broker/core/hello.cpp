@@ -93,12 +93,14 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
     refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: it attaches to no queue", true, actions);
     return;
   }
+  on_found(state, now, *token, actions);
   Process& process = state.processes[*token];
   process.last_seen = now.instant;
   auto& slot = process.workers[hello.shard()];
   const bool is_new = slot == nullptr;
   if (is_new) {
     slot = std::make_unique<Worker>();
+    slot->process = &process;
     slot->token = *token;
     slot->shard = hello.shard();
     slot->last_sent = now.instant;

@@ -10,7 +10,7 @@ namespace {
 constexpr Duration consuming_within = std::chrono::seconds(2);
 
 struct States {
-  std::uint64_t ready{}, delayed{}, leased{}, unknown{};
+  std::uint64_t ready{}, delayed{}, leased{}, unknown{}, suspects{};
 };
 
 bool known(const Queue& queue, const std::vector<std::string>& types) {
@@ -34,16 +34,26 @@ States count(const State& state, const Queue& queue) {
   for (const auto& record : queue.ready_records) {
     if (!known(queue, {record.type})) ++states.unknown;
   }
+  std::uint64_t waiting = queue.ready_records.size();  // records that are due
+  for (const auto& [suspicion, heads] : queue.suspects) {
+    waiting += heads.size();
+    states.suspects += heads.size();
+    for (const auto& head : heads) {
+      if (!known(queue, {head.type})) ++states.unknown;
+    }
+  }
   std::uint64_t leased_records = 0;
   for (const auto& [token, process] : state.processes) {
     for (const auto& [shard, worker] : process.workers) {
       for (const auto& [lease, run] : worker->leases) {
-        if (run.key.queue == queue.id && run.source == Source::record) ++leased_records;
+        if (run.key.queue != queue.id || run.source != Source::record) continue;
+        ++leased_records;
+        if (run.record && run.record->suspicion != v1::UNSUSPECTED) ++states.suspects;
       }
     }
   }
   states.leased += leased_records;
-  states.delayed = queue.records.value - queue.ready_records.size() - leased_records;
+  states.delayed = queue.records.value - waiting - leased_records;
   // Live is all that is not gone or dead: what is neither leased nor delayed is ready, or will be with this commit.
   states.ready = queue.live.messages.value - states.leased - states.delayed;
   return states;
@@ -60,6 +70,7 @@ void describe_queues(const State& state, v1::Queues& out) {
     one->set_in_file(queue->in_file);
     one->set_leased(states.leased);
     one->set_unknown(states.unknown);
+    one->set_suspects(states.suspects);
     one->set_delayed(states.delayed);
     one->set_ready(states.ready);
     one->set_dead(queue->dead.value);
@@ -101,6 +112,7 @@ void describe_workers(const State& state, Now now, v1::Workers& out) {
       if (const auto at = process.shards.find(shard); at != process.shards.end()) {
         one->set_since_turn_us(at->second.since_turn_us());
         one->set_running(at->second.running());
+        one->set_stuck(at->second.stuck());
       }
     }
   }

@@ -93,8 +93,10 @@ struct Queue {
   Messages records;  ///< of these, those with a record of their own
   Messages dead;
 
-  /// Records that are due and not leased.
+  /// Records that are due and not leased: those that anybody may have,
   std::deque<RecordHead> ready_records;
+  /// and suspects, those to be tried first first. No deque is empty.
+  std::map<v1::Suspicion, std::deque<RecordHead>, std::greater<>> suspects;
   /// Every record that memory knows of: ready, leased, or with a new fate not yet committed. A walk over due records
   /// leaves them out.
   std::set<Place> loaded;
@@ -108,6 +110,11 @@ struct Queue {
   std::map<PublisherId, PublisherWindow> windows;
   std::map<std::string, Instant> unknown_since;
   std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands
+
+  void ready(RecordHead head, bool first) {
+    auto& heads = head.suspicion == v1::UNSUSPECTED ? ready_records : suspects[head.suspicion];
+    first ? heads.push_front(std::move(head)) : heads.push_back(std::move(head));
+  }
 
   /// A record with this due time exists now: the walk must come by it.
   void expect_due(std::int64_t due_us) {

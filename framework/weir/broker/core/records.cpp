@@ -46,16 +46,21 @@ void bury(State& state, Now now, Queue& queue, const SegmentKey& key, std::uint3
 void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
   if (queue.attached.empty()) return;
   std::size_t buried = 0;
-  for (auto at = queue.ready_records.begin(); at != queue.ready_records.end() && buried < housekeeping_most;) {
-    if (!grace_over(queue, now, at->type)) {
-      ++at;
-      continue;
+  const auto bury_records = [&](std::deque<RecordHead>& heads) {
+    for (auto at = heads.begin(); at != heads.end() && buried < housekeeping_most;) {
+      if (!grace_over(queue, now, at->type)) {
+        ++at;
+        continue;
+      }
+      bury(state, now, queue, {queue.id, at->lane, at->place.segment}, at->place.index, Source::record, at->bytes,
+           at->attempts, at->lease, at->type);
+      at = heads.erase(at);
+      ++buried;
     }
-    bury(state, now, queue, {queue.id, at->lane, at->place.segment}, at->place.index, Source::record, at->bytes,
-         at->attempts, at->lease, at->type);
-    at = queue.ready_records.erase(at);
-    ++buried;
-  }
+  };
+  bury_records(queue.ready_records);
+  for (auto& [suspicion, heads] : queue.suspects) bury_records(heads);
+  std::erase_if(queue.suspects, [](const auto& kind) { return kind.second.empty(); });
   for (Lane lane = 0; lane < lanes_most; ++lane) {
     for (auto& [set, ready] : queue.lanes[lane].ready) {
       const auto& types = state.type_sets.types(set);
@@ -139,7 +144,7 @@ void load_due(State& state, Now now, Queue& queue) {
       }
       queue.due_cursor = {head.due_us, head.place.segment, head.place.index};
       if (!queue.loaded.insert(head.place).second) continue;
-      queue.ready_records.push_back(std::move(head));
+      queue.ready(std::move(head), false);
       ++loaded;
     }
     if (heads.size() < load_most) return;
@@ -148,10 +153,11 @@ void load_due(State& state, Now now, Queue& queue) {
 }
 
 void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
-                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt) {
+                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt,
+                  v1::Suspicion suspicion) {
   const Place place{key.queue, key.segment, index};
   state.gathering.writes.emplace_back(
-      MoveMessage{place, key.lane, source, dead, at_us, attempts, lease, std::move(attempt)});
+      MoveMessage{place, key.lane, source, dead, at_us, attempts, lease, std::move(attempt), suspicion});
   state.gathering.moved.push_back({place, dead ? 0 : at_us});
   queue.loaded.insert(place);
   state.changed(queue);

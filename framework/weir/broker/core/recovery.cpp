@@ -203,6 +203,7 @@ void recover(State& state, Now now, Recovered recovered) {
     Process& process = state.processes[found.token];
     process.last_seen = now.instant;
     auto worker = std::make_unique<Worker>();
+    worker->process = &process;
     worker->token = found.token;
     worker->shard = found.shard;
     worker->group = found.note.group();
@@ -254,6 +255,7 @@ void claim(State& state, Now, Worker& worker, const v1::Claim& claim, bool settl
         open->first = claim.first() + i;
         open->attempt = claimed->attempt;
         open->source = claimed->source;
+        if (claimed->record) on_trial(worker, state.next_lease, *claimed->record);
         open->record = std::move(claimed->record);
         open->claimed = lease;
         open->origin = origin;

@@ -40,8 +40,11 @@ struct Attached {
   std::vector<Match> matches;  ///< by type set
 };
 
+struct Process;
+
 /// One shard of a worker process, over any number of connections.
 struct Worker {
+  Process* process{};
   ProcessToken token;
   std::uint32_t shard{};
   std::string group, host, build;
@@ -54,6 +57,8 @@ struct Worker {
   std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
   bool noted = false;                        ///< in the store, on disk: may be sent messages
   bool recovering = false;                   ///< noted before a restart, and not yet back
+  /// Leases of suspects. One that has ended is still in here until somebody looks (suspects.cpp).
+  std::map<std::uint64_t, v1::Suspicion> trials;
   Instant last_sent;
   std::vector<Piece> outbox;  ///< of the current turn
   std::uint64_t outbox_bytes{};
@@ -71,6 +76,8 @@ struct Process {
   Instant last_seen;
   std::map<std::uint32_t, std::unique_ptr<Worker>> workers;  ///< by shard
   std::map<std::uint32_t, v1::ShardState> shards;
+  std::uint64_t cleared{};     ///< suspects that it has settled
+  std::optional<Place> alone;  ///< it is sent nothing but this suspect
 };
 
 struct Publisher {

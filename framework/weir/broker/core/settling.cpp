@@ -181,6 +181,10 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
     queue.live -= Load{Messages{to - from}, Bytes{bytes_of(state, run, from, to)}};
   };
   state.changed(queue);
+  // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
+  if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
+    ++worker.process->cleared;
+  }
   switch (outcome.outcome()) {
     case v1::ACK:
       gone(first, last);

@@ -4,6 +4,7 @@
 ///
 ///   sessions    frame counting, who may send what, beats, keep-alives, ends
 ///   death       what a dead process held
+///   suspects    who may have killed a process is tried
 ///   hello       a client becomes a worker or a publisher
 ///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
@@ -66,6 +67,13 @@ class State {
   };
   std::vector<Deferred> deferred;
 
+  /// What became suspect because nobody heard of its process any more: cleared, should it come back.
+  struct Lost {
+    Instant at;
+    std::set<Place> suspects;
+  };
+  std::map<ProcessToken, Lost> lost;
+
   Instant last_turn;
   Instant next_beat;
   Instant next_housekeeping;
@@ -122,6 +130,19 @@ void sessions_tick(State& state, Now now, Actions& actions);
 // death.cpp
 /// A process died, as who saw it says: its culprits are charged, all else that it held returns at once.
 void on_death(State& state, Now now, const Client& client, const v1::DeathReport& death, Actions& actions);
+/// Nobody has heard of the process for too long: all that it holds is suspect. Its sessions are still to be ended.
+void on_lost(State& state, Now now, const ProcessToken& token, Process& process, const std::string& why,
+             Actions& actions);
+/// A process that was lost is back: it was not its messages.
+void on_found(State& state, Now now, const ProcessToken& token, Actions& actions);
+
+// suspects.cpp
+/// One suspect, if this worker may try one; false if it is handed none.
+bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions);
+/// False if the process is kept for a suspect, to be sent nothing else.
+[[nodiscard]] bool takes_others(State& state, Process& process);
+/// The worker holds this suspect now.
+void on_trial(Worker& worker, std::uint64_t lease, const RecordHead& head);
 
 // hello.cpp
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
@@ -157,6 +178,9 @@ void dispatch_all(State& state, Now now, Actions& actions);
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count);
 /// Loads a segment's ends (and types), if they are not in memory.
 void load(State& state, const SegmentKey& key, Segment& segment);
+[[nodiscard]] bool knows(const Attached& attached, const std::string& type);
+/// Hands over one record.
+void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead head, Actions& actions);
 /// The record of a run is ready again.
 void record_ready(State& state, Queue& queue, LeaseRun& run);
 /// What is still open of a run is ready again; its attempt does not count.
@@ -184,7 +208,8 @@ void bound(v1::Attempt& attempt);
 void load_due(State& state, Now now, Queue& queue);
 /// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
 void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
-                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt);
+                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt,
+                  v1::Suspicion suspicion = v1::UNSUSPECTED);
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
 void records_tick(State& state, Now now, Actions& actions);

@@ -68,6 +68,7 @@ struct MoveMessage {
   std::uint32_t attempts{};
   LeaseId lease;                       ///< under which the outcome was applied
   std::optional<v1::Attempt> attempt;  ///< appended to the history
+  v1::Suspicion suspicion = v1::UNSUSPECTED;
 };
 /// A record is gone (acked).
 struct DropRecord {
@@ -121,6 +122,7 @@ struct RecordHead {
   std::int64_t due_us{};
   Bytes bytes;  ///< of the encoded Body
   LeaseId lease;
+  v1::Suspicion suspicion = v1::UNSUSPECTED;
 };
 
 /// Where a walk over due records stands: after this one.

@@ -106,6 +106,7 @@ void Apply::operator()(const core::MoveMessage& write) {
   record_.set_attempts(write.attempts);
   record_.set_incarnation(write.lease.incarnation);
   record_.set_lease(write.lease.counter);
+  record_.set_suspicion(write.suspicion);
   if (write.attempt) *record_.add_history() = *write.attempt;
   record_.set_due_us(write.dead ? 0 : write.at_us);
   record_.set_dead_since_us(write.dead ? write.at_us : 0);

@@ -51,6 +51,7 @@ std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
   head.due_us = record_.due_us();
   head.bytes = {body.size()};
   head.lease = {record_.incarnation(), record_.lease()};
+  head.suspicion = record_.suspicion();
   return head;
 }
 

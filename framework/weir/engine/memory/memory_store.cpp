@@ -53,6 +53,7 @@ class Apply {
     record.set_attempts(write.attempts);
     record.set_incarnation(write.lease.incarnation);
     record.set_lease(write.lease.counter);
+    record.set_suspicion(write.suspicion);
     if (write.attempt) *record.add_history() = *write.attempt;
     record.set_due_us(write.dead ? 0 : write.at_us);
     record.set_dead_since_us(write.dead ? write.at_us : 0);
@@ -145,6 +146,7 @@ class MemorySnapshot final : public core::Snapshot {
     head.due_us = record.due_us();
     head.bytes = {record.body().size()};
     head.lease = {record.incarnation(), record.lease()};
+    head.suspicion = record.suspicion();
     return head;
   }
 

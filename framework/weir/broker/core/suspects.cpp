@@ -1,0 +1,150 @@
+// Suspects: messages that were at work in a process that died of nobody knows what. They are tried so that the next
+// death tells more than the last one: those that were on the CPU first, one at a time in a process; those that merely
+// had started after them, one at first, and with each that a process settles one more at once; and those of whom two
+// deaths could not tell which it was, in a process that is sent nothing else meanwhile.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+#include "weir/protocol/frame.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+struct Trials {
+  std::uint64_t all = 0;
+  std::uint64_t one_by_one = 0;  ///< of these, those that want no other suspect beside them
+};
+
+/// What the process tries now.
+Trials trials(Process& process) {
+  Trials found;
+  for (auto& [shard, worker] : process.workers) {
+    std::erase_if(worker->trials, [&](const auto& trial) { return !worker->leases.contains(trial.first); });
+    found.all += worker->trials.size();
+    for (const auto& [lease, suspicion] : worker->trials) found.one_by_one += suspicion == v1::WAS_STARTED ? 0 : 1;
+  }
+  return found;
+}
+
+Messages held(const Process& process) {
+  Messages all;
+  for (const auto& [shard, worker] : process.workers) all += worker->outstanding.messages;
+  return all;
+}
+
+/// Could be sent this suspect, as its window goes.
+bool serves(const Worker& worker, const Attached& attached, const RecordHead& head) {
+  return worker.connection != 0 && worker.noted && worker.window.messages.value > 0 && knows(attached, head.type);
+}
+
+/// Suspects are tried in all processes of a group but one, or in its only one: somebody goes on undisturbed.
+bool may_try(const Queue& queue, const Worker& worker, const RecordHead& head) {
+  const ProcessToken* spared = nullptr;
+  bool several = false;
+  for (Worker* one : queue.attached) {
+    if (one->group != worker.group || !serves(*one, *one->attachment(&queue), head)) continue;
+    several = several || (spared != nullptr && one->token != *spared);
+    if (spared == nullptr || one->token < *spared) spared = &one->token;
+  }
+  return !several || spared == nullptr || worker.token != *spared;
+}
+
+/// True if the process is kept for a suspect that it can still be sent, or has.
+bool keeps(State& state, Process& process) {
+  if (takes_others(state, process)) return false;
+  Queue& queue = *state.find_queue(process.alone->queue);
+  const auto kind = queue.suspects.find(v1::ALONE);
+  if (kind == queue.suspects.end()) return true;
+  const auto head = std::ranges::find(kind->second, *process.alone, &RecordHead::place);
+  if (head == kind->second.end()) return true;  // it tries it now
+  for (auto& [shard, worker] : process.workers) {
+    const Attached* attached = worker->attachment(&queue);
+    if (attached != nullptr && serves(*worker, *attached, *head) && may_try(queue, *worker, *head)) return true;
+  }
+  process.alone.reset();
+  return false;
+}
+
+/// Chooses a process for the next suspect that is tried alone: the one that holds least, one of a group at a time.
+void keep_process(State& state, Queue& queue) {
+  std::set<std::string_view> groups;  // that keep one already
+  std::set<Place> kept;
+  for (auto& [token, process] : state.processes) {
+    if (!process.alone || !keeps(state, process)) continue;
+    kept.insert(*process.alone);
+    for (const auto& [shard, worker] : process.workers) groups.insert(worker->group);
+  }
+  for (const RecordHead& head : queue.suspects.at(v1::ALONE)) {
+    if (kept.contains(head.place)) continue;
+    Worker* chosen = nullptr;
+    for (Worker* worker : queue.attached) {
+      if (groups.contains(worker->group) || !serves(*worker, *worker->attachment(&queue), head)) continue;
+      if (!may_try(queue, *worker, head)) continue;
+      if (chosen == nullptr || held(*worker->process) < held(*chosen->process)) chosen = worker;
+    }
+    if (chosen == nullptr) continue;
+    chosen->process->alone = head.place;
+    return;
+  }
+}
+
+void take(State& state, Now now, Queue& queue, std::deque<RecordHead>& heads, std::deque<RecordHead>::iterator at,
+          Worker& worker, Attached& attached, Actions& actions) {
+  RecordHead head = std::move(*at);
+  heads.erase(at);
+  if (heads.empty()) queue.suspects.erase(head.suspicion);
+  hand(state, now, worker, attached, std::move(head), actions);
+}
+
+bool hand_alone(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
+  const auto kind = queue.suspects.find(v1::ALONE);
+  if (kind == queue.suspects.end() || held(*worker.process).value > 0) return false;
+  auto& heads = kind->second;
+  const auto at = std::ranges::find(heads, *worker.process->alone, &RecordHead::place);
+  if (at == heads.end() || !serves(worker, attached, *at)) return false;
+  take(state, now, queue, heads, at, worker, attached, actions);
+  return true;
+}
+
+}  // namespace
+
+bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
+  if (queue.suspects.begin()->first == v1::ALONE) keep_process(state, queue);
+  if (worker.process->alone) return hand_alone(state, now, queue, worker, attached, actions);
+  const Trials going = trials(*worker.process);
+  if (going.one_by_one > 0) return false;
+  for (auto& [suspicion, heads] : queue.suspects) {
+    if (suspicion == v1::ALONE) continue;
+    const auto at = std::find_if(heads.begin(), heads.end(),
+                                 [&](const RecordHead& head) { return serves(worker, attached, head); });
+    if (at == heads.end()) continue;
+    const std::uint64_t most = suspicion == v1::WAS_STARTED ? 1 + worker.process->cleared : 1;
+    if (going.all >= most || !may_try(queue, worker, *at)) return false;
+    if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
+    take(state, now, queue, heads, at, worker, attached, actions);
+    return true;
+  }
+  return false;
+}
+
+bool takes_others(State& state, Process& process) {
+  if (!process.alone) return true;
+  if (trials(process).one_by_one > 0) return false;  // it tries it now
+  const Queue* queue = state.find_queue(process.alone->queue);
+  if (queue != nullptr && !queue->paused_until) {
+    const auto kind = queue->suspects.find(v1::ALONE);
+    if (kind != queue->suspects.end() &&
+        std::ranges::find(kind->second, *process.alone, &RecordHead::place) != kind->second.end())
+      return false;
+  }
+  process.alone.reset();
+  return true;
+}
+
+void on_trial(Worker& worker, std::uint64_t lease, const RecordHead& head) {
+  if (head.suspicion == v1::UNSUSPECTED) return;
+  worker.trials.emplace(lease, head.suspicion);
+  if (head.suspicion == v1::ALONE) worker.process->alone = head.place;
+}
+
+}  // namespace weir::broker::core

@@ -1,0 +1,301 @@
+// Suspects: who is tried how, after a process died of nobody knows what.
+#include <gmock/gmock.h>
+
+#include "core_harness.hpp"
+
+namespace weir::broker::core::testing {
+namespace {
+
+using ::testing::Contains;
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+using ::testing::Not;
+using ::testing::UnorderedElementsAre;
+
+constexpr Connection publisher = 1;
+constexpr Connection keeper = 4;
+constexpr auto suspended = v1::Started::SUSPENDED;
+constexpr auto on_cpu = v1::Started::ON_CPU;
+
+/// Ten messages, (1, 1, 0) to (1, 1, 9); process n talks by connection 10 n.
+struct Suspects : ::testing::Test {
+  Suspects() {
+    QueuePolicy policy;
+    policy.attempts = 3;
+    policy.backoff = {1s, 2, 1min, 0};
+    broker = std::make_unique<Broker>(std::vector<QueueConfig>{{"orders", policy}});
+    broker->open_publisher(publisher);
+    broker->publish(publisher, 1, 10);
+    broker->commit();
+    broker->open_keeper(keeper);
+    attach(1);
+  }
+  static Connection of(unsigned char process) { return process * 10U; }
+  void attach(unsigned char process, std::uint64_t window = 100) {
+    broker->attach(of(process), token(process), window);
+    broker->commit();
+  }
+  void die(unsigned char process, const std::map<std::uint32_t, v1::Started::Part>& parts, bool on_purpose = false) {
+    std::vector<v1::Started> started;
+    for (const auto& [index, part] : parts) {
+      auto& one = started.emplace_back();
+      one.set_queue("orders");
+      one.set_segment(1);
+      one.set_index(index);
+      one.set_part(part);
+    }
+    broker->report(keeper, token(process), started, 9, on_purpose);
+    broker->commit();
+  }
+  /// What the process was sent and has not settled.
+  std::map<std::uint32_t, std::uint64_t> held(unsigned char process) {
+    std::map<std::uint32_t, std::uint64_t> leases;
+    for (const auto& one : broker->deliveries(of(process))) {
+      for (int i = 0; i < one.index().lengths_size(); ++i) {
+        const std::uint64_t lease = one.lease() + static_cast<std::uint64_t>(i);
+        if (!settled.contains(lease)) leases[one.first() + static_cast<std::uint32_t>(i)] = lease;
+        if (one.attempt() > 1) charged.insert(one.first());
+      }
+    }
+    return leases;
+  }
+  std::vector<std::uint32_t> indexes(unsigned char process) {
+    std::vector<std::uint32_t> all;
+    for (const auto& [index, lease] : held(process)) all.push_back(index);
+    return all;
+  }
+  void settle(unsigned char process, std::uint32_t index, v1::Outcome outcome = v1::ACK) {
+    const std::uint64_t lease = held(process).at(index);
+    settled.insert(lease);
+    broker->settle(of(process), lease, 1, outcome,
+                   outcome == v1::DEFER ? std::optional<std::uint64_t>(0) : std::nullopt);
+    broker->commit();
+  }
+  v1::Suspicion suspicion(std::uint32_t index) { return broker->record({1, 1, index}).suspicion(); }
+
+  std::unique_ptr<Broker> broker;
+  std::set<std::uint64_t> settled;
+  std::set<std::uint32_t> charged;
+};
+
+TEST_F(Suspects, AreWhatHadStartedAndAreWrittenInTheCommitOfTheDeath) {
+  broker->report(keeper, token(1), {});  // nothing had started
+  broker->commit();
+  EXPECT_EQ(broker->queue().suspects(), 0U);
+  attach(2);
+  ASSERT_EQ(indexes(2).size(), 10U);
+  v1::Started one;
+  one.set_queue("orders");
+  one.set_segment(1);
+  one.set_index(3);
+  one.set_part(on_cpu);
+  v1::Started two = one;
+  two.set_index(5);
+  two.set_part(suspended);
+  broker->report(keeper, token(2), {one, two});
+
+  ASSERT_TRUE(broker->seal());
+  int moves = 0;
+  int ends = 0;
+  for (const Write& write : broker->sealed->writes) {
+    if (const auto* move = std::get_if<MoveMessage>(&write)) {
+      ++moves;
+      EXPECT_EQ(move->suspicion, move->place.index == 3 ? v1::WAS_ON_CPU : v1::WAS_STARTED);
+      EXPECT_EQ(move->attempts, 0U);
+    }
+    if (std::holds_alternative<ForgetSession>(write)) ++ends;
+  }
+  EXPECT_EQ(moves, 2);
+  EXPECT_EQ(ends, 1);
+  broker->finish_commit();
+  EXPECT_EQ(suspicion(3), v1::WAS_ON_CPU);
+  EXPECT_EQ(suspicion(5), v1::WAS_STARTED);
+  broker->pass(1ms);
+  EXPECT_EQ(broker->queue().ready(), 10U);
+  EXPECT_EQ(broker->queue().suspects(), 2U);
+}
+
+TEST_F(Suspects, AreTriedOneAtATimeBesideTheOthersThoseOnTheCpuFirst) {
+  die(1, {{3, suspended}, {6, on_cpu}, {8, suspended}});
+  attach(2);
+  EXPECT_THAT(indexes(2), ElementsAre(0, 1, 2, 4, 5, 6, 7, 9));
+  EXPECT_EQ(broker->queue().suspects(), 3U);
+  settle(2, 0);
+  EXPECT_THAT(indexes(2), Not(Contains(3)));
+  settle(2, 6);  // cleared: two may be tried at once
+  EXPECT_THAT(indexes(2), ElementsAre(1, 2, 3, 4, 5, 7, 8, 9));
+  settle(2, 3, v1::RETRY);
+  settle(2, 8, v1::DEFER);
+  broker->pass(1100ms);
+  EXPECT_EQ(suspicion(3), v1::UNSUSPECTED);
+  EXPECT_EQ(broker->queue().suspects(), 0U);
+}
+
+TEST_F(Suspects, OneThatWasOnTheCpuIsTriedWithNoOtherBesideIt) {
+  die(1, {{3, suspended}, {6, on_cpu}, {7, on_cpu}});
+  attach(2);
+  EXPECT_THAT(indexes(2), ElementsAre(0, 1, 2, 4, 5, 6, 8, 9));
+  settle(2, 6);
+  EXPECT_THAT(indexes(2), ElementsAre(0, 1, 2, 4, 5, 7, 8, 9));
+  settle(2, 7);
+  EXPECT_THAT(indexes(2), Contains(3));
+}
+
+TEST_F(Suspects, OneThatIsReleasedStaysSuspectAsItsHandlerMayNotHaveStarted) {
+  die(1, {{3, on_cpu}, {4, on_cpu}});
+  attach(2);
+  settle(2, 3, v1::RELEASE);
+  EXPECT_EQ(broker->queue().suspects(), 2U);
+  EXPECT_EQ(indexes(2).size(), 9U);
+}
+
+TEST_F(Suspects, OneThatIsAloneOnTheCpuWhenItsProcessDiesIsChargedAndNobodyElse) {
+  die(1, {{3, suspended}, {6, on_cpu}});
+  attach(2);
+  die(2, {{0, suspended}, {1, suspended}, {6, on_cpu}});
+  attach(3);
+  EXPECT_THAT(indexes(3), ElementsAre(0, 1, 2, 3, 4, 5, 7, 8, 9));  // 3 is tried
+  EXPECT_EQ(broker->queue().suspects(), 1U);
+  EXPECT_EQ(broker->queue().retried(), 1U);
+  const v1::Record record = broker->record({1, 1, 6});
+  EXPECT_EQ(record.attempts(), 1U);
+  EXPECT_EQ(record.history(0).error(),
+            "its process was ended by signal 9 while it was tried, and nothing else was on the CPU");
+  // It is tried, not trusted, the next time.
+  settle(3, 3);
+  broker->pass(1100ms);
+  EXPECT_THAT(indexes(3), Contains(6));
+  EXPECT_THAT(charged, ElementsAre(6));
+  EXPECT_EQ(broker->queue().suspects(), 1U);
+}
+
+TEST_F(Suspects, ThoseThatDiedTogetherAreTriedAloneOneAfterTheOther) {
+  die(1, {{6, on_cpu}});
+  attach(2);
+  die(2, {{0, suspended}, {1, on_cpu}, {6, on_cpu}});
+  attach(3);
+  const auto alone = indexes(3);
+  ASSERT_EQ(alone.size(), 1U);  // the first to be there, so nothing had to be finished
+  EXPECT_THAT(alone, ElementsAre(1));
+  settle(3, 1);
+  EXPECT_THAT(indexes(3), ElementsAre(6));
+  die(3, {{6, suspended}});
+  EXPECT_EQ(broker->record({1, 1, 6}).attempts(), 1U);
+  attach(4);
+  EXPECT_THAT(indexes(4), ElementsAre(0, 2, 3, 4, 5, 7, 8, 9));  // while 6 waits for its backoff
+  EXPECT_EQ(broker->queue().retried(), 1U);
+}
+
+TEST_F(Suspects, AProcessFinishesWhatItHasBeforeItTriesOneAlone) {
+  die(1, {{6, on_cpu}});
+  attach(2, 4);
+  ASSERT_THAT(indexes(2), ElementsAre(0, 1, 2, 6));
+  attach(3, 1);
+  ASSERT_THAT(indexes(3), ElementsAre(3));
+  die(2, {{1, on_cpu}, {6, on_cpu}});
+  // Process 3 is the only one: it is sent nothing more, then the two, one by one.
+  EXPECT_THAT(indexes(3), ElementsAre(3));
+  settle(3, 3);
+  EXPECT_THAT(indexes(3), ElementsAre(1));
+  settle(3, 1);
+  EXPECT_THAT(indexes(3), ElementsAre(6));
+  settle(3, 6);
+  EXPECT_EQ(indexes(3).size(), 1U);  // and goes on
+  EXPECT_EQ(broker->queue().suspects(), 0U);
+}
+
+TEST_F(Suspects, OneProcessOfAGroupIsSpared) {
+  die(1, {{3, on_cpu}, {6, on_cpu}, {8, suspended}});
+  attach(2);
+  settle(2, 3);  // only one so far: it tries
+  ASSERT_THAT(indexes(2), Contains(6));
+  attach(5);
+  settle(2, 6);
+  EXPECT_THAT(indexes(2), Not(Contains(8)));
+  EXPECT_THAT(indexes(5), ElementsAre(8));
+}
+
+TEST_F(Suspects, AreSuspectStillAfterARestart) {
+  die(1, {{3, suspended}, {6, on_cpu}, {8, on_cpu}});
+  broker->restart();
+  broker->open_keeper(keeper);
+  attach(2);
+  EXPECT_THAT(indexes(2), ElementsAre(0, 1, 2, 4, 5, 6, 7, 9));
+  // And while one is tried.
+  const auto all = broker->deliveries(of(2));
+  std::vector<v1::Claim> claims;
+  for (const auto& one : all) claims.push_back(broker->claim_of(one, 2));
+  broker->restart();
+  broker->open_keeper(keeper);
+  broker->attach(of(2), token(2), 100, claims);
+  broker->commit();
+  EXPECT_THAT(indexes(2), IsEmpty());  // 8 must wait until 6 has settled
+  die(2, {{6, on_cpu}});
+  EXPECT_EQ(broker->record({1, 1, 6}).attempts(), 1U);
+}
+
+TEST_F(Suspects, AllThatALostProcessHeldIsSuspectUntilItComesBack) {
+  for (int i = 0; i < 12; ++i) broker->pass(1s);
+  broker->commit();
+  EXPECT_EQ(broker->queue().suspects(), 0U);  // nobody has looked
+  attach(2);
+  EXPECT_EQ(broker->queue().suspects(), 10U);
+  EXPECT_EQ(indexes(2).size(), 1U);
+  const auto claim = broker->claim_of(broker->deliveries(of(1)).front(), 1);
+  broker->attach(of(1) + 1, token(1), 100, {claim});
+  broker->commit();
+  EXPECT_TRUE(broker->inbox[of(1) + 1].front().welcome().claims(0).stale());
+  EXPECT_EQ(broker->queue().suspects(), 1U);  // the one that is being tried
+  EXPECT_EQ(broker->delivered(of(1) + 1) + broker->delivered(of(2)), 10U);
+}
+
+TEST_F(Suspects, OneThatIsLostWithItsProcessTwiceIsTriedAloneAndThenCharged) {
+  const auto lose = [&] {
+    for (int i = 0; i < 12; ++i) broker->pass(1s);
+    broker->commit();
+  };
+  lose();
+  attach(2, 1);
+  ASSERT_THAT(indexes(2), ElementsAre(0));
+  lose();
+  EXPECT_EQ(suspicion(0), v1::ALONE);
+  attach(3);
+  EXPECT_THAT(indexes(3), ElementsAre(0));
+  lose();
+  EXPECT_EQ(broker->record({1, 1, 0}).attempts(), 1U);
+  EXPECT_EQ(broker->record({1, 1, 0}).history_size(), 1);
+}
+
+TEST_F(Suspects, ThereAreNoneWhenAProcessIsKilledOnPurposeOrTheCulpritIsKnown) {
+  die(1, {{3, on_cpu}, {4, suspended}}, true);
+  attach(2);
+  EXPECT_EQ(broker->queue().suspects(), 0U);
+  EXPECT_EQ(indexes(2).size(), 10U);
+  die(2, {{3, v1::Started::CULPRIT}, {4, on_cpu}});
+  attach(3);
+  EXPECT_EQ(broker->queue().suspects(), 0U);
+  EXPECT_EQ(indexes(3).size(), 9U);
+}
+
+TEST_F(Suspects, OneWhoseHandlerHadNotStartedIsNotChargedForADeath) {
+  die(1, {{3, on_cpu}});
+  attach(2);
+  die(2, {{5, on_cpu}});  // 3 was there, and waited for a slot
+  EXPECT_EQ(suspicion(3), v1::WAS_ON_CPU);
+  EXPECT_EQ(suspicion(5), v1::WAS_ON_CPU);
+  EXPECT_EQ(broker->queue().retried(), 0U);
+}
+
+TEST_F(Suspects, OneThatOnlyWaitedWhenItsProcessDiedIsTriedAloneBeforeItIsCharged) {
+  die(1, {{3, on_cpu}});
+  attach(2);
+  die(2, {{0, suspended}, {3, suspended}});  // somebody's kill -9, perhaps
+  EXPECT_EQ(suspicion(3), v1::ALONE);
+  EXPECT_EQ(broker->queue().retried(), 0U);
+  EXPECT_EQ(broker->queue().suspects(), 0U);  // nobody has looked
+  attach(3);
+  EXPECT_THAT(indexes(3), ElementsAre(3));
+}
+
+}  // namespace
+}  // namespace weir::broker::core::testing
