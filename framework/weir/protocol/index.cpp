@@ -91,6 +91,9 @@ Result<void> check(const v1::Index& index, std::size_t run_bytes, Bytes message_
       !fits(index.unique_id_size(), n)) {
     return wrong("a column has neither 0 nor " + std::to_string(n) + " entries, the size of `lengths`");
   }
+  if (index.ttl_us_size() > 0 || index.expires_at_us_size() > 0) {
+    return wrong("`ttl_us` and `expires_at_us` are not in this version");
+  }
   for (const std::uint32_t type : index.type_of()) {
     if (type >= static_cast<std::uint32_t>(index.types_size())) {
       return wrong("`type_of` names type " + std::to_string(type) + " of " + std::to_string(index.types_size()));
