@@ -47,7 +47,7 @@ class Link:
 
     def close(self, reset=False):
         for writer in (self.client, self.server):
-            if writer is None:
+            if writer is None or writer.is_closing():
                 continue
             if reset:
                 writer.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
