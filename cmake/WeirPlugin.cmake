@@ -57,6 +57,11 @@ asm(".pushsection .weir.descriptors,\"a\",@progbits\n"
     target_link_libraries(${name}_handlers PRIVATE weir_warnings)
   endif()
   set_target_properties(${name}_handlers PROPERTIES POSITION_INDEPENDENT_CODE ON)
+  # As its host is; the options of Weir's own folder do not reach a project that has it as a subfolder.
+  if(WEIR_SANITIZE)
+    target_compile_options(${name}_handlers PUBLIC -fsanitize=${WEIR_SANITIZE} -fno-sanitize-recover=all)
+    target_link_options(${name}_handlers PUBLIC -fsanitize=${WEIR_SANITIZE})
+  endif()
 
   # What it calls of Weir it finds in the `weir` executable that loads it; it carries none of it.
   add_library(${name} MODULE)

@@ -336,7 +336,7 @@ TEST(Offload, TakesANamedLambdaWithCaptures) {
             }(text, size)),
             "done");
   EXPECT_EQ(size, 5U);
-  EXPECT_EQ(text.use_count(), 1);
+  while (text.use_count() > 1) std::this_thread::yield();  // the pool's thread lets go of its copy in its own time
 }
 
 TEST(Offload, WhatRunsIsAskedToStopAndWaitedFor) {
