@@ -25,7 +25,8 @@ MemoryMap::MemoryMap(std::string_view text) {
     std::string_view line = text.substr(0, size);
     text.remove_prefix(std::min(size + 1, text.size()));
     const auto begin = take_hex(line, '-');
-    const auto end = begin ? take_hex(line, ' ') : std::nullopt;
+    if (!begin) continue;
+    const auto end = take_hex(line, ' ');
     const std::size_t path = line.find('/');
     if (!end || *end <= *begin || line.size() < 5 || path == std::string_view::npos) continue;
     line.remove_prefix(5);  // the rights
