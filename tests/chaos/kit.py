@@ -91,8 +91,8 @@ class Deployment:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def worker(self, group="w", name=None):
-        return self.start(name or f"worker-{group}", WEIR, "worker", self.file, group)
+    def worker(self, group="w", name=None, prefix=()):
+        return self.start(name or f"worker-{group}", *prefix, WEIR, "worker", self.file, group)
 
     def weir(self, *argv, stdin=None, check=True, timeout=120):
         done = subprocess.run([WEIR, *map(str, argv)], input=stdin, capture_output=True, text=True, timeout=timeout,

@@ -6,14 +6,12 @@
 
 import argparse
 import json
-import os
-import pathlib
 import re
-import signal
 import threading
 import time
 
-from kit import Deployment, Suite, children, wait_for, plugin
+from kit import Deployment, Suite, wait_for, plugin
+from memory_limit import MemoryLimit
 
 YAML = """
 engine: weir://127.0.0.1:{port}
@@ -38,18 +36,18 @@ def deployment(attempts=2, timeout="20s", stall_after="100ms"):
 
 
 class Keeper:
-    """Starts the worker again whenever it ends, as a supervisor would, but at once; `made` is told of each."""
+    """Starts the worker again whenever it ends, as a supervisor would, but at once."""
 
-    def __init__(self, deployment, made=None):
-        self.deployment, self.made, self.deaths, self.ending = deployment, made, 0, False
+    def __init__(self, deployment, memory=None):
+        self.deployment, self.memory, self.deaths, self.ending = deployment, memory, 0, False
         self.thread = threading.Thread(target=self.keep)
         self.thread.start()
 
     def keep(self):
         while not self.ending:
-            worker = self.deployment.worker()
-            if self.made:
-                self.made(worker)
+            worker = self.deployment.worker(prefix=self.memory.prefix if self.memory else ())
+            if self.memory:
+                self.memory.watch(worker)
             while worker.poll() is None and not self.ending:
                 time.sleep(0.01)
             if not self.ending:
@@ -71,7 +69,8 @@ def histories(d):
             for each in d.dead()]
 
 
-def poisoned(kind, messages, action="poison", attempts=2, timeout="20s", made=None, within=120, error=None, stack=None):
+def poisoned(kind, messages, action="poison", attempts=2, timeout="20s", within=120, error=None, stack=None,
+             memory=None, grown=0):
     """3 poison messages among the others: exactly 3 dead letters, every other message handled, none charged."""
     with deployment(attempts, timeout) as d:
         d.broker()
@@ -80,7 +79,7 @@ def poisoned(kind, messages, action="poison", attempts=2, timeout="20s", made=No
         tasks = [{"number": n, "action": action, "poison": kind} if n in poison else
                  {"number": n, "action": "sleep" if n % 3 == 0 else "ack", "millis": 20} for n in range(messages)]
         d.publish(tasks)
-        with Keeper(d, made) as keeper:
+        with Keeper(d, memory) as keeper:
             counts = wait_for("all settled", d.settled, within, 0.2)
         assert counts["dead"] == 3, f"{counts['dead']} dead letters: {d.dead()}"
         starts, ends = d.runs()
@@ -92,6 +91,8 @@ def poisoned(kind, messages, action="poison", attempts=2, timeout="20s", made=No
             last = letter["history"][-1]
             assert error is None or re.search(error, last["error"]), last
             assert stack is None or stack in last.get("stack", ""), last
+            assert error is None or "timed out" in last["error"] or last.get("log"), f"no log lines: {last}"
+            assert last.get("memory_grown_bytes", 0) >= grown, f"grown by less than {grown}: {last}"
         # The innocent were not charged: each charge is an attempt of a poison message.
         assert counts["retried"] == 3 * (attempts - 1), f"{counts['retried']} retried"
         return f"{messages} messages, {keeper.deaths} deaths, 3 dead: {letters[0]['history'][-1]['error']}"
@@ -117,11 +118,19 @@ def stall_is_named():
         return f"after {int(held[1]) / 1000:.0f} ms"
 
 
+def out_of_memory(messages, action):
+    with MemoryLimit(192) as memory:
+        note = poisoned("out_of_memory", messages, action, error="SIGKILL", memory=memory, grown=64 << 20)
+        return f"{memory.kind}; {note}"
+
+
 KINDS = {
     "null_pointer": dict(error="SIGSEGV", stack="null_pointer"),
     "abort": dict(error="SIGABRT", stack="abort"),
     "stack_overflow": dict(error="SIGSEGV", stack="stack_overflow"),
     # (In offload, one of three may find both threads taken, and time out before it runs.)
+    "exit": dict(error="exit code 0"),
+    "sigkill": dict(error="SIGKILL"),
     "endless_loop": dict(error="stuck|timed out", attempts=1, timeout="2s"),
 }
 
@@ -139,6 +148,11 @@ def main():
             where = " in offload" if action == "offload_poison" else ""
             suite.run(f"a handler that ends its process by {kind}{where} is charged, and nobody else", lambda: poisoned(
                 kind, args.messages, action, **how))
+    for action in ("poison", "offload_poison"):
+        if not args.only or args.only in ("out_of_memory", "out_of_memory/" + action):
+            where = " in offload" if action == "offload_poison" else ""
+            suite.run(f"a handler that takes all memory{where} is charged, and nobody else", lambda: out_of_memory(
+                args.messages, action))
     if not args.only or args.only == "stall":
         suite.run("a stall is named while it lasts", stall_is_named)
     suite.end()

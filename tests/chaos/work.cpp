@@ -62,7 +62,7 @@ volatile int deepest = INT_MAX;
     constexpr std::size_t piece = 4 << 20;
     all.push_back(std::make_unique<char[]>(piece));
     for (std::size_t i = 0; i < piece; i += 4096) const_cast<volatile char&>(all.back()[i]) = 1;
-    std::this_thread::sleep_for(std::chrono::milliseconds(5));
+    std::this_thread::sleep_for(std::chrono::milliseconds(3));
   }
 }
 [[gnu::noinline]] void endless_loop() {
