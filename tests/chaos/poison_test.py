@@ -1,7 +1,7 @@
 #!/usr/bin/python3
 """Messages that end their process, among innocent ones: only they are charged, and they become dead letters.
 
-    poison_test.py [--messages 2000] [--only KIND]
+    poison_test.py [--messages 10000] [--only KIND]
 """
 
 import argparse
@@ -137,7 +137,7 @@ KINDS = {
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--messages", type=int, default=2000)
+    options.add_argument("--messages", type=int, default=10_000)
     options.add_argument("--only")
     args, _ = options.parse_known_args()
     suite = Suite()
