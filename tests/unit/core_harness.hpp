@@ -162,6 +162,16 @@ struct Broker {
     say(from, std::move(frame));
   }
 
+  /// A publisher's `count` messages are in the hands of a worker.
+  void give(int count, Connection to, ProcessToken process) {
+    constexpr Connection from = 1;
+    open_publisher(from);
+    publish(from, 1, count);
+    commit();
+    attach(to, process);
+    commit();
+  }
+
   /// Vouches for processes, and reports their deaths.
   void open_keeper(Connection from) {
     v1::Frame frame;

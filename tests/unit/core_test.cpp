@@ -120,11 +120,7 @@ TEST(WindowHolds, AMessageIsDeliveredOnlyToASessionThatIsNotedOnDisk) {
 
 TEST(OneLiveLease, ASettlementUnderAnOldLeaseChangesNothing) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   const auto slow = broker.deliveries(worker).front();
   broker.attach(other, token(2));
   broker.commit();
@@ -151,11 +147,7 @@ TEST(AttemptsEnd, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
   QueuePolicy policy;
   policy.attempts = 3;
   Broker broker({{"orders", policy}});
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
     const auto delivery = broker.deliveries(worker).back();
     ASSERT_EQ(delivery.attempt(), attempt);
@@ -174,11 +166,7 @@ TEST(AttemptsEnd, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
 
 TEST(Settling, ARetryComesBackAfterItsBackoffAndNotBefore) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RETRY);
   broker.commit();
   EXPECT_EQ(broker.queue().delayed(), 1U);
@@ -192,11 +180,7 @@ TEST(Settling, ARetryComesBackAfterItsBackoffAndNotBefore) {
 
 TEST(Settling, AReleaseIsReadyAtOnceAndNotCounted) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
 
   broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RELEASE);
 
@@ -206,11 +190,7 @@ TEST(Settling, AReleaseIsReadyAtOnceAndNotCounted) {
 
 TEST(Settling, ADeferIsNotCounted) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::DEFER, 5'000'000);
   broker.commit();
   broker.pass(4900ms);
@@ -222,11 +202,7 @@ TEST(Settling, ADeferIsNotCounted) {
 
 TEST(Settling, TheConfirmationFollowsTheCommit) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 10);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(10, worker, token(1));
   broker.inbox[worker].clear();
   broker.settle(worker, 1, 10, v1::ACK);
   EXPECT_TRUE(broker.inbox[worker].empty());
@@ -239,11 +215,7 @@ TEST(Settling, TheConfirmationFollowsTheCommit) {
 
 TEST(Settling, OutputsLeaveWithTheirAckAndNotWithAStaleOne) {
   Broker broker({{"orders", {}}, {"emails", {}}});
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 2);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(2, worker, token(1));
   const auto lease = broker.deliveries(worker).front().lease();
   broker.settle(worker, lease, 1, v1::RELEASE);  // its lease is gone
   v1::Frame frame;
@@ -307,11 +279,7 @@ TEST(Delays, AJumpOfTheWallClockMakesADelayNeitherLongerNorShorter) {
 
 TEST(Sessions, ACutConnectionKeepsItsLeasesAndWhatWasLostOnTheWayReturns) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 10);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(10, worker, token(1));
   auto seen = broker.claim_of(broker.deliveries(worker).front(), 1);
   seen.set_count(4);  // the rest never arrived
 
@@ -369,11 +337,7 @@ TEST(Sessions, AnUnknownKindOfFrameIsAnsweredAndTheSessionLives) {
 
 TEST(Sessions, NobodyVouchesForOrBuriesAnothersProcess) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   v1::Frame death;
   death.mutable_death()->set_process_token(std::string(token(2).view()));
   broker.say(worker, death);
@@ -391,11 +355,7 @@ TEST(Sessions, NobodyVouchesForOrBuriesAnothersProcess) {
 
 TEST(Sessions, AGapOfTheBrokersOwnEndsNobody) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   broker.pass(60s);
   broker.commit();
   EXPECT_EQ(broker.queue().leased(), 1U);
@@ -403,11 +363,7 @@ TEST(Sessions, AGapOfTheBrokersOwnEndsNobody) {
 
 TEST(Sessions, AJumpOfTheWallClockEndsNobody) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   broker.now.wall += 24h;
   broker.pass(1s);
   broker.now.wall -= 48h;
@@ -469,11 +425,7 @@ TEST(Recovery, ASessionThatIsNotBackInTimeIsGivenUp) {
 
 TEST(Recovery, AStrangerClaimsNothing) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   const auto held = broker.deliveries(worker).front();
   broker.restart();
   broker.attach(other, token(9), 100, {broker.claim_of(held, 1)});
@@ -513,11 +465,7 @@ TEST(Recovery, AResentAckIsTakenAtOnceAndAResentRetryOnceAllAreBack) {
 
 TEST(Recovery, ARetryThatWasHeardBeforeTheRestartCountsOnce) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   const auto held = broker.deliveries(worker).front();
   broker.settle(worker, held.lease(), 1, v1::RETRY, 1000);
   ASSERT_TRUE(broker.seal());
@@ -532,11 +480,7 @@ TEST(Recovery, ARetryThatWasHeardBeforeTheRestartCountsOnce) {
 
 TEST(Recovery, NoPlaceIsGivenTwice) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   const auto before = broker.deliveries(worker).front().segment();
   broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::ACK);
   broker.commit();
@@ -598,11 +542,7 @@ TEST(FullQueue, OnFullRefuseAnswersRefusedWithTheReason) {
 
 TEST(FullStore, PublishingStopsAndSettlingGoesOn) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 2);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(2, worker, token(1));
   Actions actions;
   broker.core->room(broker.now, false, actions);
   broker.carry_out(actions);
@@ -650,11 +590,7 @@ TEST(Types, WhatNobodyKnowsIsADeadLetterOnceItsGraceIsOver) {
 
 TEST(DeadLetters, AReplayIsAttemptOneAgainWithItsHistory) {
   Broker broker;
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 1);
-  broker.commit();
-  broker.attach(worker, token(1));
-  broker.commit();
+  broker.give(1, worker, token(1));
   broker.settle(worker, 1, 1, v1::REJECT);
   broker.commit();
   ASSERT_EQ(broker.queue().dead(), 1U);
