@@ -146,7 +146,7 @@ void Ledger::on(const core::MoveMessage& write) {
     if (!may_apply(m, held) || kind.ends || kind.returns) continue;
     const std::uint32_t attempts = m.attempts + (kind.counts ? 1U : 0U);
     const bool dead = kind.buries || (kind.counts && attempts >= policy(m).attempts);
-    if (write.attempts == attempts && write.dead == dead) by = id;
+    if (write.attempts == attempts && write.dead == dead && write.suspicion == v1::UNSUSPECTED) by = id;
   }
   if (by != 0) {
     Holding& held = holding(by);
@@ -157,13 +157,15 @@ void Ledger::on(const core::MoveMessage& write) {
       auto& until = paused_until_us_[m.queue];
       until = std::max(until, write.at_us - clock_.wall_ahead_us);
     }
-  } else if (!write.dead || write.attempts != m.attempts || scenario_.types.size() == 1) {
+  } else if (!may_come_of_a_death(m, write) &&
+             (!write.dead || write.attempts != m.attempts || scenario_.types.size() == 1)) {
     // (What nobody attached knows may be buried without having been tried.)
     throw Broken("only_its_holder_settles", print(uid) + " becomes " + (write.dead ? "a dead letter" : "a record") +
                                                 " with " + std::to_string(write.attempts) + " attempts after " +
                                                 std::to_string(m.attempts) + ", and no outcome that was told says so");
   }
   m.attempts = write.attempts;
+  m.suspicion = write.suspicion;
   m.due_us = write.at_us;
   if (write.dead) --unfinished_;
   m.where = write.dead ? Where::dead : Where::record;

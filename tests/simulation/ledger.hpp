@@ -19,6 +19,7 @@
 #include "weir/broker/core/action.hpp"
 #include "weir/message/outcome.hpp"
 #include "weir/v1/control.pb.h"
+#include "weir/v1/wire.pb.h"
 
 namespace weir::simulation {
 
@@ -75,6 +76,10 @@ class Ledger {
   void heard(ProcessId process);
   /// Dead, or its drain is over: what it held, and had settled without being told, is nobody's.
   void process_ended(ProcessId process);
+  /// The process dies while this message's handler runs, and its parent will say so. `alone`: nothing else was on the
+  /// CPU.
+  void died_in(ProcessId process, Uid uid, v1::Started::Part part, bool alone);
+  [[nodiscard]] const Place& place_of(Uid uid) const { return message(uid).place; }
   HoldingId taken(WorkerId worker, std::string_view queue, SegmentNumber segment, std::uint32_t index,
                   std::uint32_t attempt, std::string_view type, std::string_view body);
   void told_lost(HoldingId holding);
@@ -141,6 +146,10 @@ class Ledger {
     Place place;
     std::uint32_t attempts{};  ///< that count, on disk
     std::int64_t due_us{};
+    v1::Suspicion suspicion{};
+    ProcessId blamed_in{};          ///< the death that it may have caused, as reported
+    bool culprit = false;           ///< of that
+    bool alone_on_cpu = false;      ///< in that
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
@@ -175,6 +184,9 @@ class Ledger {
   [[nodiscard]] bool may_have_lost(WorkerId worker, std::int64_t since_us);
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
   [[nodiscard]] bool may_apply(const Message& message, const Holding& holding) const;
+
+  /// Whether a death, and no outcome, explains what becomes of the message.
+  [[nodiscard]] bool may_come_of_a_death(const Message& message, const core::MoveMessage& write);
 
   void on(const core::PutSegment& write);
   void on(const core::PutSettled& write);

@@ -150,6 +150,12 @@ void Shard::heal() {
   }
 }
 
+void Shard::add_running(std::vector<Uid>& uids) const {
+  for (const Running& one : running_) {
+    if (one.running) uids.push_back(one.uid);
+  }
+}
+
 bool Shard::is_idle() const {
   return std::none_of(running_.begin(), running_.end(), [](const Running& one) { return one.running; });
 }

@@ -27,6 +27,8 @@ class Shard final : public Endpoint {
   /// Running handlers are cancelled: given back.
   void release_all();
 
+  /// Appends the messages whose handlers run.
+  void add_running(std::vector<Uid>& uids) const;
   [[nodiscard]] bool is_idle() const;
   [[nodiscard]] std::uint64_t unconfirmed() const { return machine_.unconfirmed().settlements; }
 

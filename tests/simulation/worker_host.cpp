@@ -1,6 +1,7 @@
 #include "worker_host.hpp"
 
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "shard.hpp"
@@ -51,9 +52,9 @@ class KeepAlive final : public Endpoint {
 /// The parent's report of a death: tries until it is answered or its time is over.
 class Reporter final : public Endpoint {
  public:
-  Reporter(Stage& stage, Network& network, Clients& clients, std::string name, ProcessToken token)
+  Reporter(Stage& stage, Network& network, Clients& clients, std::string name, const v1::DeathReport& report)
       : Endpoint(stage, network, clients, std::move(name), nobody),
-        machine_(client_settings(stage, number()), token),
+        machine_(client_settings(stage, number()), report),
         until_us_(stage.clock.now_us + stage.scenario.session_timeout.count()) {}
   [[nodiscard]] engine::weir_broker::ClientMachine& machine() override { return machine_; }
   void changed() override {
@@ -63,8 +64,8 @@ class Reporter final : public Endpoint {
  private:
   class Machine final : public engine::weir_broker::ClientMachine {
    public:
-    Machine(engine::weir_broker::ClientSettings settings, ProcessToken token)
-        : ClientMachine(std::move(settings)), token_(token) {}
+    Machine(engine::weir_broker::ClientSettings settings, v1::DeathReport report)
+        : ClientMachine(std::move(settings)), report_(std::move(report)) {}
     bool answered = false;
 
    protected:
@@ -75,8 +76,7 @@ class Reporter final : public Endpoint {
     }
     void welcomed(Instant, const v1::Welcome&) override {
       v1::Frame head;
-      head.mutable_death()->set_process_token(std::string(token_.view()));
-      head.mutable_death()->set_signal(9);
+      *head.mutable_death() = report_;
       send(head);
     }
     void received(Instant, const std::shared_ptr<engine::weir_broker::Received>& frame) override {
@@ -85,7 +85,7 @@ class Reporter final : public Endpoint {
     void warned(Instant, const v1::Error&) override { answered = true; }
 
    private:
-    ProcessToken token_;
+    v1::DeathReport report_;
   };
   Machine machine_;
   std::int64_t until_us_;
@@ -141,9 +141,30 @@ void ProcessHost::end() {
 void ProcessHost::crash(std::int64_t reported_after_us) {
   stage_.say(("worker" + std::to_string(number_)).c_str(), "dies, %s",
              reported_after_us < 0 ? "and nobody says so" : "and its parent will say so");
+  if (reported_after_us >= 0) record_flight();
   end();
   drained_by_us_ = 0;
   if (reported_after_us >= 0) stage_.in(reported_after_us, EventKind::process_step, number_);
+}
+
+void ProcessHost::record_flight() {
+  report_.set_process_token(std::string(token_.view()));
+  report_.set_signal(9);
+  std::vector<Uid> running;
+  for (const auto& shard : shards_) shard->add_running(running);
+  if (running.empty()) return;
+  const bool named = random_.percent(30);
+  std::set<std::size_t> on_cpu;
+  for (std::uint64_t n = named ? 1 : random_.below(3); n > 0; --n) on_cpu.insert(random_.below(running.size()));
+  for (std::size_t i = 0; i < running.size(); ++i) {
+    const Place& place = stage_.ledger.place_of(running[i]);
+    auto& one = *report_.add_started();
+    one.set_queue(stage_.scenario.queues[place.queue - 1].name);
+    one.set_segment(place.segment);
+    one.set_index(place.index);
+    one.set_part(!on_cpu.contains(i) ? v1::Started::SUSPENDED : named ? v1::Started::CULPRIT : v1::Started::ON_CPU);
+    stage_.ledger.died_in(process_, running[i], one.part(), on_cpu.size() == 1);
+  }
 }
 
 void ProcessHost::pause(std::int64_t for_us, bool one_shard) {
@@ -170,7 +191,7 @@ void ProcessHost::drain(std::int64_t limit_us) {
 void ProcessHost::step() {
   if (dead_) {
     if (reporter_ == nullptr) {
-      reporter_ = std::make_unique<Reporter>(stage_, network_, clients_, "parent" + std::to_string(number_), token_);
+      reporter_ = std::make_unique<Reporter>(stage_, network_, clients_, "parent" + std::to_string(number_), report_);
       reporter_->start();
     }
     return;
