@@ -12,7 +12,6 @@ namespace {
 
 constexpr Connection publisher = 1;
 constexpr Connection keeper = 2;
-constexpr Duration step = 1ms;
 
 /// What is known of a death.
 enum class Told { culprit, started, nothing };
@@ -26,6 +25,7 @@ struct Site {
     Told told = Told::culprit;
     Duration handler = 10ms;
     Duration restart = 200ms;
+    Duration step = 1ms;
   };
 
   Site(Plan plan, std::uint64_t messages, std::set<std::uint64_t> the_poison)
@@ -48,7 +48,7 @@ struct Site {
 
   /// One step of time; false once everything has ended.
   bool turn() {
-    broker_->pass(step);
+    broker_->pass(plan_.step);
     broker_->commit();
     const Instant now = broker_->now.instant;
     if (now >= vouch_at_) {
@@ -62,7 +62,9 @@ struct Site {
   }
 
   /// As by an operator, or the kernel: those that run their code now are on the CPU.
-  void kill_one() { die(processes_.front(), nullptr); }
+  void kill_one() {
+    if (!processes_.empty()) die(processes_.front(), nullptr);
+  }
 
   std::uint64_t handled = 0;
   int deaths = 0;
@@ -195,9 +197,9 @@ struct Site {
   Connection connections_ = 100;
 };
 
-struct Poison : ::testing::TestWithParam<std::tuple<Told, int>> {};
+struct ToldPoison : ::testing::TestWithParam<std::tuple<Told, int>> {};
 
-TEST_P(Poison, ThreeAmongTenThousandAreDeadLettersAndNobodyElsePays) {
+TEST_P(ToldPoison, ThreeAmongTenThousandAreDeadLettersAndNobodyElsePays) {
   const auto [told, processes] = GetParam();
   const std::set<std::uint64_t> poison{17, 4711, 9001};
   Site::Plan plan;
@@ -222,9 +224,61 @@ TEST_P(Poison, ThreeAmongTenThousandAreDeadLettersAndNobodyElsePays) {
             << " ms\n";
 }
 
-INSTANTIATE_TEST_SUITE_P(Told, Poison,
+INSTANTIATE_TEST_SUITE_P(Told, ToldPoison,
                          ::testing::Combine(::testing::Values(Told::culprit, Told::started, Told::nothing),
                                             ::testing::Values(1, 2, 4)));
+
+TEST(Poison, IsFoundWhereMostOfTheWindowWaitsForASlot) {
+  for (const Told told : {Told::started, Told::nothing}) {
+    const std::set<std::uint64_t> poison{100, 101, 5000};
+    Site::Plan plan;
+    plan.told = told;
+    plan.processes = 2;
+    plan.concurrency = 16;
+    Site site(plan, 10'000, poison);
+    const Instant begin = site.broker().now.instant;
+    while (site.turn()) ASSERT_LT(site.broker().now.instant - begin, 30min) << site.broker().queue().ShortDebugString();
+    EXPECT_EQ(site.broker().queue().dead(), 3U);
+    EXPECT_EQ(site.broker().queue().retried(), 12U);
+    EXPECT_EQ(site.charged, poison);
+    EXPECT_LE(site.deaths, told == Told::started ? 24 : 36);
+    std::cout << "deaths " << site.deaths << "\n";
+  }
+}
+
+TEST(Kills, ByAnOperatorCostNobodyAnAttempt) {
+  for (const Told told : {Told::started, Told::nothing}) {
+    Site::Plan plan;
+    plan.told = told;
+    plan.processes = 3;
+    plan.concurrency = 16;
+    Site site(plan, 60'000, {});
+    const Instant begin = site.broker().now.instant;
+    for (int turns = 1; site.turn(); ++turns) {
+      ASSERT_LT(site.broker().now.instant - begin, 10min) << site.broker().queue().ShortDebugString();
+      if (turns % 331 == 0 && site.deaths < 20) site.kill_one();
+    }
+    EXPECT_GT(site.deaths, 10);
+    EXPECT_EQ(site.broker().queue().dead(), 0U);
+    EXPECT_EQ(site.broker().queue().acked(), 60'000U);
+    EXPECT_THAT(site.charged, ::testing::IsEmpty());
+  }
+}
+
+TEST(LostMachine, ItsMessagesAreTriedWithinAFewRoundsOfTheirHandlers) {
+  Site::Plan plan;
+  plan.told = Told::nothing;
+  plan.handler = 30s;
+  plan.step = 100ms;
+  Site site(plan, 512, {});
+  for (int i = 0; i < 100; ++i) site.turn();
+  ASSERT_EQ(site.broker().queue().leased(), 512U);
+  site.kill_one();
+  const Instant killed = site.broker().now.instant;
+  while (site.turn()) ASSERT_LT(site.broker().now.instant - killed, 10min);
+  std::cout << "handled after " << (site.broker().now.instant - killed).count() / 1'000'000 << " s\n";
+  EXPECT_THAT(site.charged, ::testing::IsEmpty());
+}
 
 TEST(Throughput, IsBackWithinTenSecondsOfASigkillOf512HeldMessages) {
   Site::Plan plan;
@@ -232,7 +286,7 @@ TEST(Throughput, IsBackWithinTenSecondsOfASigkillOf512HeldMessages) {
   Site site(plan, 200'000, {});
   const auto rate = [&] {  // messages in a tenth of a second
     const std::uint64_t before = site.handled;
-    for (Duration passed{}; passed < 100ms; passed += step) site.turn();
+    for (Duration passed{}; passed < 100ms; passed += plan.step) site.turn();
     return site.handled - before;
   };
   rate();

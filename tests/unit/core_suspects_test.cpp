@@ -169,6 +169,26 @@ TEST_F(Suspects, OneThatIsAloneOnTheCpuWhenItsProcessDiesIsChargedAndNobodyElse)
   EXPECT_EQ(broker->queue().suspects(), 1U);
 }
 
+TEST_F(Suspects, OneThatDiedAsASuspectIsTriedAsOneWhenItIsReplayed) {
+  die(1, {{6, on_cpu}});
+  for (unsigned char process = 2; process <= 4; ++process) {
+    attach(process);
+    ASSERT_THAT(indexes(process), Contains(6));
+    die(process, {{0, suspended}, {6, on_cpu}});
+    broker->pass(2s);
+    broker->pass(2s);
+  }
+  ASSERT_EQ(broker->queue().dead(), 1U);
+  EXPECT_EQ(broker->dead({1, 1, 6}).history_size(), 3);
+  Actions actions;
+  broker->core->replay_dead(broker->now, 0, 1, {{1, 1, 6}}, actions);
+  broker->commit();
+  broker->pass(1ms);
+  attach(5);
+  EXPECT_EQ(broker->queue().suspects(), 1U);
+  EXPECT_THAT(indexes(5), Contains(6));
+}
+
 TEST_F(Suspects, ThoseThatDiedTogetherAreTriedAloneOneAfterTheOther) {
   die(1, {{6, on_cpu}});
   attach(2);

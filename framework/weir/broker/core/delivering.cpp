@@ -161,7 +161,10 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
   if (messages_most == 0) return false;
   if (queue.records.value > 0) {
     load_due(state, now, queue);
-    if (!queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions)) return true;
+    if (!queue.suspects.empty()) {
+      if (hand_suspect(state, now, queue, worker, attached, actions)) return true;
+      if (worker.process->alone) return false;  // chosen just now
+    }
     if (hand_record(state, now, queue, worker, attached, actions)) return true;
   }
   for (Lane lane = lanes_most; lane-- > 0;) {
