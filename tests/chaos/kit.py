@@ -131,6 +131,23 @@ class Deployment:
         return counts if counts and counts["ready"] + counts["delayed"] + counts["leased"] == 0 else None
 
 
+class Tail:
+    """The lines of a file that grows, each once it is whole: a line that crosses a page can be seen half written."""
+
+    def __init__(self, path):
+        self.file, self.half = open(path), ""
+
+    def new(self):
+        *whole, self.half = (self.half + self.file.read()).split("\n")
+        return whole
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.file.close()
+
+
 def children(pid):
     """Process ids below `pid`, all generations."""
     found = []

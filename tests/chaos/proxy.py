@@ -6,7 +6,8 @@ import socket
 import struct
 import threading
 
-# What may be wrong with a link, and how long a chunk waits or how many bytes pass a second where that is meant.
+# What may be wrong with a link, and how long a chunk waits or how many bytes pass a second where that is meant. (And
+# "refused": no new link.)
 FAULTS = ("delay", "throttle", "deaf", "mute", "silent")
 
 
@@ -18,6 +19,9 @@ class Link:
         self.server = None
 
     async def run(self):
+        if self.proxy.fault == "refused":
+            self.client.close()
+            return
         try:
             from_server, self.server = await asyncio.open_connection("127.0.0.1", self.proxy.to)
         except OSError:
@@ -58,7 +62,7 @@ class Link:
 class Proxy:
     """Listens on a free port of 127.0.0.1 on a thread of its own, for as long as the process lives.
 
-    `fault` is one of FAULTS or None, for all its links at once.
+    `fault` is one of FAULTS, "refused" or None, for all its links at once.
     """
 
     def __init__(self, to, seed=None):
@@ -92,3 +96,10 @@ class Proxy:
             return False
         self.chance.choice(sorted(self.links, key=id)).close(reset)
         return True
+
+    def cut_all(self):
+        return asyncio.run_coroutine_threadsafe(self.cut_every_one(), self.loop).result()
+
+    async def cut_every_one(self):
+        for link in list(self.links):
+            link.close()
