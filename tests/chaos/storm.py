@@ -125,6 +125,8 @@ class Publisher:
         for line in self.process.stdout:
             if not line.endswith(b"\n"):
                 return
+            if line.startswith(b"sent "):
+                continue
             what, first, count = line.split()
             numbers = {self.sent[n - 1] for n in range(int(first), int(first) + int(count))}
             (self.confirmed if what == b"confirmed" else self.refused).update(numbers)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 import hmac
+import math
 import random
 import threading
 import time
@@ -21,6 +22,7 @@ class Subscriber:
         self.late = set()    # ids that came by a connection from before the last forget()
         self.generation = 0  # of connections
         self.in_flight = 0
+        self.last = {}       # id -> time of the end of its last request; infinite while one is being answered
         self.ready = threading.Event()
         threading.Thread(target=lambda: asyncio.run(self.serve()), daemon=True).start()
         self.ready.wait()
@@ -41,6 +43,11 @@ class Subscriber:
             await asyncio.sleep(0)
         self.generation += 1
 
+    def asked_since(self, since):
+        """Ids of requests that are being answered, or ended after that time."""
+        with self.lock:
+            return {name for name, at in self.last.items() if at >= since}
+
     async def connection(self, reader, writer):
         generation = self.generation
         try:
@@ -53,6 +60,7 @@ class Subscriber:
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 with self.lock:
                     self.in_flight += 1
+                    self.last[headers.get("x-weir-delivery", "")] = math.inf
                     if generation != self.generation:
                         self.late.add(headers.get("x-weir-delivery", ""))
                 try:
@@ -61,6 +69,7 @@ class Subscriber:
                 finally:
                     with self.lock:
                         self.in_flight -= 1
+                        self.last[headers.get("x-weir-delivery", "")] = time.monotonic()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
