@@ -6,11 +6,13 @@
 
 import argparse
 import json
+import os
 import re
+import signal
 import threading
 import time
 
-from kit import Deployment, Suite, wait_for, plugin
+from kit import Deployment, Suite, children, wait_for, plugin
 from memory_limit import MemoryLimit
 
 YAML = """
@@ -118,6 +120,76 @@ def stall_is_named():
         return f"after {int(held[1]) / 1000:.0f} ms"
 
 
+def stopping_suspects_nobody():
+    """A second Ctrl-C kills what will not end: what ran is neither charged nor tried one by one."""
+    with deployment() as d:
+        broker_log = d.folder / "broker.log"
+        d.broker()
+        worker = d.worker()
+        d.publish([{"number": n, "action": "block", "millis": 8000} for n in range(2)]
+                  + [{"number": n, "action": "never"} for n in range(2, 100)])
+        wait_for("both loops blocked", lambda: len(d.runs()[0]) >= 2)
+        worker.send_signal(signal.SIGINT)
+        time.sleep(0.2)
+        worker.send_signal(signal.SIGINT)
+        worker.wait(10)
+        counts = wait_for("all returned", lambda: (c := d.queue()) and c["leased"] == 0 and c, 5)
+        assert counts["ready"] == 100 and counts["retried"] == 0, counts
+        assert "suspect" not in broker_log.read_text(), broker_log.read_text()[-400:]
+        assert "suspects" not in (d.folder / "worker-w.log").read_text()
+        return "100 ready again"
+
+
+def stopped_process_is_not_stuck():
+    """A process that was stopped (SIGSTOP) for longer than its handlers' timeout is not ended for it, nobody charged."""
+    with deployment(timeout="2s") as d:
+        d.broker()
+        worker = d.worker()
+        d.publish([{"number": 1, "action": "block", "millis": 1500}])
+        wait_for("started", lambda: d.runs()[0])
+        child = wait_for("a child", lambda: children(worker.pid))[0]
+        os.kill(child, signal.SIGSTOP)
+        time.sleep(4)
+        os.kill(child, signal.SIGCONT)
+        wait_for("settled", d.settled, 10)
+        assert worker.poll() is None and d.queue()["retried"] == 0, d.queue()
+        assert "handler_stuck" not in (d.folder / "worker-w.log").read_text()
+        return "4 s"
+
+
+def throughput_comes_back(backlog=400_000):
+    """A SIGKILL with 512 messages held, handlers of 10 ms: within 10 s it is as fast again as before, to 90 %."""
+    with deployment() as d:
+        d.broker()
+        lines = d.folder / "lines"
+        with lines.open("w") as out:
+            for n in range(backlog):
+                out.write('{"number":"%d","action":"sleep","millis":"10"}\n' % n)
+        d.weir("publish", "work", "--engine", d.engine, "--type", "work.Task", "--plugin", plugin("work"), "--from",
+               lines, timeout=300)
+
+        def rate(seconds):
+            first, begin = d.queue()["acked"], time.monotonic()
+            time.sleep(seconds)
+            return (d.queue()["acked"] - first) / (time.monotonic() - begin)
+
+        with Keeper(d) as keeper:
+            wait_for("it runs", lambda: d.queue()["acked"] > 1000)
+            before = rate(2)
+            held = wait_for("a full window", lambda: (c := d.queue()["leased"]) >= 500 and c, 5, 0.001)
+            worker = next(p for p in reversed(d.processes) if "worker" in p.args)
+            os.kill(children(worker.pid)[0], signal.SIGKILL)
+            begin = time.monotonic()
+            after = 0
+            while after < 0.9 * before:
+                assert time.monotonic() - begin < 10, f"{after:.0f} a second, {before:.0f} before"
+                after = rate(0.5)
+            took = time.monotonic() - begin
+            assert d.queue()["ready"] > 0, "the backlog was too small: nothing is left to be fast with"
+            assert keeper.deaths == 1 and d.queue()["retried"] == 0
+        return f"{held} held; {before:.0f} a second before, {after:.0f} after {took:.1f} s"
+
+
 def out_of_memory(messages, action):
     with MemoryLimit(192) as memory:
         note = poisoned("out_of_memory", messages, action, error="SIGKILL", memory=memory, grown=64 << 20)
@@ -130,6 +202,7 @@ KINDS = {
     "stack_overflow": dict(error="SIGSEGV", stack="stack_overflow"),
     # (In offload, one of three may find both threads taken, and time out before it runs.)
     "exit": dict(error="exit code 0"),
+    "exit_at_once": dict(error="exit code 0"),
     "sigkill": dict(error="SIGKILL"),
     "endless_loop": dict(error="stuck|timed out", attempts=1, timeout="2s"),
 }
@@ -155,6 +228,11 @@ def main():
                 args.messages, action))
     if not args.only or args.only == "stall":
         suite.run("a stall is named while it lasts", stall_is_named)
+    if not args.only or args.only == "throughput":
+        suite.run("throughput comes back after a SIGKILL", throughput_comes_back)
+    if not args.only or args.only == "stop":
+        suite.run("a second Ctrl-C makes no suspects", stopping_suspects_nobody)
+        suite.run("a stopped process is not stuck", stopped_process_is_not_stuck)
     suite.end()
 
 

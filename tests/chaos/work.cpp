@@ -54,7 +54,8 @@ volatile int deepest = INT_MAX;
   room[0] = static_cast<char>(depth);
   return depth == deepest ? 0 : stack_overflow(depth + 1) + room[0];
 }
-[[gnu::noinline]] void exit() { ::_exit(0); }
+[[gnu::noinline]] void exit() { std::exit(0); }
+[[gnu::noinline]] void exit_at_once() { ::_exit(0); }
 [[gnu::noinline]] void sigkill() { ::raise(SIGKILL); }
 /// Until the kernel, or a stand-in for it, has had enough.
 [[gnu::noinline]] void out_of_memory() {
@@ -75,6 +76,7 @@ void take(const std::string& kind) {
   if (kind == "abort") abort();
   if (kind == "stack_overflow") (void)stack_overflow(0);
   if (kind == "exit") exit();
+  if (kind == "exit_at_once") exit_at_once();
   if (kind == "sigkill") sigkill();
   if (kind == "out_of_memory") out_of_memory();
   if (kind == "endless_loop") endless_loop();

@@ -143,6 +143,17 @@ TEST(Blame, AnExitsCulpritIsTheOnlyOneOnTheCpu) {
   EXPECT_EQ(verdict.started[0].error, "ended its process: exit code 3");
 }
 
+TEST(Blame, WhoCalledExitIsTheCulpritThoughOthersWereOnTheCpu) {
+  Record record = four_started();
+  record.on_cpu = {3, 0};
+  Marked mark = mark_by(0, 0);
+  mark.kind = MarkKind::exited;
+  record.marks = {mark};
+  const Verdict verdict = blame(record, {.exit_code = 3});
+  ASSERT_THAT(of(verdict, Part::culprit), ElementsAre(0));
+  EXPECT_EQ(verdict.started[0].error, "ended its process: exit code 3");
+}
+
 TEST(Blame, IfSeveralWereOnTheCpuAtAnExitTheyAreSuspects) {
   Record record = four_started();
   record.on_cpu = {3, 0};

@@ -19,8 +19,6 @@ thread_local std::uint32_t thread_number = 0;
 
 }  // namespace
 
-void watch_offloads(const OffloadWatch& by) { watch = &by; }
-
 /// The process's threads for offloaded work; started with the first of it.
 class Pool {
  public:
@@ -98,6 +96,12 @@ class Pool {
   std::size_t idle_ = 0;
   bool ending_ = false;
 };
+
+// The pool is there from now on, so that at an exit it is torn down late.
+void watch_offloads(const OffloadWatch& by) {
+  (void)Pool::of_process();
+  watch = &by;
+}
 
 task<> Job::done() {
   return suspend([this](Suspended waiter) { wait(std::move(waiter)); });

@@ -10,6 +10,7 @@
 
 #include "weir/handler/plugin_file.hpp"
 #include "weir/telemetry/log.hpp"
+#include "weir/worker/offload_lines.hpp"
 #include "weir/worker/plugin_library.hpp"
 #include "weir/worker/process.hpp"
 #include "weir/worker/recorder/marks.hpp"
@@ -91,6 +92,8 @@ int run_child(const GroupSettings& settings) {
   const StopSignals signals(record);
   try {
     const RegisterPlugin plugin = load_plugin(settings.plugin);
+    record_offloads();
+    recorder::mark_exits();
     const Ended ended = run(settings, process, plugin, signals.token(), record);
     if (!ended.failure.empty()) std::cerr << "weir worker " << settings.name << ": " << ended.failure << '\n';
     if (!ended.joined) {

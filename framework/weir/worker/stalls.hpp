@@ -6,12 +6,14 @@
 /// *Stuck*: it is past its handler's timeout as well, which no cancellation ends: a loop that has been seen so for a
 /// second, or a thread of offload five seconds after its work was asked to stop.
 ///
-/// Time in which this process itself did not run (SIGSTOP, a suspended machine) is nobody's fault: only what was seen
-/// at look after look counts towards stuck.
+/// Time in which this process itself did not run (SIGSTOP, a suspended machine) is nobody's fault: it lengthens the
+/// timeout, and only what was seen at look after look counts towards stuck.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 #include <optional>
+#include <utility>
 #include <vector>
 
 #include "weir/worker/recorder/recorder.hpp"
@@ -37,18 +39,20 @@ class Stalls {
     explicit Thread(bool is_loop) : is_loop_(is_loop) {}
 
     Kind look(Clock::time_point now, Clock::duration stall_after, const std::optional<recorder::OnCpu>& on_cpu) {
-      const bool gap = seen_at_ && now - *seen_at_ > gap_most;
-      seen_at_ = now;
+      const Clock::time_point seen_at = std::exchange(seen_at_, now).value_or(now);
       if (!on_cpu || on_cpu->running != running_) {
         running_ = on_cpu ? on_cpu->running : 0;
         told_at_.reset();
         past_since_.reset();
+        stopped_ = {};
         stuck_ = false;
       }
+      if (on_cpu && now - seen_at > gap_most) {
+        stopped_ += now - std::max(seen_at, on_cpu->since);
+        past_since_.reset();
+      }
       if (!on_cpu || stuck_) return Kind::none;
-      const bool is_past = now > on_cpu->what.deadline;
-      if (!is_past || gap) past_since_.reset();
-      if (is_past) {
+      if (now > on_cpu->what.deadline + stopped_) {
         if (!past_since_) past_since_ = now;
         if (now - *past_since_ >= (is_loop_ ? stuck_on_loop : stuck_in_pool)) {
           stuck_ = true;
@@ -69,6 +73,7 @@ class Stalls {
     std::optional<Clock::time_point> seen_at_;
     std::optional<Clock::time_point> told_at_;
     std::optional<Clock::time_point> past_since_;
+    Clock::duration stopped_{};
     bool stuck_ = false;
   };
 };

@@ -27,7 +27,8 @@ bool is_foreign(const Marked& mark) {
   return (mark.code == SI_USER || mark.code == SI_QUEUE || mark.code == SI_TKILL) && mark.sender != 0;
 }
 
-std::string error_of(const Marked& mark, std::chrono::nanoseconds ran) {
+std::string error_of(const Marked& mark, const HowItDied& death, std::chrono::nanoseconds ran) {
+  if (mark.kind == MarkKind::exited) return "ended its process: exit code " + std::to_string(death.exit_code);
   if (mark.kind == MarkKind::stuck) return "stuck: on the CPU past its timeout, " + seconds(ran) + " after it started";
   std::string text = "killed its process: " + signal_name(mark.signal);
   if (mark.signal == SIGSEGV || mark.signal == SIGBUS) {
@@ -61,7 +62,7 @@ Verdict blame(const Record& record, const HowItDied& death) {
     if (std::ranges::any_of(verdict.started, [&](const Blamed& other) { return other.delivery == *delivery; }))
       continue;
     Blamed culprit = blamed(record, *delivery, Part::culprit, at_of(mark));
-    culprit.error = error_of(mark, culprit.duration);
+    culprit.error = error_of(mark, death, culprit.duration);
     culprit.frames = mark.frames;
     verdict.started.push_back(std::move(culprit));
   }

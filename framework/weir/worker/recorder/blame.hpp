@@ -3,13 +3,13 @@
 /// Who is to blame for a worker process's death.
 ///
 /// Pure. The rules, the first that applies:
-/// 1. A thread that was found stuck, or took a deadly signal: the delivery whose code it ran is the culprit. Nobody
-/// else
+/// 1. A thread that was found stuck, called exit, or took a deadly signal: the delivery whose code it ran is the
+/// culprit. Nobody else
 ///    is named: the rest returns as if nothing had been. (A signal that another process sent says nothing, nor does one
 ///    in a thread that ran no delivery.)
 /// 2. The process ended by Weir's own code (a drain that was over, a second SIGTERM), or was killed by its parent:
 ///    nobody is suspected.
-/// 3. It ended by itself, not by Weir's code, with one delivery on a CPU: that one called exit, and is the culprit.
+/// 3. It ended by itself, not by Weir's code, with one delivery on a CPU: that one called _exit, and is the culprit.
 /// 4. Nobody can tell (SIGKILL, memory, several on a CPU at an exit): those on a CPU, and those that waited.
 
 #include <cstdint>

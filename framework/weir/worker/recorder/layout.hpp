@@ -15,7 +15,7 @@ namespace weir::worker::recorder {
 
 inline constexpr std::uint64_t magic = 0x5448474952494557;  // "WEIRIGHT": little-endian
 /// Raised with every change of what follows. Writer and reader are one program, except during an upgrade.
-inline constexpr std::uint32_t version = 1;
+inline constexpr std::uint32_t version = 2;
 
 inline constexpr std::size_t header_bytes = 4096;
 inline constexpr std::size_t log_lines = 16;
@@ -32,7 +32,7 @@ using Plain = T;
 template <class T>
 using Shared = std::atomic<T>;
 
-enum class MarkKind : std::uint32_t { none = 0, writing = 1, signal = 2, stuck = 3 };
+enum class MarkKind : std::uint32_t { none = 0, writing = 1, signal = 2, stuck = 3, exited = 4 };
 
 /// What is known of a thread that ends its process. `kind` is written last.
 template <template <class> class Cell>
@@ -40,7 +40,7 @@ struct MarkOf {
   Cell<std::uint32_t> kind;
   Cell<std::int32_t> signal;
   Cell<std::int32_t> code;    ///< siginfo's
-  Cell<std::int32_t> sender;  ///< process id, where somebody sent it
+  Cell<std::int32_t> sender;  ///< process id, where somebody else sent it; -1: of another namespace
   Cell<std::uint64_t> address;
   Cell<std::int64_t> at;           ///< steady clock, ns
   Cell<std::uint64_t> running;     ///< ThreadLine::running at that moment

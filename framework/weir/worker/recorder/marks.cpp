@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <cerrno>
+#include <cstdlib>
 #include <ctime>
 #include <span>
 #include <thread>
@@ -87,6 +88,14 @@ void on_stack_signal(int, siginfo_t*, void* context) {
   errno = error;
 }
 
+/// What `line` runs at this moment.
+void fill_running(Recorder& of, ThreadLine& line) {
+  const std::uint64_t running = line.running;
+  line.mark.running = running;
+  const auto slot = static_cast<std::uint32_t>(running);
+  line.mark.slot_state = slot != 0 && slot <= of.shape().all_slots() ? of.slot(slot - 1).state.load() : 0;
+}
+
 void on_deadly_signal(int signal, siginfo_t* info, void* context) {
   Recorder& into = *recorder.load();
   ThreadLine& line = own_lines.line != nullptr ? *own_lines.line : into.others();
@@ -97,13 +106,11 @@ void on_deadly_signal(int signal, siginfo_t* info, void* context) {
     mark.signal = signal;
     mark.code = info->si_code;
     const bool sent = info->si_code <= 0;
-    mark.sender = sent && info->si_pid != getpid() ? info->si_pid : 0;
+    const pid_t sender = sent ? info->si_pid : getpid();
+    mark.sender = sender == getpid() ? 0 : sender == 0 ? -1 : sender;
     mark.address = sent ? 0 : reinterpret_cast<std::uint64_t>(info->si_addr);
     mark.at = steady_ns();
-    const std::uint64_t running = line.running;
-    mark.running = running;
-    const auto slot = static_cast<std::uint32_t>(running);
-    mark.slot_state = slot != 0 && slot <= into.shape().all_slots() ? into.slot(slot - 1).state.load() : 0;
+    fill_running(into, line);
     mark.frames[0] = pc_of(context);
     mark.frame_count = 1;
     // What is needed to know the culprit stands; from here on a second fault may end it.
@@ -117,6 +124,29 @@ void on_deadly_signal(int signal, siginfo_t* info, void* context) {
   action.sa_handler = SIG_DFL;
   sigaction(signal, &action, nullptr);
   raise(signal);  // blocked until this returns
+}
+
+/// Where this thread is, the caller's caller first.
+std::uint32_t take_frames_here(Mark& mark) {
+  std::array<void*, frames_most + 2> all{};
+  const auto count = static_cast<std::size_t>(std::max(0, backtrace(all.data(), static_cast<int>(all.size()))));
+  std::uint32_t kept = 0;
+  for (std::size_t i = 2; i < count && kept < frames_most; ++i)
+    mark.frames[kept++] = reinterpret_cast<std::uint64_t>(all[i]);
+  return kept;
+}
+
+void on_exit_called(int status, void*) {
+  const Own own = own_lines;
+  if (own.line == nullptr || static_cast<std::uint32_t>(own.line->running) == 0) return;
+  Mark& mark = own.line->mark;
+  mark.at = steady_ns();
+  fill_running(*own.recorder, *own.line);
+  mark.frame_count = take_frames_here(mark);
+  mark.kind = static_cast<std::uint32_t>(MarkKind::exited);
+  own.recorder->save_map();
+  own.recorder->sample();
+  _exit(status);
 }
 
 /// This thread's stack for signal handlers, with a page below that nobody may touch.
@@ -172,6 +202,10 @@ void install(Recorder& into) {
 }
 
 bool is_installed() { return recorder.load() != nullptr; }
+
+void mark_exits() {
+  if (is_installed()) on_exit(on_exit_called, nullptr);
+}
 
 void make_known() {
   if (!is_installed()) return;

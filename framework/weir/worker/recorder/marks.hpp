@@ -22,6 +22,10 @@ namespace weir::worker::recorder {
 void install(Recorder& recorder);
 [[nodiscard]] bool is_installed();
 
+/// Notes who called exit(), before anything is torn down, and ends the process then and there: its other threads must
+/// not run into what is gone. After the plugin was loaded, so that its static objects are not first.
+void mark_exits();
+
 /// This thread is known: it has a line, a stack for the handler, and takes signals. For the thread's life. Harmless
 /// where nothing is installed.
 void make_known();

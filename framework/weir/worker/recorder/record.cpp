@@ -48,7 +48,7 @@ std::optional<std::uint32_t> slot_of(std::uint64_t running, const Shape& shape) 
 std::optional<Marked> marked(const MarkOf<Plain>& mark, const Shape& shape) {
   const auto kind = static_cast<MarkKind>(mark.kind);
   // `writing` as well: a second signal in the midst of it. What there is stands, above all whose thread it was.
-  if (kind != MarkKind::signal && kind != MarkKind::stuck && kind != MarkKind::writing) return std::nullopt;
+  if (kind == MarkKind::none || kind > MarkKind::exited) return std::nullopt;
   Marked out{.kind = kind == MarkKind::writing ? MarkKind::signal : kind,
              .signal = mark.signal,
              .code = mark.code,
