@@ -225,51 +225,51 @@ OnCpu running(std::uint64_t entry, Clock::time_point since, Clock::time_point de
 }
 
 /// Looks each 50 ms, from `from` on, until it says something or `until` is over.
-std::pair<Stalls::Kind, Clock::duration> first_word(Stalls::Thread& thread, const OnCpu& on_cpu, Clock::duration from,
-                                                    Clock::duration until) {
+std::pair<Stall, Clock::duration> first_word(Stalls& thread, const OnCpu& on_cpu, Clock::duration from,
+                                             Clock::duration until) {
   const Clock::time_point zero{};
   for (auto at = from; at <= until; at += 50ms) {
     const auto kind = thread.look(zero + at, 100ms, on_cpu);
-    if (kind != Stalls::Kind::none) return {kind, at};
+    if (kind != Stall::none) return {kind, at};
   }
-  return {Stalls::Kind::none, until};
+  return {Stall::none, until};
 }
 
 TEST(Stalls, ALoopHeldLongerThanStallAfterIsToldOnceAndAgainAfterTenSeconds) {
-  Stalls::Thread thread(true);
+  Stalls thread(true);
   const OnCpu on_cpu = running(1, Clock::time_point{}, Clock::time_point{} + 1h);
-  EXPECT_EQ(first_word(thread, on_cpu, 50ms, 1s), std::pair(Stalls::Kind::stalled, Clock::duration(100ms)));
-  EXPECT_EQ(first_word(thread, on_cpu, 150ms, 20s), std::pair(Stalls::Kind::stalled, Clock::duration(10'100ms)));
+  EXPECT_EQ(first_word(thread, on_cpu, 50ms, 1s), std::pair(Stall::stalled, Clock::duration(100ms)));
+  EXPECT_EQ(first_word(thread, on_cpu, 150ms, 20s), std::pair(Stall::stalled, Clock::duration(10'100ms)));
 }
 
 TEST(Stalls, AnotherHandlerIsAnotherStall) {
-  Stalls::Thread thread(true);
+  Stalls thread(true);
   for (int n = 1; n < 100; ++n) {
     const auto since = Clock::time_point{} + n * 60ms;
     const auto entry = static_cast<std::uint64_t>(n);
-    EXPECT_EQ(thread.look(since + 50ms, 100ms, running(entry, since, since + 1h)), Stalls::Kind::none);
+    EXPECT_EQ(thread.look(since + 50ms, 100ms, running(entry, since, since + 1h)), Stall::none);
   }
 }
 
 TEST(Stalls, PastItsTimeoutALoopIsStuckAfterASecondAndAThreadOfOffloadAfterFive) {
   const OnCpu on_cpu = running(1, Clock::time_point{}, Clock::time_point{} + 2s);
-  Stalls::Thread loop(true);
-  (void)first_word(loop, on_cpu, 0ms, 1s);
-  EXPECT_EQ(first_word(loop, on_cpu, 1050ms, 10s), std::pair(Stalls::Kind::stuck, Clock::duration(3'050ms)));
-  Stalls::Thread pool(false);
-  EXPECT_EQ(first_word(pool, on_cpu, 0ms, 10s), std::pair(Stalls::Kind::stuck, Clock::duration(7'050ms)));
+  Stalls loop(true);
+  (void)first_word(loop, on_cpu, 0ms, 1s);  // it stalls
+  EXPECT_EQ(first_word(loop, on_cpu, 150ms, 10s), std::pair(Stall::stuck, Clock::duration(3'050ms)));
+  Stalls pool(false);
+  EXPECT_EQ(first_word(pool, on_cpu, 0ms, 10s), std::pair(Stall::stuck, Clock::duration(7'050ms)));
 }
 
 TEST(Stalls, TimeInWhichTheProcessDidNotRunIsNobodysFault) {
-  Stalls::Thread thread(true);
+  Stalls thread(true);
   const OnCpu on_cpu = running(1, Clock::time_point{}, Clock::time_point{} + 2s);
   const auto at = [](Clock::duration time) { return Clock::time_point{} + time; };
-  EXPECT_EQ(thread.look(at(50ms), 1h, on_cpu), Stalls::Kind::none);
-  EXPECT_EQ(thread.look(at(60s), 1h, on_cpu), Stalls::Kind::none);  // SIGCONT
+  EXPECT_EQ(thread.look(at(50ms), 1h, on_cpu), Stall::none);
+  EXPECT_EQ(thread.look(at(60s), 1h, on_cpu), Stall::none);  // SIGCONT
   for (auto time = at(60s); time < at(61s + 900ms); time += 50ms) {
-    EXPECT_EQ(thread.look(time, 1h, on_cpu), Stalls::Kind::none);  // it has its two seconds
+    EXPECT_EQ(thread.look(time, 1h, on_cpu), Stall::none);  // it has its two seconds
   }
-  EXPECT_EQ(thread.look(at(62s), 1h, std::nullopt), Stalls::Kind::none);  // it ended
+  EXPECT_EQ(thread.look(at(62s), 1h, std::nullopt), Stall::none);  // it ended
 }
 
 }  // namespace

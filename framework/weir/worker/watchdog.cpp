@@ -80,8 +80,8 @@ struct Watchdog::State {
     ThreadLine& line = recorder.threads()[i];
     const auto on_cpu = recorder.on_cpu(line);
     const auto kind = threads[i].look(Clock::now(), settings.stall_after, on_cpu);
-    if (kind == Stalls::Kind::stalled) stalled(line, *on_cpu);
-    if (kind == Stalls::Kind::stuck) stuck_at(line, *on_cpu, i < recorder.shape().shards);
+    if (kind == Stall::stalled) stalled(line, *on_cpu);
+    if (kind == Stall::stuck) stuck_at(line, *on_cpu, i < recorder.shape().shards);
   }
 
   [[nodiscard]] std::uint32_t shard_of(const OnCpu& on_cpu) const { return on_cpu.slot / recorder.shape().slots; }
@@ -141,7 +141,7 @@ struct Watchdog::State {
   const std::function<void(const Stuck&)> stuck;
   const Clock::duration looks;
   log::Limit stalls{stalls_every};
-  std::vector<Stalls::Thread> threads;
+  std::vector<Stalls> threads;
   std::mutex mutex;
   std::condition_variable wake;
   bool ending = false;
