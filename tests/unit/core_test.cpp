@@ -532,7 +532,7 @@ TEST(FullQueue, OnFullRefuseAnswersRefusedWithTheReason) {
   const auto& runs = broker.last(publisher).confirmed().runs();
   ASSERT_EQ(runs.size(), 2);
   EXPECT_EQ(runs[1].answer(), v1::Confirmed::REFUSED);
-  EXPECT_EQ(runs[1].reason(), "queue 'orders' is full: 8 of 10 messages");
+  EXPECT_EQ(runs[1].reason(), "queue 'orders' has no room for 3 more: it holds 8 of at most 10 messages");
   // Refused it stays, over a restart too.
   broker.restart();
   broker.open_publisher(publisher, 7, 1);

@@ -4,19 +4,34 @@
 #include <filesystem>
 
 #include "commands.hpp"
+#include "weir/deployment/endpoint.hpp"
 
 namespace weir::cli {
+namespace {
+
+/// Throws: UsageError. `where` is what gave the URL.
+std::string checked(const std::string& engine, const char* where) {
+  const auto url = deployment::parse_url(engine);
+  if (!url || url->scheme != "weir" || !deployment::parse_endpoint(url->rest)) {
+    throw UsageError(
+        std::string(where) + " '" + engine +
+        "': expected weir://HOST:PORT with a port from 1 to 65535 (amqp:// and nats:// are not in this version)");
+  }
+  return engine;
+}
+
+}  // namespace
 
 Choice choose(const EngineOptions& options) {
   if (options.engine) {
-    Choice choice{.engine = *options.engine};
+    Choice choice{.engine = checked(*options.engine, "--engine")};
     // Not for the engine, but for what else it may know: the plugins that describe types.
     if (options.file) choice.deployment = deployment::load(*options.file);
     return choice;
   }
   const char* variable = std::getenv("WEIR_ENGINE");
   std::optional<std::string> file = options.file;
-  if (!file && variable != nullptr && *variable != '\0') return {.engine = variable};
+  if (!file && variable != nullptr && *variable != '\0') return {.engine = checked(variable, "$WEIR_ENGINE")};
   if (!file && std::filesystem::exists("weir.yaml")) file = "weir.yaml";
   if (!file) {
     throw UsageError(

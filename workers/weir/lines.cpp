@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <boost/asio/use_awaitable.hpp>
 #include <cerrno>
 #include <cstring>
@@ -46,8 +47,11 @@ Lines::~Lines() {
 }
 
 std::optional<std::string_view> Lines::next() {
-  const auto end = buffer_.find('\n', at_);
-  if (end == std::string::npos && (!ended_ || at_ == buffer_.size())) return std::nullopt;
+  const auto end = buffer_.find('\n', std::max(at_, searched_));
+  if (end == std::string::npos && (!ended_ || at_ == buffer_.size())) {
+    searched_ = buffer_.size();  // a long line comes in many pieces
+    return std::nullopt;
+  }
   std::string_view line = std::string_view(buffer_).substr(at_, std::min(end, buffer_.size()) - at_);
   bytes_done_ += line.size() + 1;
   at_ = std::min(end, buffer_.size() - 1) + 1;
@@ -59,6 +63,7 @@ std::optional<std::string_view> Lines::next() {
 task<bool> Lines::read_more() {
   if (ended_) co_return false;
   buffer_.erase(0, at_);
+  searched_ -= std::min(searched_, at_);
   at_ = 0;
   if (buffer_.size() > line_most) throw Error("line " + std::to_string(number_ + 1) + " is longer than 128MiB");
   if (waiting_) co_await waiting_->async_wait(asio::posix::stream_descriptor::wait_read, asio::use_awaitable);

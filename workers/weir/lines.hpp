@@ -42,6 +42,7 @@ class Lines {
   std::optional<asio::posix::stream_descriptor> waiting_;
   std::string buffer_;
   std::size_t at_ = 0;
+  std::size_t searched_ = 0;  ///< there is no line end between at_ and here
   bool ended_ = false;
   std::uint64_t number_ = 0;
   std::uint64_t bytes_done_ = 0;

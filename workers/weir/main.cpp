@@ -1,28 +1,56 @@
 /// The command line program: reads what was typed, runs the command, reports what it throws.
 
+#include <cstdlib>
 #include <exception>
 #include <iostream>
+#include <string>
 
 #include "commands.hpp"
 #include "parse.hpp"
 #include "weir/deployment/deployment.hpp"
 #include "weir/telemetry/log.hpp"
 
+namespace {
+
+/// An exception that nobody caught: of a plugin's own thread, say.
+[[noreturn]] void end_of_an_exception() {
+  std::string what = "something that is no std::exception was thrown, and nobody caught it";
+  try {
+    if (const auto thrown = std::current_exception()) std::rethrow_exception(thrown);
+    what = "std::terminate was called";
+  } catch (const std::exception& error) {
+    what = std::string("an exception that nobody caught: ") + error.what();
+  } catch (...) {
+  }
+  weir::log::last_words("weir", what);
+  std::abort();
+}
+
+}  // namespace
+
 int main(int count, char** words) {
   using namespace weir;
   const cli::CommandLine line = cli::parse(count, words);
   if (!line.run) return line.exit_code;
   log::configure({.json = line.log.json, .level = *log::parse_level(line.log.level)});
+  std::set_terminate(end_of_an_exception);
+  const auto findings = [&](const std::string& lines) {
+    if (line.log.json) {
+      log::error("deployment_is_wrong", {{"findings", lines}});
+    } else {
+      std::cerr << lines;  // a line a finding
+    }
+  };
   try {
     return line.run();
   } catch (const deployment::FileError& error) {
-    std::cerr << error.what();  // a line a finding
+    findings(error.what());
     return cli::wrong_usage;
   } catch (const cli::UsageError& error) {
-    std::cerr << "weir: " << error.what() << "\n";
+    log::last_words("weir", error.what());
     return cli::wrong_usage;
   } catch (const std::exception& error) {
-    std::cerr << "weir: " << error.what() << "\n";
+    log::last_words("weir", error.what());
     return cli::failed;
   }
 }

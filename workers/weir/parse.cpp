@@ -103,6 +103,9 @@ class Grammar {
         if (!sub->get_group().empty()) known.push_back(sub->get_name());
       }
     }
+    if (std::ranges::find(known, word) != known.end()) {
+      return "'" + word + "' stands before the command that it belongs to: write it after '" + command.get_name() + "'";
+    }
     const bool has_commands = !is_option && !known.empty();
     return std::string("unknown ") +
            (is_option      ? "option"
@@ -166,7 +169,8 @@ class Grammar {
         "  weir publish notes --data 'water the plants' --delay 5m\n"
         "Each line is a message. With --type it is JSON, encoded as that Protobuf type, whose description is read\n"
         "from --proto, --plugin, or the plugins of the deployment file (their code is not run). Without --type the\n"
-        "line itself is the payload, and its type is `text`. At a line that does not fit publishing stops: what came\n"
+        "line itself is the payload (but for its end, \\n or \\r\\n), and its type is `text`. At a line that does not "
+        "fit publishing stops: what came\n"
         "before it is confirmed, what comes after is not published.",
         [this] { return cli::publish(publish_); });
     PublishOptions& options = publish_;
@@ -223,7 +227,9 @@ class Grammar {
     auto* list = command(*parent, "list", "the dead letters of a queue, oldest first",
                          "  weir dead list orders --most 20", [this] { return cli::dead_list(dead_list_); });
     list->add_option("QUEUE", dead_list_.queue, "whose dead letters")->required();
-    list->add_option("--most", dead_list_.most, "how many (default: 100; with --json: all)")->type_name("N");
+    list->add_option("--most", dead_list_.most, "how many (default: 100; with --json: all)")
+        ->type_name("N")
+        ->check(CLI::PositiveNumber);
     list->add_flag("--json", dead_list_.json, "print a JSON array");
     engine_of(list, dead_list_.engine);
 

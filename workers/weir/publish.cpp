@@ -7,6 +7,8 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
 #include <boost/asio/signal_set.hpp>
+#include <boost/asio/steady_timer.hpp>
+#include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <csignal>
 #include <iostream>
@@ -123,8 +125,9 @@ struct Run {
   Maker& maker;
   Progress& progress;
   Origin origin;
-  std::string bad = {};      ///< the line that did not fit, and why
-  std::string refusal = {};  ///< the first
+  std::string bad = {};                                                   ///< the line that did not fit, and why
+  std::string refusal = {};                                               ///< the first
+  std::optional<std::chrono::steady_clock::time_point> waits_since = {};  ///< for room
 
   void show(std::uint64_t bytes_done) { progress.show(publisher.counts().confirmed, bytes_done); }
 
@@ -158,7 +161,11 @@ struct Run {
 };
 
 task<> send(Run& run, std::uint64_t line, const std::string& where) {
-  while (!run.try_send(where)) co_await run.publisher.room(run.options.queue);
+  while (!run.try_send(where)) {
+    if (!run.waits_since) run.waits_since = std::chrono::steady_clock::now();
+    co_await run.publisher.room(run.options.queue);
+  }
+  run.waits_since.reset();
   if (run.bad.empty()) run.origin.add(run.publisher.last_number(), line);
 }
 
@@ -190,6 +197,20 @@ task<> send_all(Run& run, Lines* lines, bool& over) {
   co_await run.publisher.close();
 }
 
+/// Says once that it stands, and where to look.
+task<> say_if_it_waits(Run& run) {
+  using namespace std::chrono_literals;
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  while (!run.waits_since || std::chrono::steady_clock::now() - *run.waits_since < 1s) {
+    timer.expires_after(250ms);
+    co_await timer.async_wait(asio::use_awaitable);
+  }
+  log::warn(
+      "waiting_for_room",
+      {{"queue", run.options.queue},
+       {"text", "the broker takes no more now: the queue is full (weir queues), or its disk (the broker's log)"}});
+}
+
 void report(const Publisher::Counts& counts, std::chrono::steady_clock::time_point started) {
   const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   char time[32];
@@ -201,6 +222,11 @@ void report(const Publisher::Counts& counts, std::chrono::steady_clock::time_poi
 }  // namespace
 
 int publish(const PublishOptions& options) {
+  if (!options.type && (options.proto || options.plugin)) {
+    throw UsageError(
+        std::string(options.proto ? "--proto" : "--plugin") +
+        " describes types: say which one the lines are with --type, or leave it out to publish them as text");
+  }
   const Choice choice = choose(options.engine);
   Maker maker(options, choice);
   check_queue(choice.engine, options.queue);
@@ -233,6 +259,10 @@ int publish(const PublishOptions& options) {
     failure = error;
     loop.stop();
   };
+  // Ends with the loop.
+  asio::co_spawn(loop, say_if_it_waits(run), [](const std::exception_ptr& error) {
+    if (error) std::rethrow_exception(error);
+  });
   asio::co_spawn(loop, send_all(run, lines ? &*lines : nullptr, over),
                  asio::bind_cancellation_slot(stop.slot(), ended));
   loop.run();

@@ -3,14 +3,19 @@
 #include "commands.hpp"
 #include "weir/deployment/deployment.hpp"
 #include "weir/deployment/supervisor.hpp"
+#include "weir/telemetry/log.hpp"
 
 namespace weir::cli {
 
-int up(const FileOptions& options, const LogOptions& log) {
+int up(const FileOptions& options, const LogOptions& log_options) {
   const deployment::Reading reading = deployment::read(options.file, deployment::PluginFiles::checked);
-  std::cerr << reading.print();
+  if (log_options.json && !reading.print().empty()) {
+    log::warn("deployment_findings", {{"findings", reading.print()}});
+  } else {
+    std::cerr << reading.print();
+  }
   if (!reading.deployment) return wrong_usage;
-  return deployment::supervise(deployment::processes_of(*reading.deployment, log.arguments()));
+  return deployment::supervise(deployment::processes_of(*reading.deployment, log_options.arguments()));
 }
 
 }  // namespace weir::cli

@@ -105,6 +105,14 @@ void StorageThread::tend_room(bool must) {
   const bool enough = store_.tend_room();
   if (enough == room_) return;
   room_ = enough;
+  const Room& room = store_.room();
+  if (enough) {
+    log::info("store_has_room", {{"bytes", room.sum()}, {"reserve", reserve_}});
+  } else {
+    log::warn("store_low_on_room", {{"bytes", room.sum()},
+                                    {"reserve", reserve_},
+                                    {"doing", "publishing waits, settling goes on: make room on its disk"}});
+  }
   tell([enough](StorageListener& listener) { listener.on_room(enough); });
 }
 

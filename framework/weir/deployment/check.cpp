@@ -151,6 +151,7 @@ void complete(Deployment& deployment, const std::filesystem::path& folder, Findi
   for (worker::GroupSettings& group : deployment.groups) {
     group.engine = deployment.engine;
     if (!group.plugin.empty()) group.plugin = resolved(folder, group.plugin).string();
+    group.folder = folder;
     check_group(deployment, group, findings);
   }
 }

@@ -70,6 +70,14 @@ inline std::ostream& operator<<(std::ostream& out, const End& end) {
   return out << ')';
 }
 
+/// In microseconds; a time that is too long for those (`milliseconds::max()`) is the longest that there is.
+template <class Rep, class Period>
+[[nodiscard]] constexpr Duration delay_of(std::chrono::duration<Rep, Period> time) {
+  using Seconds = std::chrono::duration<double>;
+  return Seconds(time) > Seconds(Duration::max()) / 2 ? Duration::max() / 2
+                                                      : std::chrono::duration_cast<Duration>(time);
+}
+
 /// A thrown end: what Reject, Retry, Defer and Throttled have in common.
 class EndedBy : public Decided {
  public:
@@ -83,26 +91,30 @@ class EndedBy : public Decided {
 /// Will never work: a dead letter now.
 class Reject : public EndedBy {
  public:
-  explicit Reject(std::string why) : EndedBy(rejected(std::move(why))) {}
+  explicit Reject(std::string why) : EndedBy(rejected(why.empty() ? "rejected without a reason" : std::move(why))) {}
 };
 
 /// Failed: again after the queue's backoff, or after the delay it asks. Counts as an attempt.
 class Retry : public EndedBy {
  public:
   explicit Retry(std::string why = "asked to be retried") : EndedBy(retried(std::move(why))) {}
-  explicit Retry(Duration delay, std::string why = "asked to be retried") : EndedBy(retried(std::move(why), delay)) {}
+  template <class Rep, class Period>
+  explicit Retry(std::chrono::duration<Rep, Period> delay, std::string why = "asked to be retried")
+      : EndedBy(retried(std::move(why), delay_of(delay))) {}
 };
 
 /// Later; not an attempt.
 class Defer : public EndedBy {
  public:
-  explicit Defer(Duration delay) : EndedBy(deferred(delay)) {}
+  template <class Rep, class Period>
+  explicit Defer(std::chrono::duration<Rep, Period> delay) : EndedBy(deferred(delay_of(delay))) {}
 };
 
 /// As Defer, and the message's key, or its queue, pauses until then.
 class Throttled : public EndedBy {
  public:
-  explicit Throttled(Duration delay) : EndedBy(throttled(delay)) {}
+  template <class Rep, class Period>
+  explicit Throttled(std::chrono::duration<Rep, Period> delay) : EndedBy(throttled(delay_of(delay))) {}
 };
 
 }  // namespace weir

@@ -41,6 +41,9 @@ class Plugin {
   /// What `with:` says under `name`. Options that no registration asks for are refused at the start, by name.
   [[nodiscard]] virtual std::string option(std::string_view name, std::string_view otherwise) = 0;
 
+  /// As option(), for the path of a file or folder: a relative one is relative to the deployment file.
+  [[nodiscard]] virtual std::string path(std::string_view name, std::string_view otherwise) = 0;
+
   /// The shard's loop, for clients and timers that handlers share.
   [[nodiscard]] virtual asio::any_io_executor executor() = 0;
   [[nodiscard]] virtual std::uint32_t shard() const = 0;

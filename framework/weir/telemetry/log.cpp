@@ -229,6 +229,16 @@ void write(Level level, std::string_view event, std::span<const Field> fields) {
   to.logger->log(level_of(level), spdlog::string_view_t(line.data(), line.size()));
 }
 
+void last_words(std::string_view who, std::string_view what) {
+  if (output().json) {
+    error("failed", {{"program", who}, {"error", what}});
+    return;
+  }
+  const std::string line = std::string(who) + ": " + std::string(what) + (what.ends_with('\n') ? "" : "\n");
+  std::fwrite(line.data(), 1, line.size(), stderr);
+  std::fflush(stderr);
+}
+
 std::optional<std::uint64_t> Limit::pass(std::chrono::steady_clock::time_point now) {
   const std::int64_t ticks = now.time_since_epoch().count();
   std::int64_t next = next_.load(std::memory_order_relaxed);

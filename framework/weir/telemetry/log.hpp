@@ -83,6 +83,9 @@ inline void info(std::string_view event, Fields fields = {}) { write(Level::info
 inline void warn(std::string_view event, Fields fields = {}) { write(Level::warn, event, fields); }
 inline void error(std::string_view event, Fields fields = {}) { write(Level::error, event, fields); }
 
+/// Why a program ends: `who: what` for people, an event `failed` where logs are JSON lines. Thread: any.
+void last_words(std::string_view who, std::string_view what);
+
 /// Lets one event pass each `every`, and counts those between. Usually `static`, one a place in the code.
 class Limit {
  public:

@@ -4,7 +4,6 @@
 
 #include <atomic>
 #include <cstdlib>
-#include <iostream>
 #include <stop_token>
 #include <thread>
 
@@ -95,15 +94,14 @@ int run_child(const GroupSettings& settings) {
     record_offloads();
     recorder::mark_exits();
     const Ended ended = run(settings, process, plugin, signals.token(), record);
-    if (!ended.failure.empty()) std::cerr << "weir worker " << settings.name << ": " << ended.failure << '\n';
+    if (!ended.failure.empty()) log::last_words("weir worker " + settings.name, ended.failure);
     if (!ended.joined) {
-      std::cerr.flush();
       record.ending();
       std::_Exit(ended.exit_code());  // a handler's code still runs: nothing of the process may be torn down under it
     }
     return ended.exit_code();
   } catch (const handler::PluginError& error) {
-    std::cerr << "weir worker " << settings.name << ": " << error.what() << '\n';
+    log::last_words("weir worker " + settings.name, error.what());
     return 2;
   }
 }

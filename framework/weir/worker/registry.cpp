@@ -1,6 +1,7 @@
 #include "weir/worker/registry.hpp"
 
 #include <algorithm>
+#include <filesystem>
 #include <utility>
 
 #include "weir/handler/plugin_file.hpp"
@@ -53,6 +54,11 @@ std::string Registry::option(std::string_view name, std::string_view otherwise) 
   asked_.emplace(name);
   const auto at = settings_.with.find(std::string(name));
   return at == settings_.with.end() ? std::string(otherwise) : at->second;
+}
+
+std::string Registry::path(std::string_view name, std::string_view otherwise) {
+  const std::filesystem::path given = option(name, otherwise);
+  return (settings_.folder / given).lexically_normal().string();  // an absolute path stays as it is
 }
 
 std::vector<engine::Attachment> Registry::attachments() const {

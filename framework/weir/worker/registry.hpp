@@ -44,6 +44,7 @@ class Registry final : public Plugin {
   [[nodiscard]] const std::map<std::string, std::set<std::string>>& unlisted() const { return unlisted_; }
 
   [[nodiscard]] std::string option(std::string_view name, std::string_view otherwise) override;
+  [[nodiscard]] std::string path(std::string_view name, std::string_view otherwise) override;
   [[nodiscard]] asio::any_io_executor executor() override { return executor_; }
   [[nodiscard]] std::uint32_t shard() const override { return shard_; }
   /// What Plugin::on comes to.

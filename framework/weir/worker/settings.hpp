@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <map>
 #include <optional>
 #include <string>
@@ -15,8 +16,9 @@ namespace weir::worker {
 
 struct GroupSettings {
   std::string name;
-  std::string engine;  ///< URL
-  std::string plugin;  ///< path of the plugin file
+  std::string engine;            ///< URL
+  std::string plugin;            ///< path of the plugin file
+  std::filesystem::path folder;  ///< of the deployment file: what the plugin's own paths are relative to
   std::vector<std::string> queues;
   std::uint32_t processes_least = 1;
   std::uint32_t processes_most = 1;

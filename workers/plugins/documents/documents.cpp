@@ -41,7 +41,7 @@ WEIR_PLUGIN(plugin) {
   plugin.on<documents::Document>("documents", read_document);
 
   // Opens the database with the first row, so that workers of `documents` alone never touch it.
-  const auto writer = std::make_shared<documents::Writer>(plugin.option("index", "./documents.db"));
+  const auto writer = std::make_shared<documents::Writer>(plugin.path("index", "./documents.db"));
   plugin.on<documents::Entry>(
       "index", [writer](weir::Context&, const documents::Entry& entry) { return index_entry(*writer, entry); });
 }

@@ -56,7 +56,6 @@ void Core::committed(Now now, Actions& actions) { on_committed(*state_, now, act
 void Core::room(Now, bool enough, Actions& actions) {
   if (state_->room == enough) return;
   state_->room = enough;
-  note(actions, enough ? Note::Level::info : Note::Level::warning, enough ? "store_has_room" : "store_low_on_room", {});
   for (const auto& [id, queue] : state_->queues) share_room(*state_, *queue, actions);
 }
 

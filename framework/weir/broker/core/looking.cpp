@@ -8,6 +8,8 @@ namespace {
 
 /// A session that has credit while its queue has work should be sent something within this.
 constexpr Duration consuming_within = std::chrono::seconds(2);
+/// A shard whose handler has not let its loop turn for so long consumes nothing.
+constexpr Duration turns_within = std::chrono::seconds(1);
 
 struct States {
   std::uint64_t ready{}, delayed{}, leased{}, unknown{}, suspects{};
@@ -107,12 +109,16 @@ void describe_workers(const State& state, Now now, v1::Workers& out) {
       one->set_alive(unseen < state.config.session_timeout);
       one->set_connected(worker->connection != 0);
       const bool sent = now.instant - worker->last_sent < consuming_within || worker->outstanding.messages.value > 0;
-      one->set_consuming(worker->connection != 0 && worker->window.messages.value > 0 && (sent || !waiting));
+      const auto shown = process.shards.find(shard);
+      const bool turns = unseen < state.config.session_timeout / 2 &&
+                         (shown == process.shards.end() ||
+                          Duration{static_cast<Duration::rep>(shown->second.since_turn_us())} < turns_within);
+      one->set_consuming(worker->connection != 0 && worker->window.messages.value > 0 && turns && (sent || !waiting));
       one->set_last_seen_us(static_cast<std::uint64_t>(std::max<std::int64_t>(0, unseen.count())));
-      if (const auto at = process.shards.find(shard); at != process.shards.end()) {
-        one->set_since_turn_us(at->second.since_turn_us());
-        one->set_running(at->second.running());
-        one->set_stuck(at->second.stuck());
+      if (shown != process.shards.end()) {
+        one->set_since_turn_us(shown->second.since_turn_us());
+        one->set_running(shown->second.running());
+        one->set_stuck(shown->second.stuck());
       }
     }
   }

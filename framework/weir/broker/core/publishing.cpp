@@ -128,12 +128,13 @@ std::string why_not(const State&, const Queue& queue, std::uint64_t messages, st
   const QueueLimit& most = queue.policy.most;
   if (most.on_full == OnFull::refuse) {
     if (most.messages && queue.live.messages.value + messages > most.messages->value) {
-      return "queue '" + queue.name + "' is full: " + std::to_string(queue.live.messages.value) + " of " +
-             std::to_string(most.messages->value) + " messages";
+      return "queue '" + queue.name + "' has no room for " + std::to_string(messages) + " more: it holds " +
+             std::to_string(queue.live.messages.value) + " of at most " + std::to_string(most.messages->value) +
+             " messages";
     }
     if (most.bytes && queue.live.bytes.value + bytes > most.bytes->value) {
-      return "queue '" + queue.name + "' is full: " + std::to_string(queue.live.bytes.value) + " of " +
-             std::to_string(most.bytes->value) + " bytes";
+      return "queue '" + queue.name + "' has no room for " + std::to_string(bytes) + " bytes more: it holds " +
+             std::to_string(queue.live.bytes.value) + " of at most " + std::to_string(most.bytes->value) + " bytes";
     }
   }
   const DeadPolicy& dead = queue.policy.dead;
