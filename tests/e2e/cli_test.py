@@ -113,7 +113,10 @@ def test_an_engine_that_is_not_there_or_wrong_is_an_error():
     port = free_port()
     expect(weir("queues", "--engine", f"weir://127.0.0.1:{port}"), FAILED, f"weir://127.0.0.1:{port}")
     expect(weir("queues", WEIR_ENGINE=f"weir://127.0.0.1:{port}"), FAILED, str(port))
-    expect(weir("queues", "--engine", "nonsense"), FAILED, "nonsense")
+    for wrong in ("nonsense", "http://127.0.0.1", "weir://127.0.0.1:99999"):
+        expect(weir("queues", "--engine", wrong), WRONG_USAGE, wrong)
+    expect(weir("publish", "q", "--proto", "x.proto", "--engine", f"weir://127.0.0.1:{port}"), WRONG_USAGE, "--type")
+    expect(weir("--engine", f"weir://127.0.0.1:{port}", "queues"), WRONG_USAGE, "write it after 'queues'")
     expect(weir("publish", "q", "--data", "x", "--engine", f"weir://127.0.0.1:{port}"), FAILED, str(port))
 
 

@@ -115,6 +115,7 @@ class Subscriber:
                 return self.say(int(mood))
 
             def say(self, status, headers=()):
+                self.uncount()  # whoever has the answer may send the next before this thread goes on
                 self.send_response(status)
                 for name in headers:
                     self.send_header(name, headers[name])
@@ -123,6 +124,7 @@ class Subscriber:
                 self.wfile.write(b"ok")
 
             def hang_up(self):
+                self.uncount()
                 self.close_connection = True
                 self.connection.shutdown(socket.SHUT_RDWR)
 
