@@ -189,6 +189,30 @@ TEST(Deadlines, AHandlerThatOverrunsIsCancelledAndRetried) {
   EXPECT_EQ(gates.waiting(), 0U);
 }
 
+TEST(Deadlines, AHandlerThatIgnoresItsCancellationIsNamed) {
+  std::string logged;
+  log::copy_to([](void* into, std::string_view line) { static_cast<std::string*>(into)->append(line) += '\n'; },
+               &logged);
+  Rig rig;
+  Gates gates;
+  const auto ignore = [&gates](Context&, std::string_view) -> task<> {
+    try {
+      co_await gates.wait();
+    } catch (const std::exception&) {
+    }
+    co_await asio::this_coro::reset_cancellation_state();
+    co_await sleep(100ms);
+  };
+  rig.on(ignore, {.timeout = 20ms});
+
+  rig.deliver(batch_of({"x"}));
+  rig.run_until_told(1);
+  log::copy_to(nullptr, nullptr);
+
+  EXPECT_EQ(rig.session.told[0].outcome, Outcome::ack);
+  EXPECT_THAT(logged, testing::ContainsRegex("handler_ignores_its_cancellation queue=orders message=.* attempt=1"));
+}
+
 TEST(Deadlines, ATimeoutHitsNobodyElse) {
   Rig rig;
   Gates gates;

@@ -52,7 +52,21 @@ void Slot::leave(Slot* before) {
   if (registered_ != nullptr && !armed() && fate_ == Fate::its_own) slots_.deadlines_.arm(*this, context_.deadline());
 }
 
-void Slot::passed() { cancel(Fate::timed_out); }
+void Slot::passed() {
+  if (fate_ == Fate::timed_out) {
+    log::warn(slots_.deaf_, "handler_ignores_its_cancellation",
+              {{"queue", context_.queue()},
+               {"message", context_.id()},
+               {"attempt", context_.attempt()},
+               {"running", Slots::Clock::now() - started_}});
+    return;
+  }
+  cancel(Fate::timed_out);
+  // Looked at again: one that catches its cancellation and goes on keeps its place for as long as it likes.
+  if (registered_ != nullptr && fate_ == Fate::timed_out) {
+    slots_.deadlines_.arm(*this, Slots::Clock::now() + registered_->timeout);
+  }
+}
 
 void Slot::cancel(Fate fate) {
   fate_ = fate;
@@ -365,6 +379,9 @@ task<> Slots::none_running() {
 
 void Slots::close() {
   closing_ = true;
+  if (const std::uint64_t untold = failures_.take_left_out(); untold > 0) {
+    log::warn("failures_left_out", {{"worker", settings_.name}, {"messages", untold}});
+  }
   for (Slot* const slot : std::exchange(idle_, {})) {
     async::Suspended waiting = *std::exchange(slot->idle_, std::nullopt);
     waiting({});

@@ -154,6 +154,7 @@ class Slots {
   log::Limit failures_{std::chrono::seconds(1)};
   log::Limit strangers_;
   log::Limit losses_{std::chrono::seconds(1)};
+  log::Limit deaf_{std::chrono::seconds(1)};
 };
 
 }  // namespace weir::worker

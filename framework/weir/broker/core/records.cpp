@@ -126,6 +126,18 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
   }
 }
 
+/// A line a queue and second, however many they are.
+void tell_dead(Queue& queue, Actions& actions) {
+  if (queue.dead_untold.value == 0) return;
+  const Place& first = queue.dead_untold_first;
+  note(actions, Note::Level::warning, "dead_lettered",
+       {{"queue", queue.name},
+        {"messages", std::to_string(queue.dead_untold.value)},
+        {"first", print_id(queue.name, first.segment, first.index)},
+        {"dead", std::to_string(queue.dead.value)}});
+  queue.dead_untold = {};
+}
+
 }  // namespace
 
 void load_due(State& state, Now now, Queue& queue) {
@@ -167,7 +179,11 @@ void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32
   } else if (dead) {
     queue.records -= Messages{1};
   }
-  if (dead) queue.dead += Messages{1};
+  if (dead) {
+    queue.dead += Messages{1};
+    if (queue.dead_untold.value == 0) queue.dead_untold_first = place;
+    queue.dead_untold += Messages{1};
+  }
 }
 
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {
@@ -184,6 +200,7 @@ void records_tick(State& state, Now now, Actions& actions) {
     if (housekeeping) {
       bury_unknown(state, now, *queue, actions);
       trim_dead(state, now, *queue, actions);
+      tell_dead(*queue, actions);
     }
     const bool due = queue->records.value > 0 && queue->due_next_us <= state.clock_us(now.instant);
     const bool woken = queue->paused_until && now.instant >= *queue->paused_until;
