@@ -72,7 +72,8 @@ class Verdict {
     attempt.set_worker(print_worker(*held.worker));
     bound(attempt);
     note(actions_, Note::Level::warning, "delivery_charged",
-         {{"message", print_id(queue.name, run.key.segment, run.first + held.offset)},
+         {{"queue", queue.name},
+          {"message", print_id(queue.name, run.key.segment, run.first + held.offset)},
           {"worker", attempt.worker()},
           {"attempt", std::to_string(run.attempt)},
           {"dead", dead ? "true" : "false"},
