@@ -1,5 +1,7 @@
 /// The command line program: reads what was typed, runs the command, reports what it throws.
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <cstdlib>
 #include <exception>
 #include <iostream>
@@ -26,6 +28,13 @@ namespace {
   std::abort();
 }
 
+/// Of a payload that is not UTF-8 where it should be, say: names fields, never shows what is in them.
+void words_of_protobuf(google::protobuf::LogLevel level, const char*, int, const std::string& text) {
+  static weir::log::Limit limit;
+  if (level == google::protobuf::LOGLEVEL_INFO) return;
+  weir::log::warn(limit, "protobuf", {{"text", text}});
+}
+
 }  // namespace
 
 int main(int count, char** words) {
@@ -34,6 +43,7 @@ int main(int count, char** words) {
   if (!line.run) return line.exit_code;
   log::configure({.json = line.log.json, .level = *log::parse_level(line.log.level)});
   std::set_terminate(end_of_an_exception);
+  google::protobuf::SetLogHandler(words_of_protobuf);
   const auto findings = [&](const std::string& lines) {
     if (line.log.json) {
       log::error("deployment_is_wrong", {{"findings", lines}});

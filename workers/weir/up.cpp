@@ -10,7 +10,9 @@ namespace weir::cli {
 int up(const FileOptions& options, const LogOptions& log_options) {
   const deployment::Reading reading = deployment::read(options.file, deployment::PluginFiles::checked);
   if (log_options.json && !reading.print().empty()) {
-    log::warn("deployment_findings", {{"findings", reading.print()}});
+    // With an error there is no deployment, and nothing runs.
+    log::write(reading.deployment ? log::Level::warn : log::Level::error,
+               reading.deployment ? "deployment_findings" : "deployment_is_wrong", {{"findings", reading.print()}});
   } else {
     std::cerr << reading.print();
   }

@@ -106,13 +106,14 @@ void describe_workers(const State& state, Now now, v1::Workers& out) {
       one->set_held_messages(worker->outstanding.messages.value);
       one->set_held_bytes(worker->outstanding.bytes.value);
       const Duration unseen = now.instant - process.last_seen;
-      one->set_alive(unseen < state.config.session_timeout);
+      // Two keep-alives are missing. (At the whole of it the session ends, and is not listed.)
+      const bool alive = unseen < state.config.session_timeout / 2;
+      one->set_alive(alive);
       one->set_connected(worker->connection != 0);
       const bool sent = now.instant - worker->last_sent < consuming_within || worker->outstanding.messages.value > 0;
       const auto shown = process.shards.find(shard);
-      const bool turns = unseen < state.config.session_timeout / 2 &&
-                         (shown == process.shards.end() ||
-                          Duration{static_cast<Duration::rep>(shown->second.since_turn_us())} < turns_within);
+      const bool turns = alive && (shown == process.shards.end() ||
+                                   Duration{static_cast<Duration::rep>(shown->second.since_turn_us())} < turns_within);
       one->set_consuming(worker->connection != 0 && worker->window.messages.value > 0 && turns && (sent || !waiting));
       one->set_last_seen_us(static_cast<std::uint64_t>(std::max<std::int64_t>(0, unseen.count())));
       if (shown != process.shards.end()) {
