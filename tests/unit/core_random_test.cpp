@@ -88,7 +88,7 @@ class Play {
         if (below(6) == 0) restart();
         return hear();
       case 17:
-        if (below(8) == 0) die(workers_[below(3)]);
+        if (below(4) == 0) die(workers_[below(3)]);
         return hear();
       case 18:
         if (below(3) == 0) cut(workers_[below(3)]);
@@ -173,6 +173,7 @@ class Play {
     outcome.claim = at->second;
     outcome.outcome = outcomes[below(7)];
     if (outcome.outcome == v1::ACK || outcome.outcome == v1::REJECT) finished_.insert(at->first);
+    if (outcome.outcome == v1::RETRY) ++may_count_[at->first];
     worker.held.erase(at);
     send_outcome(worker, outcome);
     hear();
@@ -213,11 +214,28 @@ class Play {
     worker.connection = 0;
   }
 
-  /// The process dies and its death is reported; a new one takes its place.
+  /// The process dies and its death is reported: with a culprit, with some on the CPU, or none; a new one takes its
+  /// place.
   void die(Worker& worker) {
     if (keeper_ == 0) return;
     v1::Frame frame;
     frame.mutable_death()->set_process_token(std::string(worker.token.view()));
+    frame.mutable_death()->set_signal(9);
+    const std::uint64_t kind = below(3);
+    for (const auto& [id, claim] : worker.held) {
+      if (below(4) == 0) continue;  // had not started
+      auto& one = *frame.mutable_death()->add_started();
+      one.set_queue("orders");
+      one.set_segment(id.first);
+      one.set_index(id.second);
+      one.set_part(kind == 2 || below(3) > 0 ? v1::Started::SUSPENDED
+                   : kind == 1               ? v1::Started::ON_CPU
+                                             : v1::Started::CULPRIT);
+      const bool culprit = one.part() == v1::Started::CULPRIT;
+      const bool known = std::any_of(frame.death().started().begin(), frame.death().started().end(),
+                                     [](const auto& other) { return other.part() == v1::Started::CULPRIT; });
+      if (culprit || (!known && started_in_deaths_[id]++ > 0)) ++may_count_[id];
+    }
     broker_->say(keeper_, frame);
     for (const auto& [id, outcome] : worker.settled) finished_.erase(id);  // heard or not: nobody can tell
     for (const auto& [id, outcome] : worker.settled) unsure_.insert(id);
@@ -274,6 +292,8 @@ class Play {
         ASSERT_FALSE(other.held.contains(id)) << id.first << "." << id.second << " is in two hands";
       }
       ASSERT_LE(delivery.attempt(), 3U);
+      // The innocent don't pay: neither retried, nor named, nor at work in two deaths that nobody could explain.
+      ASSERT_LE(delivery.attempt(), 1 + may_count_[id]) << id.first << "." << id.second << " was charged";
       ASSERT_FALSE(worker.settled.contains(id) && worker.settled[id].frame == 0);
       worker.settled.erase(id);  // its outcome was applied, or it would not have come again
       v1::Claim claim;
@@ -359,6 +379,8 @@ class Play {
   std::set<Id> finished_;
   std::set<Id> unsure_;
   std::map<Connection, std::uint32_t> incarnations_;
+  std::map<Id, std::uint32_t> may_count_;          ///< attempts, at most
+  std::map<Id, std::uint32_t> started_in_deaths_;  ///< without a culprit
 };
 
 TEST(CoreUnderRandomConversations, KeepsItsPromises) {
