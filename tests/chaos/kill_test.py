@@ -33,7 +33,7 @@ SECRET = "it is a secret"
 HTTP_TIMEOUT = 1.0
 # A request that ended so long before its worker was killed is settled: the worker sends settlements at the end of a turn
 # of its loop, the broker commits within milliseconds. (Seconds; what is left is for a machine that has other work to do.)
-IN_HAND = 0.5
+IN_HAND = 1.0
 YAML = """
 engine: weir://127.0.0.1:{port}
 broker: {{ data: {folder}/data, session_timeout: 3s }}
@@ -182,6 +182,7 @@ def kill_rounds(target, rounds, seed, all_of_them):
 
         source = Messages(target, all_of_them, bodies, f"http://127.0.0.1:{subscriber.port}/hook")
         may_double = set()
+        worker_kills = []  # when, how many processes, whether the parent
         confirmed = set()
         broker, worker, publisher = d.broker(), d.worker("delivery"), Publisher(d, source)
         counted = tried = 0
@@ -203,6 +204,7 @@ def kill_rounds(target, rounds, seed, all_of_them):
                 pair = [worker.pid, *children(worker.pid)]
                 killed = chance.choice([pair, pair[:1], pair[1:]]) if target == "worker" else pair
                 killed_at = time.monotonic()
+                worker_kills.append((killed_at, len(killed), killed[0] == worker.pid))
                 for pid in killed:
                     os.kill(pid, signal.SIGKILL)
             if target in ("broker", "all"):
@@ -254,6 +256,10 @@ def kill_rounds(target, rounds, seed, all_of_them):
         vanished = confirmed - delivered - set(dead)
         assert not vanished, f"{len(vanished)} confirmed messages are neither delivered nor dead: {sorted(vanished)[:3]}"
         forbidden = doubled - may_double
+        for name in sorted(forbidden)[:5]:
+            first, *others = subscriber.ok[name]
+            near = [(round(at - first, 2), *what) for at, *what in worker_kills if first - 4 < at < others[-1] + 1]
+            print(f"  {name}: again after {[round(at - first, 2) for at in others]} s; kills (processes, parent): {near}")
         assert not forbidden, f"{len(forbidden)} delivered twice without cause, e.g. {sorted(forbidden)[:3]}"
         return (f"{counted} kills, {len(confirmed)} confirmed, {len(delivered & confirmed)} delivered, {len(dead)} dead, "
                 f"{len(doubled)} twice and allowed, seed {seed}")
