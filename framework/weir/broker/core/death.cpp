@@ -176,11 +176,13 @@ void on_death(State& state, Now now, const Client& client, const v1::DeathReport
     known = true;
   }
   if (!known) verdict.unknown_cause(all);
+  // A session of the dead process may have said it itself: then its client goes with it.
+  const Connection reporter = client.connection;
   while (!process->second.workers.empty()) {
     end_worker(state, process->second, *process->second.workers.begin()->second, why, actions);
   }
   state.processes.erase(process);
-  state.gathering.buried.push_back(client.connection);
+  state.gathering.buried.push_back(reporter);
 }
 
 void on_lost(State& state, Now now, const ProcessToken& token, Process& process, const std::string& why,
