@@ -8,6 +8,10 @@
 namespace weir::engine::weir_broker {
 namespace {
 
+/// A broker's file allows 500 ms to 1 h. Beyond these a beat would turn the loop without end, or overflow.
+constexpr Duration session_timeout_least = std::chrono::milliseconds(1);
+constexpr Duration session_timeout_most = std::chrono::hours(24);
+
 /// Trying again will not help.
 bool is_final(v1::Error::Code code) {
   switch (code) {
@@ -69,7 +73,9 @@ void ClientMachine::frame(Instant now, Slice bytes) {
     ++connections_;
     last_error_.clear();
     if (head.welcome().session_timeout_us() > 0) {
-      session_timeout_ = Duration(static_cast<Duration::rep>(head.welcome().session_timeout_us()));
+      const std::uint64_t said =
+          std::min<std::uint64_t>(head.welcome().session_timeout_us(), session_timeout_most.count());
+      session_timeout_ = std::max(session_timeout_least, Duration(static_cast<Duration::rep>(said)));
     }
     return welcomed(now, head.welcome());
   }
