@@ -131,6 +131,10 @@ Result<std::string_view> decode(std::string_view bytes, v1::Index& index, std::i
       return malformed("stored segment: unknown field " + std::to_string(tag >> 3));
     }
   }
+  // Who reads it goes by its columns: a damaged store must not lead beyond their ends.
+  if (const auto checked = check(index, run.size(), Bytes{~std::uint32_t{0}}); checked.has_error()) {
+    return malformed("stored segment: " + checked.error().message);
+  }
   return run;
 }
 

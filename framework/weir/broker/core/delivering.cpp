@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
+#include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::core {
@@ -174,6 +175,11 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
   return false;
 }
 
+[[noreturn]] void throw_damaged(const SegmentKey& key) {
+  throw Error("the store is damaged: segment " + std::to_string(key.segment) + " of queue number " +
+              std::to_string(key.queue) + " is not in it as its head says; restore the data folder from a backup");
+}
+
 }  // namespace
 
 bool knows(const Attached& attached, const std::string& type) {
@@ -248,8 +254,7 @@ void load(State& state, const SegmentKey& key, Segment& segment) {
   std::int64_t published = 0;
   if (!bytes || protocol::decode(*bytes, index, published).has_error() ||
       static_cast<std::uint32_t>(index.lengths_size()) != segment.count) {
-    throw std::logic_error("segment " + std::to_string(key.segment) + " of queue " + std::to_string(key.queue) +
-                           " is not in the store as its head says");
+    throw_damaged(key);
   }
   if (segment.ends.empty()) {
     segment.ends.reserve(segment.count);
@@ -262,8 +267,9 @@ void load(State& state, const SegmentKey& key, Segment& segment) {
     const auto& sorted = state.type_sets.types(segment.types);
     for (const auto type : index.type_of()) {
       const auto& name = index.types(static_cast<int>(type));
-      segment.type_of.push_back(
-          static_cast<std::uint32_t>(std::lower_bound(sorted.begin(), sorted.end(), name) - sorted.begin()));
+      const auto at = std::lower_bound(sorted.begin(), sorted.end(), name);
+      if (at == sorted.end() || *at != name) throw_damaged(key);
+      segment.type_of.push_back(static_cast<std::uint32_t>(at - sorted.begin()));
     }
   }
 }

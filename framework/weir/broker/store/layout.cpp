@@ -96,6 +96,10 @@ core::SegmentKey read_segment_key(std::string_view bytes) {
   key.queue = take<QueueId>(bytes);
   key.lane = take<Lane>(bytes);
   key.segment = take<SegmentNumber>(bytes);
+  if (key.lane >= lanes_most) {
+    throw StoreBroken("the store is damaged: a segment's key names priority " + std::to_string(key.lane) +
+                      "; restore the data folder from a backup");
+  }
   return key;
 }
 
@@ -170,12 +174,27 @@ void write_record(const v1::Record& head, std::string_view body, std::string& ou
 std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head) {
   // A record ends with its field 15, as a Body does; so the same reader finds it, without a copy.
   const auto parts = protocol::decode_body(bytes);
-  if (!parts || !head.ParseFromArray(parts->headers.data(), static_cast<int>(parts->headers.size()))) {
+  if (!parts || !head.ParseFromArray(parts->headers.data(), static_cast<int>(parts->headers.size())) ||
+      head.priority() >= lanes_most) {
     throw StoreBroken("the store is damaged: the record at " +
                       print_id(std::to_string(place.queue), place.segment, place.index) +
                       " does not parse; restore the data folder from a backup");
   }
   return parts->payload;
+}
+
+core::RecordHead read_record_head(std::string_view bytes, const Place& place, v1::Record& record) {
+  const std::string_view body = read_record(bytes, place, record);
+  core::RecordHead head;
+  head.place = place;
+  head.type = record.type();
+  head.lane = static_cast<Lane>(record.priority());
+  head.attempts = record.attempts();
+  head.due_us = record.due_us();
+  head.bytes = {body.size()};
+  head.lease = {record.incarnation(), record.lease()};
+  head.suspicion = record.suspicion();
+  return head;
 }
 
 }  // namespace weir::broker::layout

@@ -68,5 +68,7 @@ void write_segment(const core::PutSegment& segment, char* out);
 void write_record(const v1::Record& head, std::string_view body, std::string& out);
 /// Its head, into `head` (reused); returns the body where it lies. Throws StoreBroken if it does not parse.
 std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head);
+/// What the core schedules it by; `record` is reused. Throws StoreBroken as read_record() does.
+[[nodiscard]] core::RecordHead read_record_head(std::string_view bytes, const Place& place, v1::Record& record);
 
 }  // namespace weir::broker::layout

@@ -5,6 +5,7 @@
 
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb_store.hpp"
+#include "weir/protocol/frame.hpp"
 
 namespace weir::broker {
 namespace {
@@ -50,6 +51,11 @@ void read_all(MDB_txn* txn, const Databases& databases, core::Recovered& out) {
     segment.lane = key.lane;
     segment.number = key.segment;
     parse(at.data(), "a segment's head", segment.head);
+    if (segment.head.count() == 0 || segment.head.count() > protocol::segment_messages_most) {
+      throw StoreError("the store is damaged: segment " + std::to_string(key.segment) + " of queue number " +
+                       std::to_string(key.queue) + " has " + std::to_string(segment.head.count()) +
+                       " messages by its head, not 1 to 256; restore the data folder from a backup");
+    }
   }
   for (lmdb::Cursor at(txn, databases.due); at.next();) {
     const Place place = layout::read_due_place(at.key());

@@ -42,17 +42,7 @@ std::optional<std::string_view> LmdbSnapshot::dead(Place place) {
 std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
   const auto stored = record(place);
   if (!stored) return std::nullopt;
-  const std::string_view body = layout::read_record(*stored, place, record_);
-  core::RecordHead head;
-  head.place = place;
-  head.type = record_.type();
-  head.lane = static_cast<Lane>(record_.priority());
-  head.attempts = record_.attempts();
-  head.due_us = record_.due_us();
-  head.bytes = {body.size()};
-  head.lease = {record_.incarnation(), record_.lease()};
-  head.suspicion = record_.suspicion();
-  return head;
+  return layout::read_record_head(*stored, place, record_);
 }
 
 void LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) {
