@@ -6,7 +6,7 @@
 namespace weir::deployment {
 namespace {
 
-bool is_name(std::string_view name) {
+bool is_variable_name(std::string_view name) {
   return !name.empty() && std::isdigit(static_cast<unsigned char>(name.front())) == 0 &&
          std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
 }
@@ -64,7 +64,7 @@ std::variant<std::string, Unsubstituted> substitute(std::string_view text, const
     const std::string_view inner = text.substr(2, close - 2);
     const auto split = inner.find(":-");
     const std::string name(inner.substr(0, split));
-    if (!is_name(name)) {
+    if (!is_variable_name(name)) {
       return Unsubstituted{"'${" + std::string(inner) + "}' is not a variable: write ${NAME} or ${NAME:-default}"};
     }
     const auto value = environment(name);
