@@ -59,7 +59,6 @@ class Play {
   SessionMachine machine_;
   std::uint64_t number_ = 0;       // of the broker's last frame
   std::uint64_t heard_ = 0;        // of the machine's last frame on this connection
-  std::uint64_t connections_ = 0;  // as seen here
   std::vector<v1::Claim> claims_;  // of the last HELLO
   std::map<Ticket, Held> held_;
   std::uint64_t next_lease_ = 1;
