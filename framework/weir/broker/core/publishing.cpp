@@ -1,4 +1,6 @@
 // Publishing: groups taken, publisher marks.
+#include <algorithm>
+
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
 
@@ -229,13 +231,14 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
       const int column = static_cast<int>(i);
       const std::size_t size = index.lengths(column);
       const std::int64_t clock = state.clock_us(now.instant);
+      constexpr std::int64_t never = std::int64_t{1} << 62;
       std::int64_t due = 0;
       if (index.delay_us_size() > 0 && index.delay_us(column) > 0) {
-        due = clock + static_cast<std::int64_t>(index.delay_us(column));
+        due = clock + static_cast<std::int64_t>(std::min<std::uint64_t>(index.delay_us(column), never / 2));
       }
       if (index.deliver_at_us_size() > 0) {
-        constexpr std::int64_t never = std::int64_t{1} << 62;
-        due = std::max(due, std::min(index.deliver_at_us(column), never) + (clock - micros(now.wall)));
+        due =
+            std::max(due, std::clamp<std::int64_t>(index.deliver_at_us(column), 0, never) + (clock - micros(now.wall)));
       }
       if (due > clock) {
         const Place place{queue.id, key.segment, i};
