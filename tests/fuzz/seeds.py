@@ -107,6 +107,9 @@ from_brokers = {
     "beat": wire.Frame(number=2, beat=wire.Beat()),
     "error": wire.Frame(number=2, error=wire.Error(code=wire.Error.REPLACED, message="no", fatal=True)),
 }
+for name, column in {"delay": {"delay_us": [(1 << 63) - 1, (1 << 64) - 1]}, "deliver-at": {"deliver_at_us": [-1 << 63, 1 << 62]}}.items():
+    from_clients["publish-" + name] = wire.Frame(number=2, publish=wire.Publish(groups=[
+        wire.Group(queue=1, first_number=10, index=index(2, **column))]), run=one * 2)
 for name, frame in {**from_clients, **from_brokers}.items():
     keep("frame", name, frame.SerializeToString())
 segment = store_pb2.Segment(index=index(3, ("a.A", "a.B")), published_at_us=5, run=one * 3).SerializeToString()
@@ -122,7 +125,7 @@ def framed(peer, name):
 
 
 for name in from_clients:
-    first = "hello-publisher" if name in ("publish", "interest", "window") else "hello-worker"
+    first = "hello-publisher" if name.startswith("publish") or name in ("interest", "window") else "hello-worker"
     keep("broker", "say-" + name, framed(0, "hello-publisher") + framed(0, "publish") + bytes([COMMIT])
          + framed(1, first) + bytes([COMMIT]) + framed(1, name) + bytes([COMMIT, PASS, 4, COMMIT]))
 publishes = bytes([PUBLISHER, 0, 1, 0, PUBLISH, 0, 0, 0, 0, 4, 0, 3, 10, COMMIT])
