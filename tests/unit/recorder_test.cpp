@@ -195,6 +195,19 @@ TEST(CrashMarks, AreMadeOfAnExitBeforeAnythingIsTornDown) {
   EXPECT_EQ(record.marks[0].slot, 5U);
 }
 
+TEST(CrashMarks, AreNotMadeInAProcessThatAHandlerForked) {
+  const Record record = after([] {
+    mark_exits();
+    for (const bool exits : {true, false}) {
+      const pid_t child = fork();
+      if (child == 0 && exits) std::exit(0);
+      if (child == 0) crash_here();
+      waitpid(child, nullptr, 0);
+    }
+  });
+  EXPECT_THAT(record.marks, IsEmpty());
+}
+
 TEST(CrashMarks, ASigkillLeavesNoneButWhoRan) {
   const Record record = after([] { raise(SIGKILL); });
   EXPECT_THAT(record.marks, IsEmpty());

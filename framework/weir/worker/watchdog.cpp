@@ -23,7 +23,8 @@ using recorder::ThreadLine;
 using Clock = Stalls::Clock;
 using namespace std::chrono_literals;
 
-/// A stall is found within half of `stall_after`; memory is looked at as often. 20 wake-ups a second by default.
+/// A stall is found within half of `stall_after`; memory is looked at each `look_most`. 20 wake-ups a second by
+/// default.
 constexpr Clock::duration look_most = 50ms;
 constexpr Clock::duration look_least = 2ms;
 /// Of all shards together: a stack is taken and printed for each.
@@ -67,10 +68,14 @@ struct Watchdog::State {
 
   void run() {
     pthread_setname_np(pthread_self(), "weir-watchdog");
+    Clock::time_point sample_at;
     std::unique_lock lock(mutex);
     while (!wake.wait_for(lock, looks, [this] { return ending; })) {
       lock.unlock();
-      recorder.sample();
+      if (const auto now = Clock::now(); now >= sample_at) {
+        recorder.sample();
+        sample_at = now + look_most;
+      }
       for (std::size_t i = 0; i < threads.size(); ++i) look(i);
       lock.lock();
     }

@@ -28,6 +28,8 @@ constexpr std::size_t handler_stack_bytes = 64 * 1024;
 constexpr std::size_t handler_frames = 8;
 
 std::atomic<Recorder*> recorder{nullptr};
+/// Whose the recorder is: a handler may fork, and what becomes of that process is not this one's death.
+std::atomic<pid_t> owner{0};
 thread_local Own own_lines;
 
 std::int64_t steady_ns() {
@@ -101,8 +103,8 @@ void on_deadly_signal(int signal, siginfo_t* info, void* context) {
   ThreadLine& line = own_lines.line != nullptr ? *own_lines.line : into.others();
   Mark& mark = line.mark;
   auto none = static_cast<std::uint32_t>(MarkKind::none);
-  if (mark.kind.compare_exchange_strong(none, static_cast<std::uint32_t>(MarkKind::writing)) ||
-      none == static_cast<std::uint32_t>(MarkKind::stuck)) {
+  if (getpid() == owner && (mark.kind.compare_exchange_strong(none, static_cast<std::uint32_t>(MarkKind::writing)) ||
+                            none == static_cast<std::uint32_t>(MarkKind::stuck))) {
     mark.signal = signal;
     mark.code = info->si_code;
     const bool sent = info->si_code <= 0;
@@ -138,7 +140,7 @@ std::uint32_t take_frames_here(Mark& mark) {
 
 void on_exit_called(int status, void*) {
   const Own own = own_lines;
-  if (own.line == nullptr || static_cast<std::uint32_t>(own.line->running) == 0) return;
+  if (own.line == nullptr || static_cast<std::uint32_t>(own.line->running) == 0 || getpid() != owner) return;
   Mark& mark = own.line->mark;
   mark.at = steady_ns();
   fill_running(*own.recorder, *own.line);
@@ -192,6 +194,7 @@ void set_handler(int signal, void (*handler)(int, siginfo_t*, void*), int flags)
 void install(Recorder& into) {
   void* first[1];
   (void)backtrace(first, 1);  // it loads libgcc
+  owner = getpid();
   recorder = &into;
   for (const int signal : deadly) set_handler(signal, on_deadly_signal, 0);
   set_handler(stack_signal, on_stack_signal, SA_RESTART);
