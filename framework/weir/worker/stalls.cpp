@@ -6,7 +6,7 @@
 namespace weir::worker {
 
 Stall Stalls::look(Clock::time_point now, Clock::duration stall_after, const std::optional<recorder::OnCpu>& on_cpu) {
-  const Clock::time_point seen_at = std::exchange(seen_at_, now).value_or(now);
+  const Clock::time_point seen_at = std::exchange(seen_at_, now);
   if (!on_cpu || on_cpu->running != running_) {
     running_ = on_cpu ? on_cpu->running : 0;
     told_at_.reset();

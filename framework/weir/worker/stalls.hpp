@@ -31,7 +31,8 @@ class Stalls {
   static constexpr Clock::duration gap_most = std::chrono::milliseconds(500);
 
   /// Has the thread a loop? Threads of offload may be busy as long as they like, until the timeout.
-  explicit Stalls(bool is_loop) : is_loop_(is_loop) {}
+  /// `now`: the looks begin; the process may be stopped before the first.
+  Stalls(bool is_loop, Clock::time_point now) : is_loop_(is_loop), seen_at_(now) {}
 
   /// `stuck` is said once of a stretch of code; nothing follows it.
   [[nodiscard]] Stall look(Clock::time_point now, Clock::duration stall_after,
@@ -40,7 +41,7 @@ class Stalls {
  private:
   bool is_loop_;
   std::uint64_t running_ = 0;
-  std::optional<Clock::time_point> seen_at_;
+  Clock::time_point seen_at_;
   std::optional<Clock::time_point> told_at_;
   std::optional<Clock::time_point> past_since_;
   Clock::duration stopped_{};

@@ -53,8 +53,8 @@ struct Watchdog::State {
         types(std::move(names)),
         stuck(std::move(told)),
         looks(std::clamp<Clock::duration>(group.stall_after / 2, look_least, look_most)) {
-    for (std::uint32_t i = 0; i < recorder.shape().shards; ++i) threads.emplace_back(true);
-    for (std::uint32_t i = 0; i < recorder.shape().pool; ++i) threads.emplace_back(false);
+    for (std::uint32_t i = 0; i < recorder.shape().shards; ++i) threads.emplace_back(true, Clock::now());
+    for (std::uint32_t i = 0; i < recorder.shape().pool; ++i) threads.emplace_back(false, Clock::now());
     thread = std::thread([this] { run(); });
   }
   ~State() {
@@ -83,8 +83,10 @@ struct Watchdog::State {
 
   void look(std::size_t i) {
     ThreadLine& line = recorder.threads()[i];
+    // In this order: stopped between the two, it finds the gap at its next look.
+    const auto now = Clock::now();
     const auto on_cpu = recorder.on_cpu(line);
-    const auto kind = threads[i].look(Clock::now(), settings.stall_after, on_cpu);
+    const auto kind = threads[i].look(now, settings.stall_after, on_cpu);
     if (kind == Stall::stalled) stalled(line, *on_cpu);
     if (kind == Stall::stuck) stuck_at(line, *on_cpu, i < recorder.shape().shards);
   }
