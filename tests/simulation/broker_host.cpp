@@ -96,8 +96,9 @@ void BrokerHost::start() {
   incarnation_ = recovered.incarnation;
   stage_.say("broker", "starts, incarnation %u, waits for %zu sessions", recovered.incarnation,
              recovered.sessions.size());
-  core::Recovered seen;
+  core::Recovered seen;  // the core takes the rest
   seen.incarnation = recovered.incarnation;
+  seen.sessions = recovered.sessions;
   core_ = std::make_unique<core::Core>(std::move(config), std::move(recovered), store_, stage_.clock.now());
   clients_.broker_listens = true;
   actions_.clear();
@@ -175,7 +176,7 @@ void BrokerHost::will_turn(std::int64_t after_us) {
   const std::int64_t at = stage_.clock.now_us + after_us;
   if (at >= turn_at_us_) return;
   turn_at_us_ = at;
-  stage_.agenda.add(at, EventKind::broker_turn, 0, life());
+  stage_.agenda.add(at, EventKind::broker_turn, 0, life(), ++turns_planned_);
 }
 
 void BrokerHost::turn() {

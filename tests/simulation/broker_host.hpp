@@ -68,6 +68,7 @@ class BrokerHost {
 
   [[nodiscard]] bool is_up() const { return core_ != nullptr; }
   [[nodiscard]] std::uint32_t life() const { return clients_.broker_life; }
+  [[nodiscard]] bool is_planned(const Event& turn) const { return turn.a == 1 || turn.c == turns_planned_; }
   [[nodiscard]] std::int64_t paused_until_us() const { return paused_until_us_; }
   /// Checks the ledger's end against what the broker says of itself.
   void check_end() const;
@@ -98,6 +99,7 @@ class BrokerHost {
   std::vector<LineId> unreachable_;
   v1::Frame head_;
   std::int64_t turn_at_us_{};
+  std::uint32_t turns_planned_ = 0;  ///< an earlier plan is void
   Instant ticked_;
   std::int64_t paused_until_us_ = 0;
 

@@ -193,7 +193,7 @@ void Ledger::on(const core::DropDead& write) {
   message(uid).where = Where::purged;
 }
 
-void Ledger::on(const core::NoteSession& write) { noted_.insert({write.token, write.shard}); }
+void Ledger::on(const core::NoteSession& write) { noted_.emplace(Session{write.token, write.shard}, clock_.now_us); }
 void Ledger::on(const core::ForgetSession& write) { noted_.erase({write.token, write.shard}); }
 void Ledger::on(const core::PutQueue&) {}
 

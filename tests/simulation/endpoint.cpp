@@ -51,7 +51,7 @@ void Endpoint::arm() {
   const std::int64_t at = std::max(next.time_since_epoch().count(), stage_.clock.now_us);
   if (at >= armed_for_us_) return;
   armed_for_us_ = at;
-  stage_.agenda.add(at, EventKind::client_tick, number_);
+  stage_.agenda.add(at, EventKind::client_tick, number_, ++ticks_planned_);
 }
 
 void Endpoint::frame(LineId from, std::string bytes) {

@@ -46,6 +46,7 @@ class Endpoint {
   void die();
 
   [[nodiscard]] bool is_dead() const { return dead_; }
+  [[nodiscard]] bool is_planned(const Event& tick) const { return !dead_ && tick.b == ticks_planned_; }
   [[nodiscard]] LineId line() const { return line_; }
   [[nodiscard]] std::uint32_t number() const { return number_; }
   [[nodiscard]] ProcessId process() const { return process_; }
@@ -66,6 +67,7 @@ class Endpoint {
   std::uint32_t number_;
   LineId line_ = 0;
   std::int64_t armed_for_us_ = std::numeric_limits<std::int64_t>::max();
+  std::uint32_t ticks_planned_ = 0;  // an earlier plan is void
   bool dead_ = false;
 };
 

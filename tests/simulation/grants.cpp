@@ -13,6 +13,13 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
   }
   incarnation_ = recovered.incarnation;
   noted_at_start_ = noted_;
+  std::map<Session, std::int64_t> found;
+  for (const auto& session : recovered.sessions) found[{session.token, session.shard}] = 0;
+  const auto same = [](const auto& a, const auto& b) { return a.first == b.first; };
+  if (!std::equal(found.begin(), found.end(), noted_.begin(), noted_.end(), same)) {
+    throw Broken("a_start_finds_everything", std::to_string(noted_.size()) + " sessions are noted on disk, " +
+                                                 std::to_string(found.size()) + " are found");
+  }
   wall_most_us_ = clock_.wall_us();
   paused_until_us_.clear();
   for (auto& process : processes_) {
@@ -87,8 +94,22 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
                                                    " us before the time that was asked for");
     }
     check_nobody_else(uid, worker, "sent");
+    check_ends_are_committed(m, worker);
     std::erase_if(m.grants, [&](const Grant& one) { return one.worker == worker; });
     m.grants.push_back({++grants_, incarnation_, worker, clock_.now_us, piece.attempt});
+  }
+}
+
+void Ledger::check_ends_are_committed(const Message& m, WorkerId worker) const {
+  for (const HoldingId id : m.holdings) {
+    const Holding& other = holding(id);
+    if (other.worker == worker || !other.open) continue;
+    const WorkerState& holder = workers_[other.worker];
+    const auto noted = noted_.find({holder.token, holder.shard});
+    if (noted == noted_.end() || noted->second > other.granted_at_us) continue;
+    throw Broken("an_end_is_committed_before_its_messages_go_on",
+                 print(other.uid, worker) + ": sent, and the store still notes the session of process " +
+                     std::to_string(holder.process) + ", which has not settled it");
   }
 }
 

@@ -183,6 +183,7 @@ class Ledger {
   /// Whether the broker may have ended the worker's session since.
   [[nodiscard]] bool may_have_lost(WorkerId worker, std::int64_t since_us);
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
+  void check_ends_are_committed(const Message& message, WorkerId worker) const;
   [[nodiscard]] bool may_apply(const Message& message, const Holding& holding) const;
 
   /// Whether a death, and no outcome, explains what becomes of the message.
@@ -215,8 +216,9 @@ class Ledger {
   std::map<Place, Uid> places_;
   std::map<core::SegmentKey, std::vector<Uid>> segments_;  ///< on disk
   std::map<QueueId, Totals> totals_;
-  std::set<std::pair<ProcessToken, std::uint32_t>> noted_;           ///< sessions, on disk
-  std::set<std::pair<ProcessToken, std::uint32_t>> noted_at_start_;  ///< of this incarnation
+  using Session = std::pair<ProcessToken, std::uint32_t>;
+  std::map<Session, std::int64_t> noted_;           ///< sessions, on disk, and since when
+  std::map<Session, std::int64_t> noted_at_start_;  ///< of this incarnation
   std::set<Place> replays_, purges_;
   std::map<QueueId, std::int64_t> paused_until_us_;
   std::int64_t wall_most_us_ = 0;  ///< the latest that this incarnation has seen

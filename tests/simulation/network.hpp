@@ -43,6 +43,12 @@ class Network {
   /// The frame whose turn it is; false if it was lost, or waits for its line (`event` is planned again then).
   bool arrive(const Event& event, bool up, std::string& frame);
 
+  /// Nothing is left of it.
+  [[nodiscard]] bool is_void(const Event& event) const {
+    const Line& one = lines_[event.a];
+    return (event.kind == EventKind::frame_at_broker ? one.up : one.down).empty();
+  }
+
   /// The client closes its end. What it sent may still arrive.
   void hang_up(LineId id);
   /// Cuts it: of what is under way a part may arrive still, or nothing. `silent`: neither side is told.

@@ -30,10 +30,12 @@ class Shrinker {
   bool try_it(RunOptions smaller) {
     if (Clock::now() - began_ > patience) return false;
     smaller.trace = false;
+    smaller.steps_most = result_.steps * 2 + 1000;  // what breaks much later is another story
     Coverage coverage;
     const Result result = World(smaller, coverage).run();
     if (result.promise != result_.promise) return false;
     smaller.trace = best_.trace;
+    smaller.steps_most = best_.steps_most;
     best_ = std::move(smaller);
     result_ = result;
     return true;

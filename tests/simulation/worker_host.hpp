@@ -35,6 +35,7 @@ class ProcessHost {
   void heal();
 
   [[nodiscard]] bool is_dead() const { return dead_; }
+  [[nodiscard]] bool is_draining() const { return drained_by_us_ != 0; }
   [[nodiscard]] std::size_t plan() const { return plan_; }
   [[nodiscard]] std::uint64_t unconfirmed() const;
 

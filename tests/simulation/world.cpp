@@ -85,6 +85,7 @@ Result World::run() {
         stage.agenda.postpone(event, until);
         continue;
       }
+      if (is_void(event)) continue;
       ++result_.steps;
       handle(event);
       if (stage.healed) ended_ = is_done();
@@ -124,8 +125,24 @@ std::int64_t World::paused_until(const Event& event) const {
   }
 }
 
+bool World::is_void(const Event& event) const {
+  switch (event.kind) {
+    case EventKind::client_tick:
+      return !clients.all[event.a]->is_planned(event);
+    case EventKind::broker_turn:
+      return event.b != broker.life() || !broker.is_up() || !broker.is_planned(event);
+    case EventKind::commit_written:
+    case EventKind::commit_told:
+      return event.b != broker.life() || !broker.is_up();
+    case EventKind::frame_at_broker:
+    case EventKind::frame_at_client:
+      return network.is_void(event);
+    default:
+      return false;
+  }
+}
+
 void World::handle(const Event& event) {
-  const bool is_broker_s = event.b == broker.life() && broker.is_up();
   switch (event.kind) {
     case EventKind::frame_at_broker:
       return broker.frame(event);
@@ -141,18 +158,15 @@ void World::handle(const Event& event) {
     case EventKind::client_tick:
       return clients.all[event.a]->tick();
     case EventKind::broker_turn:
-      if (!is_broker_s) return;
       if (event.a == 1) return stage.ledger.broker_resumed();
       return broker.turn();
     case EventKind::broker_start:
       if (!broker.is_up() && event.b == broker.life() + 1) broker.start();
       return;
     case EventKind::commit_written:
-      if (is_broker_s) broker.commit_written();
-      return;
+      return broker.commit_written();
     case EventKind::commit_told:
-      if (is_broker_s) broker.commit_told();
-      return;
+      return broker.commit_told();
     case EventKind::handler_end:
       return handler_end(*clients.all[event.a], event.b, event.c);
     case EventKind::shard_turn:
@@ -179,6 +193,7 @@ void World::next_fault() {
   if (number < options_.skipped.size() && options_.skipped[number]) return;
   stage.say("FAULT", "%u: %s", number, fault_name(kind));
   stage.ledger.happened(static_cast<std::size_t>(MessageEvent::settled) + outcome_kinds.size() + kind);
+  wall_ahead_most_us_ = std::max(wall_ahead_most_us_, stage.clock.wall_ahead_us);
   happen(*this, kind, dice);
   wall_ahead_most_us_ = std::max(wall_ahead_most_us_, stage.clock.wall_ahead_us);
 }
@@ -212,7 +227,8 @@ void World::heal() {
   for (const auto& process : processes) process->heal();
   for (std::size_t plan = 0; plan < scenario.processes.size(); ++plan) {
     const auto living = living_processes();
-    if (std::none_of(living.begin(), living.end(), [&](ProcessHost* one) { return one->plan() == plan; })) {
+    if (std::none_of(living.begin(), living.end(),
+                     [&](ProcessHost* one) { return one->plan() == plan && !one->is_draining(); })) {
       start_process(plan);
     }
   }

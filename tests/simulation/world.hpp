@@ -56,6 +56,8 @@ class World {
 
  private:
   void begin();
+  /// Planned, and overtaken since: no step.
+  [[nodiscard]] bool is_void(const Event& event) const;
   void handle(const Event& event);
   /// Until when whoever `event` is for is paused; 0: not.
   [[nodiscard]] std::int64_t paused_until(const Event& event) const;
