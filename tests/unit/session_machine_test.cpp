@@ -428,6 +428,23 @@ TEST(Settling, WhatTheStoreHadNoRoomForIsSettledAgainLater) {
   EXPECT_EQ(play.machine.unconfirmed().settlements, 0U);
 }
 
+// Simulator seed 143: it turned without a pause for as long as it was cut off.
+TEST(Settling, OneThatTheStoreHadNoRoomForIsNoReasonToTickWhileCutOff) {
+  Play play;
+  play.open();
+  play.welcome(1);
+  play.deliver(100, 0, 1, 50);
+  play.settle_with_output(play.take().at(0), "emails");
+  play.hear();
+  play.answer(50, 1, v1::Settled::STORE_FULL);
+  play.machine.ended(play.now, "cut");
+  play.now += 600ms;
+  play.machine.opened(play.now);
+  play.machine.tick(play.now);
+
+  EXPECT_GT(play.machine.next_tick(), play.now);
+}
+
 TEST(Settling, AnAckWhoseOutputsAreRefusedBecomesARetryThatSaysWhy) {
   Play play;
   play.open();

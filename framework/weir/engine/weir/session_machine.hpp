@@ -43,7 +43,8 @@ class SessionMachine final : public ClientMachine {
   void received(Instant now, const std::shared_ptr<Received>& frame) override;
   void disconnected(Instant now) override;
   void ticked(Instant now) override;
-  [[nodiscard]] Instant ticks_next() const override { return settlements_.again_at(); }
+  /// Cut off, nothing can be sent: it would be ticked for nothing, without a pause.
+  [[nodiscard]] Instant ticks_next() const override { return is_up() ? settlements_.again_at() : Instant::max(); }
 
  private:
   enum class Station : std::uint8_t {
