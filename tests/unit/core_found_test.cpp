@@ -56,5 +56,92 @@ TEST(Recovery, OfTwoSettlementsOfOneMessageTheLaterOneHolds) {
   }
 }
 
+// Seed 16. What a session may hold that did not come back in time goes to others once its end is on disk: if the broker
+// died before, the session could still claim it.
+TEST(Recovery, ASessionThatIsGivenUpHasEndedOnDiskBeforeItsMessagesGoOn) {
+  Broker broker;
+  broker.attach(1, token(1));
+  broker.open_publisher(2);
+  broker.publish(2, 1, 1);
+  broker.commit();
+  ASSERT_EQ(broker.delivered(1), 1U);
+  broker.restart();
+  broker.attach(3, token(2));
+  broker.commit();
+  for (int i = 0; i < 120; ++i) {
+    broker.pass(100ms);
+    v1::Frame alive;
+    alive.mutable_beat();
+    broker.say(3, alive);
+  }
+  EXPECT_EQ(broker.delivered(3), 0U);
+
+  broker.commit();
+
+  EXPECT_EQ(broker.delivered(3), 1U);
+}
+
+// Seed 36. Four messages of room and three publishers: two were idle and kept it all.
+TEST(FullQueue, RoomThatNobodyUsesGoesToWhoHasNone) {
+  for (const std::uint64_t most : {4U, 2U, 1U}) {
+    QueuePolicy policy;
+    policy.most.messages = Messages{most};
+    Broker broker({{"orders", policy}});
+    for (const unsigned char id : {2, 3, 4}) broker.open_publisher(id, id);
+    std::map<Connection, std::uint64_t> had;
+    for (int i = 0; i < 12; ++i) {
+      for (const Connection publisher : {2U, 3U, 4U}) {
+        for (const auto& frame : std::exchange(broker.inbox[publisher], {})) {
+          v1::Window window = frame.window();
+          for (const auto& info : frame.welcome().queues()) window = info.window();
+          if (window.epoch() == 0) continue;
+          had[publisher] = std::max(had[publisher], window.messages());
+          v1::Frame seen;
+          seen.mutable_window()->set_queue(1);
+          seen.mutable_window()->set_epoch(window.epoch());
+          broker.say(publisher, seen);
+        }
+      }
+      broker.pass(250ms);
+    }
+
+    for (const Connection publisher : {2U, 3U, 4U}) EXPECT_GE(had[publisher], 1U) << most << ", " << publisher;
+  }
+}
+
+// Seed 769. The broker was held up, and read the HELLO of a worker's older connection after that of its newest: it gave
+// back what the worker had been sent since.
+TEST(Sessions, AnOlderHelloThatIsReadLateReplacesNobody) {
+  Broker broker;
+  broker.open_publisher(2);
+  broker.publish(2, 1, 1);
+  broker.commit();
+  const auto hello = [&](Connection from, std::uint64_t epoch) {
+    v1::Frame frame;
+    frame.mutable_hello()->set_magic(protocol::magic);
+    frame.mutable_hello()->set_version_lowest(1);
+    frame.mutable_hello()->set_version_highest(1);
+    frame.mutable_hello()->set_kind(v1::WORKER);
+    frame.mutable_hello()->set_process_token(std::string(token(1).view()));
+    frame.mutable_hello()->add_attach()->set_queue("orders");
+    frame.mutable_hello()->mutable_window()->set_epoch(epoch);
+    frame.mutable_hello()->mutable_window()->set_messages(10);
+    frame.mutable_hello()->mutable_window()->set_bytes(1000);
+    broker.say(from, frame);
+  };
+  hello(4, 3);
+  broker.commit();
+  ASSERT_EQ(broker.delivered(4), 1U);
+
+  hello(3, 2);
+  broker.commit();
+
+  EXPECT_EQ(broker.last(3).error().code(), v1::Error::REPLACED);
+  EXPECT_EQ(broker.delivered(3), 0U);
+  broker.settle(4, broker.deliveries(4).front().lease(), 1, v1::ACK);
+  broker.commit();
+  EXPECT_EQ(broker.queue().acked(), 1U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

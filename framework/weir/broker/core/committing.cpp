@@ -204,6 +204,10 @@ void on_committed(State& state, Now now, Actions& actions) {
     share_room(state, *queue, actions);
     dispatch(state, now, *queue, actions);
   }
+  if (pending.given_up > 0) {
+    state.recovering -= pending.given_up;
+    recovery_tick(state, now, actions);
+  }
 }
 
 }  // namespace weir::broker::core

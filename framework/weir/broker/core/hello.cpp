@@ -106,6 +106,12 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
     slot->last_sent = now.instant;
   }
   Worker& worker = *slot;
+  if (hello.window().epoch() < worker.window_epoch) {
+    // Read late, after a broker's pause: taken for the newest it would give back what its worker holds since.
+    refuse(state, client.connection, v1::Error::REPLACED, "a newer session of this worker has said HELLO already", true,
+           actions);
+    return;
+  }
   const Connection old = worker.connection;
   worker.connection = 0;
   replace(state, old, actions);

@@ -51,6 +51,8 @@ struct Pending {
   std::vector<std::pair<ProcessToken, std::uint32_t>> noted;
   /// Leases of sessions whose end this commits: their messages are ready again afterwards.
   std::vector<LeaseRun> returning;
+  /// Sessions that a start waits for, whose end this commits.
+  std::size_t given_up{};
   struct Moved {
     Place place;
     std::int64_t due_us{};  ///< 0: gone, or dead

@@ -71,6 +71,8 @@ struct PublisherWindow {
   Load effective;               ///< what the publisher may believe: the largest not yet superseded
   Load outstanding;             ///< taken and unanswered
   std::uint64_t first_epoch{};  ///< groups of an older epoch were sent in an earlier session: they need no credit
+  bool used = true;             ///< since the last look (windows_tick)
+  bool resting = false;         ///< had room and did not use it, while others had none: until the next look
 };
 
 /// Records in memory that are due and that nobody has taken.
@@ -110,6 +112,7 @@ struct Queue {
   std::size_t turn = 0;  ///< whose turn it is to be sent something
   std::optional<Instant> paused_until;
   std::map<PublisherId, PublisherWindow> windows;
+  PublisherId window_turn;  ///< who was given room last
   std::map<std::string, Instant> unknown_since;
   std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands
 

@@ -201,6 +201,7 @@ void records_tick(State& state, Now now, Actions& actions) {
       bury_unknown(state, now, *queue, actions);
       trim_dead(state, now, *queue, actions);
       tell_dead(*queue, actions);
+      windows_tick(state, *queue, actions);
     }
     const bool due = queue->records.value > 0 && queue->due_next_us <= state.clock_us(now.instant);
     const bool woken = queue->paused_until && now.instant >= *queue->paused_until;

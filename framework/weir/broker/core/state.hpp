@@ -169,6 +169,8 @@ void window_seen(State& state, Queue& queue, Publisher& publisher, std::uint64_t
 void free_window(State& state, Queue& queue, const PublisherId& publisher, Load answered, Actions& actions);
 /// Gives a bounded queue's room to its publishers, or takes it back.
 void share_room(State& state, Queue& queue, Actions& actions);
+/// Once a second: room that nobody uses goes to publishers that have none.
+void windows_tick(State& state, Queue& queue, Actions& actions);
 
 // delivering.cpp
 void dispatch(State& state, Now now, Queue& queue, Actions& actions);

@@ -6,6 +6,9 @@
 // When n messages are confirmed, outstanding falls by n; the window falls with it, in a frame before the confirmation:
 // whatever is on its way was sent with the old outstanding, so it fits the new window too. A window that falls by more
 // than that counts in full until the publisher says that it has seen the newer epoch.
+//
+// Where the room does not do for all, it goes round: growth is in turns, and once a second what is not used is taken
+// back from those who have some, if others have none.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -19,6 +22,11 @@ bool bounded(const Queue& queue) {
 
 std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
 
+/// Rounded down: rounded up, the first ones would have what is meant for the last.
+std::uint64_t share_of(std::uint64_t room, std::uint64_t publishers) {
+  return room == 0 ? 0 : std::max<std::uint64_t>(1, room / publishers);
+}
+
 /// The most that each publisher should have: the default, or its share of a bounded queue's room.
 Load fair_share(const State& state, const Queue& queue) {
   Load share = state.config.publisher_window;
@@ -29,11 +37,11 @@ Load fair_share(const State& state, const Queue& queue) {
   const auto publishers = std::max<std::uint64_t>(1, queue.windows.size());
   if (const auto& most = queue.policy.most.messages) {
     const std::uint64_t room = minus(most->value + outstanding.messages.value, queue.live.messages.value);
-    share.messages = std::min(share.messages, Messages{(room + publishers - 1) / publishers});
+    share.messages = std::min(share.messages, Messages{share_of(room, publishers)});
   }
   if (const auto& most = queue.policy.most.bytes) {
     const std::uint64_t room = minus(most->value + outstanding.bytes.value, queue.live.bytes.value);
-    share.bytes = std::min(share.bytes, Bytes{(room + publishers - 1) / publishers});
+    share.bytes = std::min(share.bytes, Bytes{share_of(room, publishers)});
     if (room == 0) share.messages = {};
   }
   return share;
@@ -123,10 +131,30 @@ void free_window(State& state, Queue& queue, const PublisherId& publisher, Load 
   send(state, client->second.connection, std::move(frame), actions);
 }
 
+namespace {
+
+/// A new window: nothing is said to a publisher that is not there.
+void tell(State& state, Queue& queue, const PublisherId& id, PublisherWindow& window, Load most, Actions& actions) {
+  window.most = most;
+  window.epoch = ++state.window_epochs;
+  window.effective = {std::max(window.effective.messages, most.messages), std::max(window.effective.bytes, most.bytes)};
+  const auto publisher = state.publishers.find(id);
+  if (publisher == state.publishers.end() || publisher->second.connection == 0) return;
+  v1::Frame frame;
+  fill_window(queue, id, *frame.mutable_window());
+  send(state, publisher->second.connection, std::move(frame), actions);
+}
+
+}  // namespace
+
 void share_room(State& state, Queue& queue, Actions& actions) {
   if (queue.windows.empty()) return;
   const Load share = fair_share(state, queue);
-  for (auto& [id, window] : queue.windows) {
+  auto at = queue.windows.upper_bound(queue.window_turn);
+  for (std::size_t left = queue.windows.size(); left > 0; --left, ++at) {
+    if (at == queue.windows.end()) at = queue.windows.begin();
+    auto& [id, window] = *at;
+    if (window.resting) continue;
     Load most = share;
     if (bounded(queue)) {
       const Load free = unpromised(queue);
@@ -135,16 +163,25 @@ void share_room(State& state, Queue& queue, Actions& actions) {
       most.bytes = std::min(most.bytes, window.effective.bytes + free.bytes);
     }
     if (!worth_telling(window.most, most)) continue;
-    window.most = most;
-    window.epoch = ++state.window_epochs;
-    window.effective = {std::max(window.effective.messages, most.messages),
-                        std::max(window.effective.bytes, most.bytes)};
-    const auto publisher = state.publishers.find(id);
-    if (publisher == state.publishers.end() || publisher->second.connection == 0) continue;
-    v1::Frame frame;
-    fill_window(queue, id, *frame.mutable_window());
-    send(state, publisher->second.connection, std::move(frame), actions);
+    if (most.messages > window.most.messages) {
+      queue.window_turn = id;
+      window.used = true;  // it has until the look after next
+    }
+    tell(state, queue, id, window, most, actions);
   }
+}
+
+void windows_tick(State& state, Queue& queue, Actions& actions) {
+  if (!bounded(queue) || queue.windows.size() < 2) return;
+  const auto has_none = [](const PublisherWindow& window) { return window.most.messages.value == 0; };
+  const bool somebody_waits = std::any_of(queue.windows.begin(), queue.windows.end(),
+                                          [&](const auto& one) { return has_none(one.second) && !one.second.resting; });
+  for (auto& [id, window] : queue.windows) {
+    window.resting = somebody_waits && !window.used && !has_none(window) && window.outstanding.messages.value == 0;
+    window.used = false;
+    if (window.resting) tell(state, queue, id, window, {}, actions);
+  }
+  share_room(state, queue, actions);
 }
 
 }  // namespace weir::broker::core

@@ -26,7 +26,7 @@ void SessionMachine::hello(Instant) {
     for (const std::string& type : attachment.types) attach->add_types(type);
   }
   auto* window = hello.mutable_window();
-  window->set_epoch(window_epoch_);
+  window->set_epoch(++window_epoch_);  // HELLOs of several connections may be read in any order: this is the newest
   if (!stopping_) {
     window->set_messages(options_.window.messages.value);
     window->set_bytes(options_.window.bytes.value);
