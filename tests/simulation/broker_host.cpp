@@ -239,7 +239,6 @@ void BrokerHost::carry_out(core::Send& send) {
 void BrokerHost::carry_out(core::SendDelivery& send) {
   const auto id = static_cast<LineId>(send.to);
   Line& line = network_.line(id);
-  if (line.refused) return;
   const Endpoint& to = *clients_.all[line.endpoint];
   for (const auto& piece : send.pieces) {
     stage_.say("broker", "to line %u, %s: delivers %u/%llx.%u and %u more, lease %llu, attempt %u", id,
@@ -247,6 +246,7 @@ void BrokerHost::carry_out(core::SendDelivery& send) {
                piece.count - 1, static_cast<unsigned long long>(piece.lease), piece.attempt);
     stage_.ledger.granted(to.worker, piece);
   }
+  if (line.refused) return;
   if (line.reset) return unreachable(id);
   const auto snapshot = store_.snapshot();
   network_.send_down(id, engine::memory::deliver_frame(send, *snapshot));

@@ -74,7 +74,8 @@ void Ledger::on(const core::PutRecord& write) {
   store(uid, write.place, Where::record, static_cast<Lane>(write.record.priority()), write.record.type());
   Message& m = message(uid);
   m.due_us = write.record.due_us();
-  if (m.due_us - write.record.published_at_us() < m.delay_us) {
+  // By the broker's clock it was taken after it was published, and after this start.
+  if (m.due_us < broker_us(std::max(m.offered_at_us, started_at_us_)) + m.delay_us) {
     throw Broken("nothing_comes_early", print(uid) + " is due before its delay of " + std::to_string(m.delay_us));
   }
 }
@@ -146,29 +147,51 @@ void Ledger::on(const core::MoveMessage& write) {
     if (!may_apply(m, held) || kind.ends || kind.returns) continue;
     const std::uint32_t attempts = m.attempts + (kind.counts ? 1U : 0U);
     const bool dead = kind.buries || (kind.counts && attempts >= policy(m).attempts);
-    if (write.attempts == attempts && write.dead == dead && write.suspicion == v1::UNSUSPECTED) by = id;
+    if (write.attempts == attempts && write.dead == dead) by = id;
   }
   if (by != 0) {
     Holding& held = holding(by);
     held.applied = true;
     m.applied_grant = held.grant;
-    // When it was applied is only known to the microsecond while the wall clock stands still.
-    if (kind_of(held.outcome).pauses && clock_.now_us - jumped_at_us_ > 60'000'000) {
+    if (kind_of(held.outcome).pauses) {
       auto& until = paused_until_us_[m.queue];
-      until = std::max(until, write.at_us - clock_.wall_ahead_us);
+      until = std::max(until, write.at_us - broker_us(0));
     }
-  } else if (!may_come_of_a_death(m, write) &&
-             (!write.dead || write.attempts != m.attempts || scenario_.types.size() == 1)) {
-    // (What nobody attached knows may be buried without having been tried.)
-    throw Broken("only_its_holder_settles", print(uid) + " becomes " + (write.dead ? "a dead letter" : "a record") +
-                                                " with " + std::to_string(write.attempts) + " attempts after " +
-                                                std::to_string(m.attempts) + ", and no outcome that was told says so");
+  } else {
+    check_moved_by_a_death(uid, write);
   }
-  m.attempts = write.attempts;
   m.suspicion = write.suspicion;
+  m.attempts = write.attempts;
   m.due_us = write.at_us;
   if (write.dead) --unfinished_;
   m.where = write.dead ? Where::dead : Where::record;
+}
+
+/// No outcome says so: its holder died or was lost, or nobody attached knows its type.
+void Ledger::check_moved_by_a_death(Uid uid, const core::MoveMessage& write) {
+  Message& m = message(uid);
+  const bool unheard_of = scenario_.types.size() > 1 && write.dead && write.attempts == m.attempts;
+  const bool cleared = m.suspicion != v1::UNSUSPECTED && write.suspicion == v1::UNSUSPECTED &&
+                       write.attempts == m.attempts && !write.dead;
+  if (unheard_of || cleared) return;
+  const bool lost = std::any_of(m.grants.begin(), m.grants.end(),
+                                [&](const Grant& grant) { return may_have_lost(grant.worker, grant.at_us); });
+  if (!lost) {
+    throw Broken("only_its_holder_settles",
+                 print(uid) + " becomes " + (write.dead ? "a dead letter" : "a record") + " with " +
+                     std::to_string(write.attempts) + " attempts after " + std::to_string(m.attempts) +
+                     ", no outcome that was told says so, and no holder of it died or was lost");
+  }
+  const bool charged = write.attempts == m.attempts + 1;
+  if (write.attempts == m.attempts ? write.dead : !charged || write.dead != (write.attempts >= policy(m).attempts)) {
+    throw Broken("attempts_count_as_the_rules_say", print(uid) + " comes out of a death with " +
+                                                        std::to_string(write.attempts) + " attempts after " +
+                                                        std::to_string(m.attempts));
+  }
+  if (charged && !m.blamed && m.suspicion == v1::UNSUSPECTED) {
+    throw Broken("the_innocent_do_not_pay",
+                 print(uid) + " is charged for a death; nobody named it, nor was it suspect");
+  }
 }
 
 void Ledger::on(const core::ReplayDead& write) {

@@ -8,7 +8,10 @@ namespace weir::simulation {
 
 // ---- publishers
 
-void Ledger::offered(Uid uid) { message(uid).offered = true; }
+void Ledger::offered(Uid uid) {
+  message(uid).offered = true;
+  message(uid).offered_at_us = clock_.now_us;
+}
 
 void Ledger::told_confirmed(Uid uid, const std::string& id) {
   Message& m = message(uid);
@@ -139,6 +142,13 @@ void Ledger::told_lost(HoldingId id) {
   lost.open = false;
 }
 
+void Ledger::blamed(std::string_view queue, SegmentNumber segment, std::uint32_t index) {
+  for (std::size_t i = 0; i < scenario_.queues.size(); ++i) {
+    if (scenario_.queues[i].name != queue) continue;
+    if (const Uid uid = uid_at({static_cast<QueueId>(i + 1), segment, index}); uid != 0) message(uid).blamed = true;
+  }
+}
+
 void Ledger::settled(HoldingId id, Outcome outcome, std::vector<Uid> outputs) {
   Holding& held = holding(id);
   std::size_t row = 0;
@@ -148,7 +158,7 @@ void Ledger::settled(HoldingId id, Outcome outcome, std::vector<Uid> outputs) {
   held.settled = true;
   held.outcome = outcome;
   for (const Uid uid : outputs) {
-    message(uid).offered = true;
+    offered(uid);
     message(uid).source = id;
   }
   held.outputs = std::move(outputs);

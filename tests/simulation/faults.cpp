@@ -111,17 +111,16 @@ void sync_fails(World& world, Random&) { world.broker.fail_next_sync(); }
 
 void wall_jump(World& world, Random& random) {
   const std::int64_t by = random.percent(50) ? random.between(-5 * s, 5 * s) : random.between(-7200 * s, 7200 * s);
-  world.stage.ledger.wall_jumped();  // what it has shown so far
   world.stage.clock.wall_ahead_us += by;
   world.stage.say("FAULT", "the wall clock jumps by %lld ms", static_cast<long long>(by / ms));
-  world.stage.ledger.wall_jumped();
 }
 /// The whole machine is asleep: every clock goes on.
 void suspend(World& world, Random& random) {
   const std::int64_t by = random.percent(70) ? some_time(world, random) : random.between(1800 * s, 5400 * s);
   world.stage.clock.now_us += by;
   world.stage.say("FAULT", "the machine sleeps for %lld ms", static_cast<long long>(by / ms));
-  world.stage.ledger.broker_resumed();
+  // A gap of its own: the broker gives all fresh time.
+  if (by > world.scenario.session_timeout.count() / 4) world.stage.ledger.broker_resumed();
 }
 
 struct Fault {

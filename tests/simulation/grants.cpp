@@ -20,7 +20,8 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
     throw Broken("a_start_finds_everything", std::to_string(noted_.size()) + " sessions are noted on disk, " +
                                                  std::to_string(found.size()) + " are found");
   }
-  wall_most_us_ = clock_.wall_us();
+  started_at_us_ = clock_.now_us;
+  started_wall_us_ = clock_.wall_us();
   paused_until_us_.clear();
   for (auto& process : processes_) {
     // A lease that ran out before cannot come back; from here on all have time.
@@ -46,11 +47,6 @@ void Ledger::broker_resumed() {
   for (auto& process : processes_) process.heard_at_us = std::max(process.heard_at_us, clock_.now_us);
 }
 
-void Ledger::wall_jumped() {
-  jumped_at_us_ = clock_.now_us;
-  wall_most_us_ = std::max(wall_most_us_, clock_.wall_us());
-}
-
 void Ledger::claims_granted(WorkerId worker) {
   const WorkerState& state = workers_[worker];
   if (noted_at_start_.contains({state.token, state.shard})) return;
@@ -60,7 +56,7 @@ void Ledger::claims_granted(WorkerId worker) {
 }
 
 void Ledger::granted(WorkerId worker, const core::Piece& piece) {
-  wall_most_us_ = std::max(wall_most_us_, clock_.wall_us());
+  const std::int64_t broker_now_us = broker_us(clock_.now_us);
   const WorkerState& who = workers_[worker];
   const auto paused = paused_until_us_.find(piece.key.queue);
   for (std::uint32_t i = 0; i < piece.count; ++i) {
@@ -84,15 +80,16 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
                                                           std::to_string(piece.attempt) + " after " +
                                                           std::to_string(m.attempts) + " that count");
     }
-    if (m.where == Where::record && m.due_us > wall_most_us_) {
+    if (m.where == Where::record && m.due_us > broker_now_us) {
       throw Broken("nothing_comes_early",
-                   print(uid, worker) + ": " + std::to_string(m.due_us - wall_most_us_) + " us before it is due");
+                   print(uid, worker) + ": " + std::to_string(m.due_us - broker_now_us) + " us before it is due");
     }
     if (paused != paused_until_us_.end() && clock_.now_us < paused->second) {
       throw Broken("a_throttled_queue_pauses", print(uid, worker) + ": sent " +
                                                    std::to_string(paused->second - clock_.now_us) +
                                                    " us before the time that was asked for");
     }
+    m.due_us = 0;  // and stays so, whatever a later start's clock says
     check_nobody_else(uid, worker, "sent");
     check_ends_are_committed(m, worker);
     std::erase_if(m.grants, [&](const Grant& one) { return one.worker == worker; });

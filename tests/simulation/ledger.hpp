@@ -19,7 +19,6 @@
 #include "weir/broker/core/action.hpp"
 #include "weir/message/outcome.hpp"
 #include "weir/v1/control.pb.h"
-#include "weir/v1/wire.pb.h"
 
 namespace weir::simulation {
 
@@ -76,14 +75,13 @@ class Ledger {
   void heard(ProcessId process);
   /// Dead, or its drain is over: what it held, and had settled without being told, is nobody's.
   void process_ended(ProcessId process);
-  /// The process dies while this message's handler runs, and its parent will say so. `alone`: nothing else was on the
-  /// CPU.
-  void died_in(ProcessId process, Uid uid, v1::Started::Part part, bool alone);
-  [[nodiscard]] const Place& place_of(Uid uid) const { return message(uid).place; }
   HoldingId taken(WorkerId worker, std::string_view queue, SegmentNumber segment, std::uint32_t index,
                   std::uint32_t attempt, std::string_view type, std::string_view body);
   void told_lost(HoldingId holding);
   void settled(HoldingId holding, Outcome outcome, std::vector<Uid> outputs);
+  /// The report of its process's death names it as the cause.
+  void blamed(std::string_view queue, SegmentNumber segment, std::uint32_t index);
+  [[nodiscard]] Place place_of(Uid uid) const { return message(uid).place; }
 
   // What the broker does.
   void broker_started(const core::Recovered& recovered, const v1::Queues& queues);
@@ -92,7 +90,6 @@ class Ledger {
   void granted(WorkerId worker, const core::Piece& piece);
   /// WELCOME grants claims that an earlier incarnation's leases stand behind.
   void claims_granted(WorkerId worker);
-  void wall_jumped();
   /// All of `batch` is on disk.
   void durable(const core::Batch& batch);
 
@@ -140,6 +137,7 @@ class Ledger {
     std::int64_t delay_us{};
     std::size_t payload_bytes{};
     bool offered = false;
+    std::int64_t offered_at_us{};
     HoldingId source{};  ///< an output: whose ack it leaves with
     Where where = Where::nowhere;
     Told told = Told::nothing;
@@ -147,9 +145,7 @@ class Ledger {
     std::uint32_t attempts{};  ///< that count, on disk
     std::int64_t due_us{};
     v1::Suspicion suspicion{};
-    ProcessId blamed_in{};          ///< the death that it may have caused, as reported
-    bool culprit = false;           ///< of that
-    bool alone_on_cpu = false;      ///< in that
+    bool blamed = false;
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
@@ -177,6 +173,8 @@ class Ledger {
   [[nodiscard]] std::string print(Uid uid, WorkerId worker) const;
   [[nodiscard]] const QueuePolicy& policy(const Message& message) const;
   [[nodiscard]] MessageState state_of(const Message& message) const;
+  /// The broker's clock at a time of this incarnation.
+  [[nodiscard]] std::int64_t broker_us(std::int64_t at_us) const { return started_wall_us_ + (at_us - started_at_us_); }
   void hit(const Message& message, MessageEvent event) { hit(message, static_cast<std::size_t>(event)); }
   void hit(const Message& message, std::size_t column);
 
@@ -185,9 +183,6 @@ class Ledger {
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
   void check_ends_are_committed(const Message& message, WorkerId worker) const;
   [[nodiscard]] bool may_apply(const Message& message, const Holding& holding) const;
-
-  /// Whether a death, and no outcome, explains what becomes of the message.
-  [[nodiscard]] bool may_come_of_a_death(const Message& message, const core::MoveMessage& write);
 
   void on(const core::PutSegment& write);
   void on(const core::PutSettled& write);
@@ -202,6 +197,7 @@ class Ledger {
   void on(const core::PutPublisher&) {}
   void on(const core::DropPublisher&) {}
   void on(const core::PutQueue& write);
+  void check_moved_by_a_death(Uid uid, const core::MoveMessage& write);
   void store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type);
   void acked(Uid uid);
   void check_outputs();
@@ -221,8 +217,8 @@ class Ledger {
   std::map<Session, std::int64_t> noted_at_start_;  ///< of this incarnation
   std::set<Place> replays_, purges_;
   std::map<QueueId, std::int64_t> paused_until_us_;
-  std::int64_t wall_most_us_ = 0;  ///< the latest that this incarnation has seen
-  std::int64_t jumped_at_us_ = -1;
+  std::int64_t started_at_us_ = 0;  ///< this incarnation, and what the wall clock said then: by that messages are due
+  std::int64_t started_wall_us_ = 0;
   std::uint32_t incarnation_ = 0;
   std::uint64_t grants_ = 0;
   std::size_t unfinished_ = 0;     ///< stored and not ended

@@ -150,9 +150,14 @@ void Shard::heal() {
   }
 }
 
-void Shard::add_running(std::vector<Uid>& uids) const {
+void Shard::report(v1::DeathReport& report) const {
   for (const Running& one : running_) {
-    if (one.running) uids.push_back(one.uid);
+    if (!one.running) continue;
+    const Place place = stage_.ledger.place_of(one.uid);
+    auto* started = report.add_started();
+    started->set_queue(stage_.scenario.queues[place.queue - 1].name);
+    started->set_segment(place.segment);
+    started->set_index(place.index);
   }
 }
 

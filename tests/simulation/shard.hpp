@@ -27,8 +27,9 @@ class Shard final : public Endpoint {
   /// Running handlers are cancelled: given back.
   void release_all();
 
-  /// Appends the messages whose handlers run.
-  void add_running(std::vector<Uid>& uids) const;
+  /// What its handlers were at when it died, for the report of its death.
+  void report(v1::DeathReport& report) const;
+
   [[nodiscard]] bool is_idle() const;
   [[nodiscard]] std::uint64_t unconfirmed() const { return machine_.unconfirmed().settlements; }
 

@@ -1,7 +1,6 @@
 #include "worker_host.hpp"
 
 #include <algorithm>
-#include <set>
 #include <utility>
 
 #include "shard.hpp"
@@ -52,9 +51,9 @@ class KeepAlive final : public Endpoint {
 /// The parent's report of a death: tries until it is answered or its time is over.
 class Reporter final : public Endpoint {
  public:
-  Reporter(Stage& stage, Network& network, Clients& clients, std::string name, const v1::DeathReport& report)
+  Reporter(Stage& stage, Network& network, Clients& clients, std::string name, v1::DeathReport report)
       : Endpoint(stage, network, clients, std::move(name), nobody),
-        machine_(client_settings(stage, number()), report),
+        machine_(client_settings(stage, number()), std::move(report)),
         until_us_(stage.clock.now_us + stage.scenario.session_timeout.count()) {}
   [[nodiscard]] engine::weir_broker::ClientMachine& machine() override { return machine_; }
   void changed() override {
@@ -141,30 +140,24 @@ void ProcessHost::end() {
 void ProcessHost::crash(std::int64_t reported_after_us) {
   stage_.say(("worker" + std::to_string(number_)).c_str(), "dies, %s",
              reported_after_us < 0 ? "and nobody says so" : "and its parent will say so");
-  if (reported_after_us >= 0) record_flight();
+  // Its flight recorder: who was at work, who was on the CPU; and, after a signal of its own, who took it.
+  report_.set_process_token(std::string(token_.view()));
+  report_.set_signal(random_.percent(50) ? 11 : 9);
+  report_.set_on_purpose(report_.signal() == 9 && random_.percent(20));
+  for (const auto& shard : shards_) shard->report(report_);
+  for (auto& started : *report_.mutable_started()) {
+    if (random_.percent(30)) started.set_part(v1::Started::ON_CPU);
+  }
+  if (report_.signal() == 11 && report_.started_size() > 0) {
+    auto& culprit =
+        *report_.mutable_started(static_cast<int>(random_.below(static_cast<std::size_t>(report_.started_size()))));
+    culprit.set_part(v1::Started::CULPRIT);
+    if (reported_after_us >= 0) stage_.ledger.blamed(culprit.queue(), culprit.segment(), culprit.index());
+  }
+  if (reported_after_us < 0) report_.clear_process_token();  // nobody is there to report it
   end();
   drained_by_us_ = 0;
   if (reported_after_us >= 0) stage_.in(reported_after_us, EventKind::process_step, number_);
-}
-
-void ProcessHost::record_flight() {
-  report_.set_process_token(std::string(token_.view()));
-  report_.set_signal(9);
-  std::vector<Uid> running;
-  for (const auto& shard : shards_) shard->add_running(running);
-  if (running.empty()) return;
-  const bool named = random_.percent(30);
-  std::set<std::size_t> on_cpu;
-  for (std::uint64_t n = named ? 1 : random_.below(3); n > 0; --n) on_cpu.insert(random_.below(running.size()));
-  for (std::size_t i = 0; i < running.size(); ++i) {
-    const Place& place = stage_.ledger.place_of(running[i]);
-    auto& one = *report_.add_started();
-    one.set_queue(stage_.scenario.queues[place.queue - 1].name);
-    one.set_segment(place.segment);
-    one.set_index(place.index);
-    one.set_part(!on_cpu.contains(i) ? v1::Started::SUSPENDED : named ? v1::Started::CULPRIT : v1::Started::ON_CPU);
-    stage_.ledger.died_in(process_, running[i], one.part(), on_cpu.size() == 1);
-  }
 }
 
 void ProcessHost::pause(std::int64_t for_us, bool one_shard) {
@@ -190,7 +183,7 @@ void ProcessHost::drain(std::int64_t limit_us) {
 
 void ProcessHost::step() {
   if (dead_) {
-    if (reporter_ == nullptr) {
+    if (reporter_ == nullptr && !report_.process_token().empty()) {
       reporter_ = std::make_unique<Reporter>(stage_, network_, clients_, "parent" + std::to_string(number_), report_);
       reporter_->start();
     }

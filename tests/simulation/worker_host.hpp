@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "endpoint.hpp"
-#include "weir/v1/wire.pb.h"
 
 namespace weir::simulation {
 
@@ -41,8 +40,6 @@ class ProcessHost {
 
  private:
   void end();
-  /// What its flight recorder has, as the dice say: a culprit, some on the CPU, or none.
-  void record_flight();
 
   Stage& stage_;
   Network& network_;
@@ -54,8 +51,8 @@ class ProcessHost {
   Random random_;
   std::vector<std::unique_ptr<Shard>> shards_;
   std::unique_ptr<KeepAlive> keep_alive_;
+  v1::DeathReport report_;  ///< what its parent has to say of its death
   std::unique_ptr<Reporter> reporter_;
-  v1::DeathReport report_;
   bool dead_ = false;
   std::int64_t drained_by_us_ = 0;
 };
