@@ -143,5 +143,40 @@ TEST(Sessions, AnOlderHelloThatIsReadLateReplacesNobody) {
   EXPECT_EQ(broker.queue().acked(), 1U);
 }
 
+// Seed 2801. What was due and held before a restart is not due after it, if the wall clock was put back in between.
+TEST(Recovery, ARecordThatIsHeldWaitsForItsSessionThoughTheClockWasPutBack) {
+  Broker broker;
+  broker.attach(1, token(1));
+  broker.open_publisher(2);
+  broker.publish(2, 1, 1);
+  broker.commit();
+  broker.settle(1, broker.deliveries(1).back().lease(), 1, v1::DEFER, 100'000);
+  broker.commit();
+  broker.pass(100ms);
+  ASSERT_EQ(broker.delivered(1), 2U);
+  broker.now.wall -= 20ms;
+  broker.restart();
+  broker.attach(3, token(2));
+  broker.commit();
+
+  for (int i = 0; i < 10; ++i) broker.pass(10ms);
+
+  EXPECT_EQ(broker.delivered(3), 0U);
+}
+
+// Seed 2224. A publisher sends again what its old window let in, also if the wall clock was put back before a restart.
+TEST(Publishing, EpochsGrowOverARestartWhateverTheWallClockDoes) {
+  Broker broker;
+  broker.open_publisher(2);
+  const std::uint64_t before = broker.epoch;
+  broker.commit();
+  broker.now.wall -= 1h;
+  broker.restart();
+
+  broker.open_publisher(3);
+
+  EXPECT_GT(broker.epoch, before);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

@@ -88,6 +88,7 @@ struct Queue {
   v1::QueueState state;  ///< totals and reservations, as stored
   bool dirty = false;    ///< `state` has changed since the last seal
   SegmentNumber next_segment = 1;
+  SegmentNumber found_up_to{};  ///< what the start found stands at or below this
   std::array<LaneState, lanes_most> lanes;
 
   /// All that is not gone or dead, from the moment that it was taken.

@@ -155,6 +155,10 @@ void load_due(State& state, Now now, Queue& queue) {
         return;
       }
       queue.due_cursor = {head.due_us, head.place.segment, head.place.index};
+      // Due since the start; but the wall clock may have been put back before it, and then somebody may hold it.
+      if (!state.recovered && head.lease.incarnation < state.incarnation && head.place.segment <= queue.found_up_to) {
+        continue;
+      }
       if (!queue.loaded.insert(head.place).second) continue;
       queue.ready(std::move(head), false);
       ++loaded;

@@ -158,7 +158,7 @@ void recover(State& state, Now now, Recovered recovered) {
   state.started = now.instant;
   state.next_beat = now.instant;
   state.next_housekeeping = now.instant;
-  state.window_epochs = static_cast<std::uint64_t>(std::max<std::int64_t>(0, micros(now.wall)));
+  state.window_epochs = std::uint64_t{recovered.incarnation} << 32;
   state.recovering = recovered.sessions.size();
   state.recovered = recovered.sessions.empty();
 
@@ -169,7 +169,8 @@ void recover(State& state, Now now, Recovered recovered) {
     queue->id = found.id;
     queue->name = found.state.name();
     queue->state = std::move(found.state);
-    queue->next_segment = queue->state.segments_reserved() + 1;
+    queue->found_up_to = queue->state.segments_reserved();
+    queue->next_segment = queue->found_up_to + 1;
     queue->records = found.records.messages;
     queue->live = found.records;
     queue->dead = found.dead;

@@ -49,7 +49,7 @@ class State {
   std::uint64_t batches = 0;
 
   bool room = true;               ///< the store has room above its reserve
-  std::uint64_t window_epochs{};  ///< grows over restarts too: it starts from the wall clock
+  std::uint64_t window_epochs{};  ///< grows over restarts too: its upper half is the incarnation
   std::size_t ends_kept{};        ///< segments whose `ends` are in memory
 
   // After a restart.
