@@ -136,6 +136,7 @@ void BrokerHost::crash(const char* why) {
 
 void BrokerHost::pause(std::int64_t for_us) {
   note_event(BrokerEvent::paused);
+  stage_.ledger.broker_pauses();
   paused_until_us_ = stage_.clock.now_us + for_us;
   if (for_us > stage_.scenario.session_timeout.count() / 4)
     stage_.agenda.add(paused_until_us_, EventKind::broker_turn, 1, life());

@@ -117,6 +117,7 @@ void wall_jump(World& world, Random& random) {
 /// The whole machine is asleep: every clock goes on.
 void suspend(World& world, Random& random) {
   const std::int64_t by = random.percent(70) ? some_time(world, random) : random.between(1800 * s, 5400 * s);
+  world.stage.ledger.broker_pauses();
   world.stage.clock.now_us += by;
   world.stage.say("FAULT", "the machine sleeps for %lld ms", static_cast<long long>(by / ms));
   // A gap of its own: the broker gives all fresh time.

@@ -23,11 +23,8 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
   started_at_us_ = clock_.now_us;
   started_wall_us_ = clock_.wall_us();
   paused_until_us_.clear();
-  for (auto& process : processes_) {
-    // A lease that ran out before cannot come back; from here on all have time.
-    if (clock_.now_us - process.heard_at_us > scenario_.session_timeout.count()) process.expired_at_us = clock_.now_us;
-    process.heard_at_us = clock_.now_us;
-  }
+  broker_pauses();  // a lease that ran out before cannot come back; from here on all have time
+  for (auto& process : processes_) process.heard_at_us = clock_.now_us;
   std::map<QueueId, std::pair<std::uint64_t, std::uint64_t>> expected;  // live, dead
   for (const Message& m : messages_) {
     if (m.where == Where::segment || m.where == Where::record) ++expected[m.queue].first;
@@ -40,6 +37,12 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
                    std::to_string(live) + " messages and " + std::to_string(dead) +
                        " dead letters are on disk; after the start the queue says: " + queue.ShortDebugString());
     }
+  }
+}
+
+void Ledger::broker_pauses() {
+  for (auto& process : processes_) {
+    if (clock_.now_us - process.heard_at_us > scenario_.session_timeout.count()) process.expired_at_us = clock_.now_us;
   }
 }
 

@@ -85,6 +85,8 @@ class Ledger {
 
   // What the broker does.
   void broker_started(const core::Recovered& recovered, const v1::Queues& queues);
+  /// It will not run for a while, and hear nobody: who has been silent for too long by now may be given up.
+  void broker_pauses();
   /// It runs again after a pause: what waited is read before anybody's time is out.
   void broker_resumed();
   void granted(WorkerId worker, const core::Piece& piece);

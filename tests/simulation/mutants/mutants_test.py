@@ -4,7 +4,7 @@
 A fault is a patch of one source file. Only that file is compiled again; its object goes before the libraries in the
 simulator's own link command, so that the linker does not take the sound one from its archive.
 
-  run.py [NAME…] [--seeds N]     needs a build folder with a built `simulation` ($WEIR_BUILD, or build)
+  mutants_test.py [NAME…] [--seeds N]     needs a build folder with a built `simulation` ($WEIR_BUILD, or build)
 """
 
 import argparse
