@@ -89,7 +89,7 @@ TEST(FullQueue, RoomThatNobodyUsesGoesToWhoHasNone) {
     Broker broker({{"orders", policy}});
     for (const unsigned char id : {2, 3, 4}) broker.open_publisher(id, id);
     std::map<Connection, std::uint64_t> had;
-    for (int i = 0; i < 12; ++i) {
+    for (int i = 0; i < 40; ++i) {
       for (const Connection publisher : {2U, 3U, 4U}) {
         for (const auto& frame : std::exchange(broker.inbox[publisher], {})) {
           v1::Window window = frame.window();
