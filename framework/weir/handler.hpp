@@ -10,9 +10,10 @@
 ///     WEIR_PLUGIN(plugin) { plugin.on<shop::OrderPlaced>("orders", confirm); }
 ///
 /// A handler is a coroutine on its shard's one thread: it shares its state with no other thread and needs no locks, and
-/// what it awaits lets other handlers of the shard run. Work that keeps the CPU busy goes to weir::offload. One that holds
-/// the thread longer than `stall_after` is named in the log; to take its stack the thread is interrupted (SIGURG), by
-/// which blocking calls that cannot be restarted, such as sleep(), end early. Past its timeout its process is ended.
+/// what it awaits lets other handlers of the shard run. Work that keeps the CPU busy goes to weir::offload. One that
+/// holds the thread longer than `stall_after` is named in the log; to take its stack the thread is interrupted
+/// (SIGURG), by which blocking calls that cannot be restarted, such as sleep(), end early. Past its timeout its process
+/// is ended.
 ///
 /// g++ 12 miscompiles temporaries with non-trivial members in an expression with `co_await`: name lambdas with captures
 /// and structs before they are awaited. Weir's own functions refuse the dangerous ones at compile time.

@@ -92,7 +92,9 @@ TEST_F(Process, AReportWithAWrongTokenBuriesNobody) {
   run(loop, body);
 }
 
-TEST(Nobody, AnswersAReport) { EXPECT_EQ(report_death(nowhere, random_token(), {.exit_code = 1}, 300ms), DeathAnswer::no_answer); }
+TEST(Nobody, AnswersAReport) {
+  EXPECT_EQ(report_death(nowhere, random_token(), {.exit_code = 1}, 300ms), DeathAnswer::no_answer);
+}
 
 TEST(Nobody, AnswersAQuestionAndTheErrorSaysWhereAndWhatToDo) {
   Control control(nowhere, 300ms);

@@ -95,7 +95,7 @@ struct Queue {
   Load live;
   Messages records;  ///< of these, those with a record of their own
   Messages dead;
-  Messages dead_untold;   ///< dead letters that the log has not told yet
+  Messages dead_untold;  ///< dead letters that the log has not told yet
   Place dead_untold_first;
 
   /// Records that are due and not leased: those that anybody may have,
