@@ -9,8 +9,9 @@
 namespace weir::simulation {
 namespace {
 
-/// So long after all is well everything must have ended.
-constexpr std::int64_t patience_us = 180'000'000;
+/// So long after all is well everything must have ended. (A window of one message and handlers of half a second take
+/// their time.)
+constexpr std::int64_t patience_us = 900'000'000;
 /// A world is some thousands; more than this and somebody turns for nothing.
 constexpr std::uint64_t steps_most = 2'000'000;
 
