@@ -34,7 +34,6 @@ World::World(const RunOptions& options, Coverage& coverage)
       network(stage),
       broker(stage, network, clients),
       options_(options),
-      coverage_(coverage),
       fault_times_(options.seed, 7),
       operator_random_(options.seed, 8) {}
 

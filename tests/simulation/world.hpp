@@ -68,7 +68,6 @@ class World {
   void check_end();
 
   const RunOptions& options_;
-  Coverage& coverage_;
   Random fault_times_;
   Random operator_random_;
   Result result_;
