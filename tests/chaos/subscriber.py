@@ -21,7 +21,6 @@ class Subscriber:
         self.wrong = []      # what should never be: other bytes, no valid signature
         self.late = set()    # ids that came by a connection from before the last forget()
         self.generation = 0  # of connections
-        self.lags = []       # (from, to): this machine was too busy to answer in time
         self.in_flight = 0
         self.last = {}       # id -> time of the end of its last request; infinite while one is being answered
         self.ready = threading.Event()
@@ -30,23 +29,10 @@ class Subscriber:
 
     async def serve(self):
         self.loop = asyncio.get_running_loop()
-        asyncio.create_task(self.watch_the_time())
         server = await asyncio.start_server(self.connection, "127.0.0.1", 0, backlog=1024)
         self.port = server.sockets[0].getsockname()[1]
         self.ready.set()
         await server.serve_forever()
-
-    async def watch_the_time(self):
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.05)
-            if time.monotonic() - before > 0.05 + self.timeout / 4:
-                self.lags.append((before, time.monotonic()))
-
-    def may_be_unheard(self, name):
-        """A 2xx of this name was sent when the machine lagged: whoever asked may have given up, and asked again."""
-        return any(since - self.timeout <= at <= until + self.timeout
-                   for at in self.ok[name] for since, until in self.lags)
 
     def forget(self):
         """Whoever has connected so far is dead; what still comes from there, out of buffers, is told by `late`."""
