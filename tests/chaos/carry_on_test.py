@@ -73,7 +73,7 @@ class Journey:
                 pipe.write(b'{"number":"%d","action":"ack"}\n' % number)
                 pipe.flush()
             except (BrokenPipeError, ValueError):
-                pass  # it is dead for now
+                pass  # the broker was just killed: ask again
             time.sleep(0.005)
 
     def kill(self, part):
