@@ -73,7 +73,7 @@ class Journey:
                 pipe.write(b'{"number":"%d","action":"ack"}\n' % number)
                 pipe.flush()
             except (BrokenPipeError, ValueError):
-                pass  # the broker was just killed: ask again
+                pass  # the publisher was killed; what follows goes to the one that is started next
             time.sleep(0.005)
 
     def kill(self, part):
