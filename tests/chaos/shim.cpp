@@ -3,6 +3,9 @@
 // $CHAOS_SHIM names a file of a Control, which is mapped and may change at any time. Syncs and writes of regular files
 // on the device $CHAOS_SHIM_DEVICE (a number, as stat(2) has it) fail with the errno that it holds (0: none); the wall
 // clock is off by so many microseconds. Steady clocks are not touched.
+//
+// A failed sync may be final: it is said once, what was written since the last sync is lost, and the next one succeeds,
+// as Linux has it. Or untold: all of that, but for the error.
 #include <dlfcn.h>
 #include <fcntl.h>
 #include <sys/mman.h>
@@ -16,16 +19,25 @@
 #include <cerrno>
 #include <cstdint>
 #include <cstdlib>
+#include <mutex>
+#include <string>
+#include <utility>
+#include <vector>
 
 namespace {
+
+/// What a failed sync does to what was written since the last one.
+enum class Loss : std::int64_t { none, told, untold };
 
 struct Control {
   std::atomic<std::int64_t> wall_offset_us;
   std::atomic<std::int32_t> sync_errno;
   std::atomic<std::int32_t> write_errno;
-  std::atomic<std::int64_t> failed;  ///< calls that were made to fail
+  std::atomic<std::int64_t> failed;        ///< calls that were made to fail
+  std::atomic<std::int64_t> synced_after;  ///< syncs that succeeded after one that failed
+  std::atomic<Loss> loss;
 };
-static_assert(sizeof(Control) == 24);
+static_assert(sizeof(Control) == 40);
 
 Control* control() {
   static Control* const mapped = [] {
@@ -63,6 +75,68 @@ bool fails(int file, std::atomic<std::int32_t> Control::*which) {
   return true;
 }
 
+/// Writes that were not synced yet, with what stood there before. Kept only while a loss is asked for.
+class Unsynced {
+ public:
+  void add(int file, std::size_t size, off_t at) {
+    const Control* const c = control();
+    if (c == nullptr || c->loss.load() == Loss::none || !is_of_the_disk(file) ||
+        (::fcntl(file, F_GETFL) & O_DSYNC) != 0)
+      return;
+    Before before{inode(file), at, std::string(size, '\0')};
+    static_cast<void>(::pread(file, before.bytes.data(), size, at));
+    const std::lock_guard lock(mutex_);
+    writes_.push_back(std::move(before));
+  }
+  void forget(int file) {
+    const std::lock_guard lock(mutex_);
+    std::erase_if(writes_, [of = inode(file)](const Before& write) { return write.inode == of; });
+  }
+  template <class Pwrite>
+  void lose(int file, Pwrite* real) {
+    const std::lock_guard lock(mutex_);
+    for (auto write = writes_.rbegin(); write != writes_.rend(); ++write) {
+      if (write->inode == inode(file))
+        static_cast<void>(real(file, write->bytes.data(), write->bytes.size(), write->at));
+    }
+    std::erase_if(writes_, [of = inode(file)](const Before& write) { return write.inode == of; });
+  }
+
+ private:
+  struct Before {
+    ino_t inode{};
+    off_t at{};
+    std::string bytes;
+  };
+  static ino_t inode(int file) {
+    struct stat about {};
+    return ::fstat(file, &about) == 0 ? about.st_ino : 0;
+  }
+  std::mutex mutex_;
+  std::vector<Before> writes_;
+};
+Unsynced unsynced;
+
+/// One sync, by `real`; or its failure.
+template <class Sync, class Pwrite>
+int sync_or_fail(int file, Sync* real, Pwrite* real_pwrite) {
+  Control* const c = control();
+  const bool of_the_disk = c != nullptr && is_of_the_disk(file);
+  if (of_the_disk && c->loss.load() != Loss::none && c->sync_errno.load() != 0) {
+    errno = c->sync_errno.exchange(0);
+    c->failed.fetch_add(1);
+    unsynced.lose(file, real_pwrite);
+    return c->loss.load() == Loss::told ? -1 : 0;
+  }
+  if (fails(file, &Control::sync_errno)) return -1;
+  const int status = real(file);
+  if (of_the_disk && status == 0) {
+    unsynced.forget(file);
+    if (c->failed.load() > 0) c->synced_after.fetch_add(1);
+  }
+  return status;
+}
+
 std::int64_t offset_us() {
   return control() == nullptr ? 0 : control()->wall_offset_us.load(std::memory_order_relaxed);
 }
@@ -73,11 +147,13 @@ extern "C" {
 
 int fsync(int file) {
   static auto* const real = next(&::fsync, "fsync");
-  return fails(file, &Control::sync_errno) ? -1 : real(file);
+  static auto* const real_pwrite = next(&::pwrite, "pwrite");
+  return sync_or_fail(file, real, real_pwrite);
 }
 int fdatasync(int file) {
   static auto* const real = next(&::fdatasync, "fdatasync");
-  return fails(file, &Control::sync_errno) ? -1 : real(file);
+  static auto* const real_pwrite = next(&::pwrite, "pwrite");
+  return sync_or_fail(file, real, real_pwrite);
 }
 ssize_t write(int file, const void* data, size_t size) {
   static auto* const real = next(&::write, "write");
@@ -85,11 +161,17 @@ ssize_t write(int file, const void* data, size_t size) {
 }
 ssize_t pwrite(int file, const void* data, size_t size, off_t at) {
   static auto* const real = next(&::pwrite, "pwrite");
-  return fails(file, &Control::write_errno) ? -1 : real(file, data, size, at);
+  if (fails(file, &Control::write_errno)) return -1;
+  unsynced.add(file, size, at);
+  return real(file, data, size, at);
 }
 ssize_t writev(int file, const iovec* parts, int count) {
   static auto* const real = next(&::writev, "writev");
-  return fails(file, &Control::write_errno) ? -1 : real(file, parts, count);
+  if (fails(file, &Control::write_errno)) return -1;
+  std::size_t size = 0;
+  for (int i = 0; i < count; ++i) size += parts[i].iov_len;
+  unsynced.add(file, size, ::lseek(file, 0, SEEK_CUR));
+  return real(file, parts, count);
 }
 
 int clock_gettime(clockid_t clock, timespec* out) noexcept {

@@ -36,19 +36,28 @@ DISK_BYTES = 256 << 20
 
 
 class Shim:
-    """The control block of shim.cpp, for the broker and its siblings."""
+    """The control block of shim.cpp."""
+
+    NONE, TOLD, UNTOLD = range(3)  # what a failed sync loses, and whether it says so
 
     def __init__(self, path):
         self.path = path
-        path.write_bytes(bytes(24))
+        path.write_bytes(bytes(40))
         with path.open("r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 24)
+            self.map = mmap.mmap(file.fileno(), 40)
 
     def set(self, wall_offset_us=0, sync_errno=0, write_errno=0):
         self.map[:16] = struct.pack("<qii", wall_offset_us, sync_errno, write_errno)
 
+    def lose_at_sync(self, loss):
+        """To be told before the first write that may be lost."""
+        self.map[32:40] = struct.pack("<q", loss)
+
     def failed(self):
         return struct.unpack_from("<q", self.map, 16)[0]
+
+    def synced_after(self):
+        return struct.unpack_from("<q", self.map, 24)[0]
 
     def environment(self, disk):
         return {**os.environ, "CHAOS_SHIM_DEVICE": str(disk.stat().st_dev),
