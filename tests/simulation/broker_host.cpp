@@ -137,9 +137,18 @@ void BrokerHost::crash(const char* why) {
 void BrokerHost::pause(std::int64_t for_us) {
   note_event(BrokerEvent::paused);
   stage_.ledger.broker_pauses();
-  paused_until_us_ = stage_.clock.now_us + for_us;
-  if (for_us > stage_.scenario.session_timeout.count() / 4)
-    stage_.agenda.add(paused_until_us_, EventKind::broker_turn, 1, life());
+  if (paused_until_us_ <= stage_.clock.now_us) paused_since_us_ = stage_.clock.now_us;
+  paused_until_us_ = std::max(paused_until_us_, stage_.clock.now_us + for_us);
+  stage_.agenda.add(paused_until_us_, EventKind::broker_turn, 1, life());
+}
+
+void BrokerHost::resume() {
+  if (paused_until_us_ == 0 || paused_until_us_ > stage_.clock.now_us) return;  // it is over, or was made longer
+  // A gap of its own: the broker gives all fresh time.
+  if (stage_.clock.now_us - paused_since_us_ > stage_.scenario.session_timeout.count() / 4) {
+    stage_.ledger.broker_resumed();
+  }
+  paused_until_us_ = 0;
 }
 
 void BrokerHost::frame(const Event& event) {

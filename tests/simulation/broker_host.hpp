@@ -48,6 +48,8 @@ class BrokerHost {
   /// kill -9, or the disk failed under it. What was being written is on disk or is not.
   void crash(const char* why);
   void pause(std::int64_t for_us);
+  /// The end of a pause, or what was to be one.
+  void resume();
 
   // Events. Those of an earlier life are nobody's.
   void frame(const Event& event);
@@ -101,7 +103,7 @@ class BrokerHost {
   std::int64_t turn_at_us_{};
   std::uint32_t turns_planned_ = 0;  ///< an earlier plan is void
   Instant ticked_;
-  std::int64_t paused_until_us_ = 0;
+  std::int64_t paused_until_us_ = 0, paused_since_us_ = 0;
 
   std::optional<core::Batch> writing_;  ///< on its way to the disk
   bool written_ = false;                ///< it is there, and the core has not heard of it

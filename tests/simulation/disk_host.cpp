@@ -75,7 +75,8 @@ void BrokerHost::low_disk(std::int64_t for_us) { low_until_us_ = stage_.clock.no
 void BrokerHost::heal() {
   slow_until_us_ = full_until_us_ = low_until_us_ = 0;
   sync_fails_ = false;
-  paused_until_us_ = 0;
+  paused_until_us_ = std::min(paused_until_us_, stage_.clock.now_us);
+  resume();
 }
 
 }  // namespace weir::simulation

@@ -163,7 +163,7 @@ void World::handle(const Event& event) {
     case EventKind::client_tick:
       return clients.all[event.a]->tick();
     case EventKind::broker_turn:
-      if (event.a == 1) return stage.ledger.broker_resumed();
+      if (event.a == 1) return broker.resume();
       return broker.turn();
     case EventKind::broker_start:
       if (!broker.is_up() && event.b == broker.life() + 1) broker.start();

@@ -178,5 +178,18 @@ TEST(Publishing, EpochsGrowOverARestartWhateverTheWallClockDoes) {
   EXPECT_GT(broker.epoch, before);
 }
 
+// Seed 1410292937038852. A keep-alive's new connection vouches with its HELLO, should all that follows be lost.
+TEST(Sessions, TheHelloOfAKeepAliveVouchesForItsProcess) {
+  Broker broker;
+  broker.attach(1, token(1));
+  broker.commit();
+  for (int i = 0; i < 9; ++i) broker.pass(1s);
+
+  broker.open_keeper(2, token(1));
+  for (int i = 0; i < 9; ++i) broker.pass(1s);
+
+  EXPECT_FALSE(broker.last(1).has_error());
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

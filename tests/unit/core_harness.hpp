@@ -8,6 +8,7 @@
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -173,13 +174,14 @@ struct Broker {
   }
 
   /// Vouches for processes, and reports their deaths.
-  void open_keeper(Connection from) {
+  void open_keeper(Connection from, std::optional<ProcessToken> process = {}) {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
     hello.set_version_lowest(1);
     hello.set_version_highest(1);
     hello.set_kind(v1::KEEP_ALIVE);
+    if (process) hello.set_process_token(std::string(process->view()));
     say(from, std::move(frame));
   }
   void keep_alive(Connection from, ProcessToken process) {

@@ -250,6 +250,7 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
     case v1::CONTROL:
     case v1::KEEP_ALIVE: {
       client.welcomed = true;
+      if (const auto token = ProcessToken::from(hello.process_token())) vouch(state, now, *token);
       v1::Frame frame;
       fill_welcome(state, *frame.mutable_welcome());
       send(state, client.connection, std::move(frame), actions);

@@ -7,14 +7,13 @@ namespace {
 
 void on_keep_alive(State& state, Now now, const Client& client, const v1::KeepAlive& alive, Actions& actions) {
   const auto token = ProcessToken::from(alive.process_token());
-  const auto process = token ? state.processes.find(*token) : state.processes.end();
-  if (process == state.processes.end()) {
+  Process* process = token ? vouch(state, now, *token) : nullptr;
+  if (process == nullptr) {
     refuse(state, client.connection, v1::Error::UNKNOWN_TOKEN,
            "keep-alive: no session of this broker bears this process token", false, actions);
     return;
   }
-  process->second.last_seen = now.instant;
-  for (const auto& shard : alive.shards()) process->second.shards[shard.shard()] = shard;
+  for (const auto& shard : alive.shards()) process->shards[shard.shard()] = shard;
 }
 
 void on_goodbye(State& state, Now now, Client& client, Actions& actions) {
@@ -57,6 +56,13 @@ void on_interest(State& state, Client& client, const v1::Interest& interest, Act
 }
 
 }  // namespace
+
+Process* vouch(State& state, Now now, const ProcessToken& token) {
+  const auto process = state.processes.find(token);
+  if (process == state.processes.end()) return nullptr;
+  process->second.last_seen = now.instant;
+  return &process->second;
+}
 
 std::string print_worker(const Worker& worker) {
   return worker.group + "/" + worker.host + "/" + std::to_string(worker.pid) + "/" + std::to_string(worker.shard);
@@ -115,11 +121,7 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
     refuse(state, from, v1::Error::OUT_OF_SEQUENCE, "a frame before HELLO was complete", true, actions);
     return;
   }
-  if (client->worker != nullptr) {
-    if (const auto process = state.processes.find(client->worker->token); process != state.processes.end()) {
-      process->second.last_seen = now.instant;
-    }
-  }
+  if (client->worker != nullptr) vouch(state, now, client->worker->token);
   const auto needs = [&](bool ok, const char* what) {
     if (!ok)
       refuse(state, from, v1::Error::NOT_ALLOWED, std::string(what) + " is not for this kind of session", true,

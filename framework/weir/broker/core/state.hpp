@@ -120,6 +120,8 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
 /// Answers with an error; a fatal one ends the connection.
 void refuse(State& state, Connection to, v1::Error::Code code, std::string message, bool fatal, Actions& actions);
 void on_disconnected(State& state, Now now, Connection from, Actions& actions);
+/// The process lives; nothing if there is none of this token.
+Process* vouch(State& state, Now now, const ProcessToken& token);
 /// The session is over: what it held returns once that is on disk.
 void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions);
 void sessions_tick(State& state, Now now, Actions& actions);
