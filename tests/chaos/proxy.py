@@ -6,9 +6,8 @@ import socket
 import struct
 import threading
 
-# What may be wrong with a link, and how long a chunk waits or how many bytes pass a second where that is meant. (And
-# "refused": no new link.)
-FAULTS = ("delay", "throttle", "deaf", "mute", "silent")
+# What may be wrong with all links for a while: slow in two ways, one direction stopped, both stopped; and no new link.
+FAULTS = ("delay", "throttle", "deaf", "mute", "silent", "refused")
 
 
 class Link:
@@ -17,6 +16,7 @@ class Link:
     def __init__(self, proxy, client_reader, client_writer):
         self.proxy, self.client, self.reader = proxy, client_writer, client_reader
         self.server = None
+        self.half_open = False  # one side is gone, and the other is not told
 
     async def run(self):
         if self.proxy.fault == "refused":
@@ -30,6 +30,8 @@ class Link:
         pumps = [asyncio.create_task(self.pump(self.reader, self.server, "mute")),
                  asyncio.create_task(self.pump(from_server, self.client, "deaf"))]
         await asyncio.wait(pumps, return_when=asyncio.FIRST_COMPLETED)
+        if self.half_open:
+            await asyncio.wait(pumps)  # until whoever is left gives it up
         for pump in pumps:
             pump.cancel()
         self.close()
@@ -44,10 +46,19 @@ class Link:
                     await asyncio.sleep(self.proxy.chance.uniform(0, 0.2))
                 if self.proxy.fault == "throttle":
                     await asyncio.sleep(len(data) / 200_000)
+                if self.half_open:
+                    continue
                 writer.write(data)
                 await writer.drain()
         except OSError:
             pass
+
+    def lose(self, side):
+        """That side ("client" or "server") is gone without a word to the other."""
+        writer = self.client if side == "client" else self.server
+        if writer is not None:
+            self.half_open = True
+            writer.transport.abort()
 
     def close(self, reset=False):
         for writer in (self.client, self.server):
@@ -62,7 +73,7 @@ class Link:
 class Proxy:
     """Listens on a free port of 127.0.0.1 on a thread of its own, for as long as the process lives.
 
-    `fault` is one of FAULTS, "refused" or None, for all its links at once.
+    `fault` is one of FAULTS or None, for all its links at once.
     """
 
     def __init__(self, to, seed=None):
@@ -95,6 +106,16 @@ class Proxy:
         if not self.links:
             return False
         self.chance.choice(sorted(self.links, key=id)).close(reset)
+        return True
+
+    def lose(self, side):
+        """One connection at random becomes half-open; False if there is none."""
+        return asyncio.run_coroutine_threadsafe(self.lose_one(side), self.loop).result()
+
+    async def lose_one(self, side):
+        if not self.links:
+            return False
+        self.chance.choice(sorted(self.links, key=id)).lose(side)
         return True
 
     def cut_all(self):

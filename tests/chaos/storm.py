@@ -1,5 +1,6 @@
 """The processes of a storm, and everything that may happen to them."""
 
+import errno
 import fcntl
 import json
 import mmap
@@ -33,6 +34,19 @@ workers:
     with: {{ ledger: {ledger} }}
 """
 DISK_BYTES = 256 << 20
+WHO = ("broker", "parent", "child", "publisher", "supervisor")
+# Everything that may happen: the Storm's function, and in which forms. What stands twice happens twice as often.
+EVENTS = {
+    "kill": (*WHO, "broker", "child"),
+    "stop": WHO,
+    "cut": ("cut", "reset"),
+    "half_open": ("client", "server"),
+    "link": FAULTS,
+    "loopback": ("down",),
+    "full_disk": ("full",),
+    "failing_disk": ("sync EIO", "sync ENOSPC", "write EIO", "write ENOSPC", "lost_sync EIO"),
+    "wall_clock": ("forward", "back"),
+}
 
 
 class Shim:
@@ -238,8 +252,7 @@ class Storm:
 
     # What happens.
 
-    def kill(self):
-        kind = self.chance.choice(["broker", "broker", "parent", "child", "child", "publisher", "supervisor"])
+    def kill(self, kind):
         there = self.processes()[kind]
         if not there:
             return None
@@ -249,8 +262,7 @@ class Storm:
         self.signal(pid, signal.SIGKILL)
         return f"kill -9 {kind} {pid}"
 
-    def stop(self):
-        kind = self.chance.choice(["broker", "parent", "child", "publisher", "supervisor"])
+    def stop(self, kind):
         there = self.processes()[kind]
         if not there:
             return None
@@ -262,27 +274,29 @@ class Storm:
         self.signal(pid, signal.SIGCONT)
         return f"SIGSTOP {kind} {pid} for {seconds} s"
 
-    def cut(self):
-        done, reset = 0, self.chance.random() < 0.5
-        for _ in range(self.chance.randrange(1, 8)):
-            done += self.proxy.cut(reset)
-        return f"{'reset' if reset else 'cut'} {done} connections"
+    def cut(self, how):
+        done = sum(self.proxy.cut(how == "reset") for _ in range(self.chance.randrange(1, 8)))
+        return done and f"{how} {done} connections"
 
-    def link(self):
-        self.proxy.fault, seconds = self.chance.choice(FAULTS), self.chance.choice([0.3, 1.0, 2.0, SESSION_TIMEOUT * 1.5])
-        fault = self.proxy.fault
+    def half_open(self, side):
+        done = sum(self.proxy.lose(side) for _ in range(self.chance.randrange(1, 4)))
+        return done and f"{done} connections half-open, without the {side}"
+
+    def link(self, fault):
+        seconds = self.chance.choice([0.3, 1.0, 2.0, SESSION_TIMEOUT * 1.5])
+        self.proxy.fault = fault
         time.sleep(seconds)
         self.proxy.fault = None
         return f"links {fault} for {seconds} s"
 
-    def loopback_down(self):
+    def loopback(self, _down):
         seconds = self.chance.choice([0.3, 1.0, 2.0])
         set_loopback(False)
         time.sleep(seconds)
         set_loopback(True)
         return f"the link down for {seconds} s"
 
-    def full_disk(self):
+    def full_disk(self, _full):
         filler, seconds = self.disk / "filler", self.chance.choice([0.5, 2.0])
         try:
             with filler.open("wb", buffering=0) as out:
@@ -294,17 +308,21 @@ class Storm:
         filler.unlink()
         return f"the disk full for {seconds} s"
 
-    def failing_disk(self):
-        what = self.chance.choice(["sync_errno", "write_errno"])
-        error = self.chance.choice([5, 28])  # EIO, ENOSPC
+    def failing_disk(self, how):
+        what, name = how.split()
         before = self.shim.failed()
-        self.shim.set(**{what: error})
+        if what == "lost_sync":  # one sync says so, and what was not synced is lost
+            self.shim.lose_at_sync(Shim.TOLD)
+            time.sleep(0.1)
+        self.shim.set(**{what.replace("lost_", "") + "_errno": getattr(errno, name)})
         time.sleep(self.chance.uniform(0.05, 0.5))
         self.shim.set()
-        return f"{what} {error}, {self.shim.failed() - before} times"
+        self.shim.lose_at_sync(Shim.NONE)
+        failed = self.shim.failed() - before
+        return failed and f"{how}, {failed} times"
 
-    def wall_clock(self):
-        seconds = self.chance.choice([-86400, -3600, -5, 5, 3600, 86400])
+    def wall_clock(self, way):
+        seconds = self.chance.choice([5, 3600, 86400]) * (1 if way == "forward" else -1)
         self.shim.set(wall_offset_us=seconds * 1_000_000)
         time.sleep(self.chance.uniform(0.2, 2.0))
         self.shim.set()
