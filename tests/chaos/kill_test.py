@@ -7,7 +7,8 @@ A kill counts only if, at that instant, requests were in flight and messages tha
 unconfirmed (where broker or publisher was killed, they still are once it is dead). In the end every message whose publish
 was confirmed was delivered (a 2xx was sent for it) or is itself among the dead letters; a second 2xx is allowed only where
 the rules allow a duplicate: it was in the hands of a worker that was killed, or its publisher died before it heard the
-confirmation and was run again.
+confirmation and was run again. A 2xx of another attempt (X-Weir-Attempt) is no duplicate: its worker had given up waiting
+for the answer before, which happens where this subscriber lags by a second.
 """
 
 import argparse
@@ -31,6 +32,8 @@ from subscriber import Subscriber
 
 SECRET = "it is a secret"
 HTTP_TIMEOUT = 1.0
+# The publisher waits while more are not delivered: at full pace a loaded machine's worker would be minutes behind.
+WAITING_MOST = 3000
 # A request that ended so long before its worker was killed is settled: the worker sends settlements at the end of a turn
 # of its loop, the broker commits within milliseconds. (Seconds; what is left is for a machine that has other work to do.)
 IN_HAND = 1.0
@@ -97,8 +100,9 @@ def dead_names(d, queue):
 class Messages:
     """Deliveries, round and round, each under a name of its own; and those that are to be published again."""
 
-    def __init__(self, prefix, all_of_them, bodies, url):
-        self.prefix, self.deliveries, self.bodies, self.url = prefix, all_of_them, bodies, url
+    def __init__(self, prefix, all_of_them, bodies, subscriber):
+        self.prefix, self.deliveries, self.bodies, self.subscriber = prefix, all_of_them, bodies, subscriber
+        self.url = f"http://127.0.0.1:{subscriber.port}/hook"
         self.made = 0
         self.first = []
         self.lock = threading.Lock()  # a killed publisher's feeder may still be at it
@@ -106,6 +110,9 @@ class Messages:
     def again(self, names):
         with self.lock:
             self.first = [*names, *self.first]
+
+    def waiting(self):
+        return self.made - len(self.subscriber.ok) - len(self.subscriber.refused)
 
     def next(self):
         with self.lock:
@@ -138,6 +145,9 @@ class Publisher:
     def feed(self):
         try:
             while not self.closing:
+                if self.messages.waiting() > WAITING_MOST:
+                    time.sleep(0.008)
+                    continue
                 for _ in range(8):
                     name, data = self.messages.next()
                     self.names.append(name)
@@ -180,7 +190,7 @@ def kill_rounds(target, rounds, seed, all_of_them):
     with Deployment(YAML, plugin=plugin("webhooks"), secret=SECRET) as d:
         subscriber = Subscriber(SECRET, bodies, seed, HTTP_TIMEOUT)
 
-        source = Messages(target, all_of_them, bodies, f"http://127.0.0.1:{subscriber.port}/hook")
+        source = Messages(target, all_of_them, bodies, subscriber)
         may_double = set()
         worker_kills = []  # when, how many processes, whether the parent
         confirmed = set()
@@ -202,6 +212,8 @@ def kill_rounds(target, rounds, seed, all_of_them):
             if target in ("worker", "all"):
                 # Parent, child, or both at once.
                 pair = [worker.pid, *children(worker.pid)]
+                if len(pair) < 2:
+                    continue  # what is in flight is the last child's: the next is yet to be born
                 killed = chance.choice([pair, pair[:1], pair[1:]]) if target == "worker" else pair
                 killed_at = time.monotonic()
                 worker_kills.append((killed_at, len(killed), killed[0] == worker.pid))
@@ -255,14 +267,16 @@ def kill_rounds(target, rounds, seed, all_of_them):
             assert not subscriber.wrong, subscriber.wrong[:3]
         vanished = confirmed - delivered - set(dead)
         assert not vanished, f"{len(vanished)} confirmed messages are neither delivered nor dead: {sorted(vanished)[:3]}"
-        forbidden = doubled - may_double
+        unheard = {name for name in doubled - may_double if subscriber.was_unheard(name)}
+        forbidden = doubled - may_double - unheard
         for name in sorted(forbidden)[:5]:
-            first, *others = subscriber.ok[name]
-            near = [(round(at - first, 2), *what) for at, *what in worker_kills if first - 4 < at < others[-1] + 1]
-            print(f"  {name}: again after {[round(at - first, 2) for at in others]} s; kills (processes, parent): {near}")
+            (first, attempt), *others = subscriber.ok[name]
+            near = [(round(at - first, 2), *what) for at, *what in worker_kills if first - 4 < at < others[-1][0] + 1]
+            print(f"  {name}: attempt {attempt}, again {[(round(at - first, 2), number) for at, number in others]} (s, attempt); "
+                  f"kills (processes, parent): {near}")
         assert not forbidden, f"{len(forbidden)} delivered twice without cause, e.g. {sorted(forbidden)[:3]}"
         return (f"{counted} kills, {len(confirmed)} confirmed, {len(delivered & confirmed)} delivered, {len(dead)} dead, "
-                f"{len(doubled)} twice and allowed, seed {seed}")
+                f"{len(doubled)} twice and allowed ({len(unheard)} as their first answer came too late), seed {seed}")
 
 
 def main():

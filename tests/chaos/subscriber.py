@@ -16,7 +16,7 @@ class Subscriber:
         self.secret, self.bodies, self.seed, self.timeout = secret, bodies, seed, timeout
         self.lock = threading.Lock()
         self.posts = {}      # id -> number of POSTs
-        self.ok = {}         # id -> times at which a 2xx was sent to a client that was still there
+        self.ok = {}         # id -> [(time, attempt)] of each 2xx that was sent to a client that was still there
         self.refused = {}    # id -> how it was refused for good (4xx)
         self.wrong = []      # what should never be: other bytes, no valid signature
         self.late = set()    # ids that came by a connection from before the last forget()
@@ -47,6 +47,14 @@ class Subscriber:
         """Ids of requests that are being answered, or ended after that time."""
         with self.lock:
             return {name for name, at in self.last.items() if at >= since}
+
+    def was_unheard(self, name):
+        """Each 2xx of this name was of another attempt: whoever asked had given up, or lost the connection, and its worker
+        had said `retry`. (An attempt that ends by a lost lease is not counted: it comes again under its own number.) That
+        is a subscriber, or a machine, that took too long; no duplicate of Weir's. On a stalled machine an early attempt
+        may even be answered after a later one."""
+        attempts = [attempt for _, attempt in self.ok[name]]
+        return len(set(attempts)) == len(attempts)
 
     async def connection(self, reader, writer):
         generation = self.generation
@@ -99,7 +107,7 @@ class Subscriber:
         await asyncio.sleep(chance.uniform(0, 0.05))
         if await self.send(writer, "200 OK"):
             with self.lock:
-                self.ok.setdefault(name, []).append(time.monotonic())
+                self.ok.setdefault(name, []).append((time.monotonic(), int(headers.get("x-weir-attempt", "0"))))
             return True
         return False
 

@@ -94,6 +94,7 @@ weir::task<> Webhooks::deliver(weir::Context& ctx, const webhooks::Delivery& del
       {"Content-Type", "application/json"},
       {"X-Weir-Event", delivery.event()},
       {"X-Weir-Delivery", delivery.id()},
+      {"X-Weir-Attempt", std::to_string(ctx.attempt())},
       {"X-Weir-Signature-256", webhooks::signature_of(settings_.secret, delivery.body())},
   };
 

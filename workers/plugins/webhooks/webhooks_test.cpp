@@ -41,6 +41,7 @@ TEST(WebhooksPlugin, ADeliveryArrivesSigned) {
   const std::string request = subscriber.requests().at(0);
   EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Event: push\r\n"));
   EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Delivery: 7\r\n"));
+  EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Attempt: 1\r\n"));
   EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Signature-256: " + signature_of("key", "{}") + "\r\n"));
   EXPECT_TRUE(request.ends_with("\r\n\r\n{}"));
 }
