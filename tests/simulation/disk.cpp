@@ -147,7 +147,9 @@ void Ledger::on(const core::MoveMessage& write) {
     if (!may_apply(m, held) || kind.ends || kind.returns) continue;
     const std::uint32_t attempts = m.attempts + (kind.counts ? 1U : 0U);
     const bool dead = kind.buries || (kind.counts && attempts >= policy(m).attempts);
-    if (write.attempts == attempts && write.dead == dead) by = id;
+    if (write.attempts != attempts || write.dead != dead) continue;
+    // Of several the one it was delivered to last: the others were answered `stale`.
+    if (by == 0 || held.grant > holding(by).grant) by = id;
   }
   if (by != 0) {
     Holding& held = holding(by);

@@ -77,7 +77,8 @@ bool Ledger::may_have_lost(WorkerId worker, std::int64_t since_us) {
 void Ledger::check_nobody_else(Uid uid, WorkerId worker, const char* what) {
   for (const HoldingId id : message(uid).holdings) {
     const Holding& other = holding(id);
-    if (!other.open && (!other.settled || other.applied || other.outcome == Outcome::release)) continue;
+    const bool is_stale = other.grant <= message(uid).applied_grant;
+    if (!other.open && (!other.settled || other.applied || is_stale || other.outcome == Outcome::release)) continue;
     if (may_have_lost(other.worker, other.granted_at_us)) continue;
     if (other.open) {
       throw Broken("one_live_lease", print(uid, worker) + ": " + what + " while process " +
