@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
+#include "weir/message/assert.hpp"
 
 namespace weir::broker::core {
 namespace {
@@ -110,11 +111,17 @@ void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Action
 }  // namespace
 
 Batch seal(State& state, Now now) {
+  // One at a time: what is confirmed at on_committed is what this batch wrote (promise 1).
+  WEIR_ASSERT(!state.committing, state.batches);
   Pending& pending = state.gathering;
   Batch batch;
   batch.number = ++state.batches;
   batch.writes = std::move(pending.writes);
-  for (const auto& [key, open] : pending.segments) batch.writes.emplace_back(put(key, open));
+  for (const auto& [key, open] : pending.segments) {
+    // No place is given twice: a start goes on above what is reserved in this batch or an earlier one.
+    WEIR_ASSERT(key.segment <= state.queues.at(key.queue)->state.segments_reserved(), key.queue, key.segment);
+    batch.writes.emplace_back(put(key, open));
+  }
   for (const auto& key : pending.settled) {
     LaneState& lane = state.queues.at(key.queue)->lanes[key.lane];
     const auto at = lane.segments.find(key.segment);
@@ -146,6 +153,7 @@ Batch seal(State& state, Now now) {
 }
 
 void on_committed(State& state, Now now, Actions& actions) {
+  WEIR_ASSERT(state.committing, state.batches);  // nothing is confirmed but by its own commit (promise 1)
   Pending pending = std::move(state.sealed);
   state.sealed = {};
   state.committing = false;

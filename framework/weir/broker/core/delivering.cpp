@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
+#include "weir/message/assert.hpp"
 #include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
 
@@ -42,6 +43,11 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
   const Load load{Messages{run.count}, Bytes{bytes}};
   worker.outstanding += load;
   attached.outstanding += load.messages;
+  // The window holds (promise 2); one message of any size is let through alone.
+  WEIR_ASSERT(worker.outstanding.messages.value == 1 || (worker.outstanding.messages <= worker.window.messages &&
+                                                         worker.outstanding.bytes <= worker.window.bytes),
+              worker.outstanding.messages.value, worker.outstanding.bytes.value, worker.window.messages.value,
+              worker.window.bytes.value);
   worker.last_sent = now.instant;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
   worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source});
@@ -49,6 +55,9 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
   run.open.set(0, run.count);
   const std::uint64_t lease = state.next_lease;
   state.next_lease += run.count;
+  // One live lease a message, and no lease id twice (promise 3): a worker's leases rise and do not overlap.
+  WEIR_ASSERT(worker.leases.empty() || worker.leases.rbegin()->first + worker.leases.rbegin()->second.count <= lease,
+              lease);
   worker.leases.emplace_hint(worker.leases.end(), lease, std::move(run));
 }
 
@@ -87,6 +96,8 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
     ++last;
   }
   if (last == first) return false;
+  // A restart must know what may be in somebody's hands: nothing goes out beyond its lane's committed mark.
+  WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
   segment.taken.set(first, last);
   LeaseRun run;
   run.key = key;

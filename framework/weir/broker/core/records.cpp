@@ -3,6 +3,7 @@
 #include <limits>
 
 #include "weir/broker/core/state.hpp"
+#include "weir/message/assert.hpp"
 
 namespace weir::broker::core {
 namespace {
@@ -171,6 +172,9 @@ void load_due(State& state, Now now, Queue& queue) {
 void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
                   std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt,
                   v1::Suspicion suspicion) {
+  // Attempts end (promise 4): what has made its last one is dead.
+  WEIR_ASSERT(dead || !attempt || attempts < queue.policy.attempts, key.queue, key.segment, index, attempts,
+              queue.policy.attempts);
   const Place place{key.queue, key.segment, index};
   state.gathering.writes.emplace_back(
       MoveMessage{place, key.lane, source, dead, at_us, attempts, lease, std::move(attempt), suspicion});

@@ -1,0 +1,82 @@
+#!/usr/bin/python3
+"""What tests/README.md says holds a promise is there: the place in the code, the simulator's check, the test."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+TRACKED = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True,
+                         check=True).stdout.splitlines()
+
+
+def text_of(folders, endings):
+    return "\n".join((ROOT / name).read_text() for name in TRACKED
+                     if name.startswith(folders) and name.endswith(endings) and (ROOT / name).exists())
+
+
+def rows():
+    """(name, code, simulator, tests) of each row of the two tables."""
+    section = (ROOT / "tests/README.md").read_text().split("## Promises and rules", 1)[1].split("\n## ", 1)[0]
+    for line in section.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and len(cells) == 4 and not set(cells[0]) <= set("-") and cells[1] != "in code":
+            yield cells
+
+
+def names(cell):
+    return re.findall(r"`([^`]+)`", cell)
+
+
+def is_code(name):
+    path, _, what = name.partition("#")
+    file = ROOT / "framework/weir" / path
+    # As written, or broken over lines.
+    return what and file.exists() and "".join(what.split()) in "".join(file.read_text().split())
+
+
+CHECKS = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', text_of(("tests/simulation/",), (".cpp", ".hpp"))))
+SOURCES = text_of(("tests/", "workers/"), (".cpp", ".py"))
+TESTS = {f"{suite}.{name}" for suite, name in re.findall(r"\bTEST(?:_[FP])?\(\s*(\w+),\s*(\w+)\)", SOURCES)}
+TESTS |= set(re.findall(r"^def (test_\w+)", SOURCES, flags=re.M))
+
+
+def test_every_promise_has_a_row():
+    found = [row[0] for row in rows()]
+    numbers = [int(name.split(".")[0]) for name in found if name[0].isdigit()]
+    assert numbers == list(range(1, 13)), f"the promises are 1 to 12, the table has {numbers}"
+    assert len(found) >= 25, f"{len(found)} rows: where are the rules?"
+
+
+def test_no_cell_is_empty_without_saying_why():
+    found = [row[0] for row in rows() if not all(names(cell) or cell.startswith("–") for cell in row[1:])]
+    assert not found, f"rows with an empty cell: {found}"
+
+
+def test_places_in_the_code_exist():
+    missing = [name for row in rows() for name in names(row[1]) if "#" in name and not is_code(name)]
+    assert not missing, f"not in framework/weir: {missing}"
+
+
+def test_checks_of_the_simulator_exist():
+    missing = [name for row in rows() for name in names(row[2]) if name not in CHECKS]
+    assert not missing, f"not in tests/simulation: {missing}"
+
+
+def test_tests_exist():
+    missing = [name for row in rows() for name in names(row[3])
+               if name not in TESTS and not (name.startswith("tests/") and (ROOT / name).exists())]
+    assert not missing, f"no such tests: {missing}"
+
+
+if __name__ == "__main__":
+    failed = 0
+    for name, test in [(key, value) for key, value in globals().items() if key.startswith("test_")]:
+        try:
+            test()
+            print("PASS", name)
+        except AssertionError as error:
+            failed = 1
+            print(f"FAIL {name}: {error}")
+    sys.exit(failed)
