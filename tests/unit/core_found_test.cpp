@@ -191,5 +191,25 @@ TEST(Sessions, TheHelloOfAKeepAliveVouchesForItsProcess) {
   EXPECT_FALSE(broker.last(1).has_error());
 }
 
+// Seed 2580809760070525. What is read of a connection that has just been ended is nobody's: its HELLO made a session on
+// a dead connection, to which all that the worker held was sent again.
+TEST(Sessions, AHelloOnAConnectionThatWasEndedIsNotRead) {
+  Broker broker;
+  broker.attach(1, token(1));
+  broker.open_publisher(2);
+  broker.publish(2, 1, 1);
+  broker.commit();
+  ASSERT_EQ(broker.delivered(1), 1U);
+  for (int repeated = 0; repeated < 2; ++repeated) {
+    broker.frames_out[1] = 0;
+    broker.attach(1, token(1));
+  }
+
+  broker.commit();
+
+  EXPECT_EQ(broker.last(1).error().code(), v1::Error::OUT_OF_SEQUENCE);
+  EXPECT_EQ(broker.delivered(1), 1U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

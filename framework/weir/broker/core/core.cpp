@@ -19,7 +19,7 @@ void Core::frame(Now now, Connection from, const v1::Frame& head, const Slice& r
 }
 
 void Core::malformed(Now, Connection from, const std::string& why, Actions& actions) {
-  refuse(*state_, from, v1::Error::MALFORMED, why, true, actions);
+  if (!state_->ended.contains(from)) refuse(*state_, from, v1::Error::MALFORMED, why, true, actions);
 }
 
 void Core::disconnected(Now now, Connection from, Actions& actions) { on_disconnected(*state_, now, from, actions); }

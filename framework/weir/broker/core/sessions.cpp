@@ -16,6 +16,11 @@ void on_keep_alive(State& state, Now now, const Client& client, const v1::KeepAl
   for (const auto& shard : alive.shards()) process->shards[shard.shard()] = shard;
 }
 
+void close(State& state, Connection connection, Actions& actions) {
+  state.ended.insert(connection);
+  actions.emplace_back(Close{connection});
+}
+
 void on_goodbye(State& state, Now now, Client& client, Actions& actions) {
   const Connection connection = client.connection;
   if (Worker* worker = client.worker) {
@@ -25,7 +30,7 @@ void on_goodbye(State& state, Now now, Client& client, Actions& actions) {
     if (process->second.workers.empty()) state.processes.erase(process);
   }
   on_disconnected(state, now, connection, actions);
-  actions.emplace_back(Close{connection});
+  close(state, connection, actions);
 }
 
 void on_window(State& state, Now now, Client& client, const v1::Window& window, Actions& actions) {
@@ -95,12 +100,13 @@ void refuse(State& state, Connection to, v1::Error::Code code, std::string messa
   if (!fatal) return;
   // Its leases stay: it may come back with a better session.
   on_disconnected(state, Now{state.last_turn, {}}, to, actions);
-  actions.emplace_back(Close{to});
+  close(state, to, actions);
 }
 
 void on_frame(State& state, Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions) {
   Client* client = state.find_client(from);
   if (client == nullptr) {
+    if (state.ended.contains(from)) return;
     if (!head.has_hello()) {
       refuse(state, from, v1::Error::OUT_OF_SEQUENCE,
              "a frame before HELLO; say HELLO first (the session may have ended)", true, actions);
@@ -197,6 +203,7 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
 }
 
 void sessions_tick(State& state, Now now, Actions& actions) {
+  state.ended.clear();
   const Duration timeout = state.config.session_timeout;
   // The broker itself was away: nobody's keep-alive could be read. Everyone gets a fresh session.
   if (now.instant - state.last_turn > timeout / 4) {

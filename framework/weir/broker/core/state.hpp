@@ -74,6 +74,10 @@ class State {
   };
   std::map<ProcessToken, Lost> lost;
 
+  /// Connections ended since the last tick: the shell may not have closed them yet, and what it still reads of them is
+  /// not wanted.
+  std::set<Connection> ended;
+
   Instant last_turn;
   Instant next_beat;
   Instant next_housekeeping;
