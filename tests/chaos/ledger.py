@@ -5,6 +5,10 @@ import dataclasses
 
 # What fails on purpose, so that a counted second attempt needs no other cause.
 FAILING = ("fail", "never")
+# Seconds around the end of a session in which its process may still start what it holds: it was cut off for as long, and
+# learns when it is back that its leases are lost. (The longest fault of a link, its session timeout, and some lag.)
+CUT_OFF = 10.0
+TOLD_LATE = 0.5  # and so much later may the broker's log tell it
 
 
 @dataclasses.dataclass
@@ -32,7 +36,7 @@ def read(path):
 
 
 class Judge:
-    """`actions`: number -> what it was told to do; `hurt`: [(from, to, {pids})]; `lost`: pids whose session ended."""
+    """`actions`: number -> what it was told to do; `hurt`: [(from, to, {pids})]; `lost`: [(time, pid)] of sessions that ended."""
 
     def __init__(self, places, actions, hurt, lost):
         self.places, self.actions, self.hurt, self.lost = places, actions, hurt, lost
@@ -46,15 +50,28 @@ class Judge:
         dead_numbers = {start.number for place in dead for start in self.places.get(place, [])}
         return set(confirmed) - handled - dead_numbers
 
+    def lost_its_lease(self, pid, begin, end):
+        return any(each == pid and begin - CUT_OFF <= at <= end + TOLD_LATE for at, each in self.lost)
+
+    def cause(self, before, after):
+        """Why it ran again, or None."""
+        if self.was_hurt(before.pid, before.at, after.at):
+            return "as their process was hurt"
+        # Whoever starts first, one of the two was no longer its holder.
+        if self.lost_its_lease(before.pid, before.at, after.at) or self.lost_its_lease(after.pid, after.at, after.at):
+            return "as their session had ended"
+        if self.actions[before.number] in FAILING and not before.ended and after.attempt == before.attempt + 1:
+            return "as they failed"
+        return None
+
     def doubles(self):
-        """(how many ran again for a cause, [descriptions of those that did without one])."""
-        explained, without = 0, []
+        """(how many ran again by cause, [descriptions of those that did without one])."""
+        explained, without = collections.Counter(), []
         for place, starts in self.places.items():
             for before, after in zip(starts, starts[1:]):
-                hurt = self.was_hurt(before.pid, before.at, after.at) or before.pid in self.lost
-                failed = self.actions[before.number] in FAILING and not before.ended
-                if hurt or (failed and after.attempt == before.attempt + 1):
-                    explained += 1
+                cause = self.cause(before, after)
+                if cause:
+                    explained[cause] += 1
                 else:
                     without.append(f"{place} ({self.actions[before.number]}): attempt {before.attempt} in {before.pid}"
                                    f"{', ended' if before.ended else ''}, then {after.attempt} in {after.pid} "

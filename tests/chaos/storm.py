@@ -14,7 +14,7 @@ import subprocess
 import threading
 import time
 
-from kit import BUILD, WEIR, Deployment, children, plugin, wait_for
+from kit import BUILD, WEIR, Deployment, Tail, children, plugin, wait_for
 from proxy import FAULTS, Proxy
 
 SESSION_TIMEOUT = 3.0
@@ -162,6 +162,37 @@ class Publisher:
         self.numbers.publish_again([n for n in self.sent if n not in self.confirmed and n not in self.refused])
 
 
+class LostSessions:
+    """(when, pid) of each worker's session that a broker ended other than by goodbye, as its log tells it.
+
+    The time is when the line was read: the log's own is by the wall clock, which jumps.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.found, self.tails, self.closing = folder, [], {}, False
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def follow(self):
+        while True:
+            last = self.closing
+            for log in self.folder.glob("up-*.log"):
+                if log not in self.tails:
+                    self.tails[log] = Tail(log)
+                for line in self.tails[log].new():
+                    if '"session_ended"' in line and '"goodbye"' not in line:
+                        self.found.append((time.monotonic(), int(json.loads(line)["worker"].split("/")[2])))
+            if last:
+                return
+            time.sleep(0.02)
+
+    def all(self):
+        """To the end of the logs; it follows no further."""
+        self.closing = True
+        self.thread.join()
+        return self.found
+
+
 class Storm:
     """`weir up`, a second worker and two publishers, all through a proxy, on a small disk; and what hurts them."""
 
@@ -175,6 +206,7 @@ class Storm:
         self.disk = self.deployment.folder / "disk"
         self.shim = Shim(self.deployment.folder / "shim")
         self.hurt = []       # (from, to, {pids})
+        self.lost = LostSessions(self.deployment.folder)
         self.log = []        # what was done, for people
         self.up = self.extra = None
         self.publishers, self.ended_publishers = [], []
@@ -346,19 +378,30 @@ class Storm:
         self.ended_publishers += self.publishers
         self.publishers = []
 
+    def wait_until_settled(self):
+        """Until everything is handled or dead. How many had to wait for a clock.
+
+        A broker goes by the wall clock at its start. One that started while the clock was ahead leaves retries behind that
+        the next one, started by the right clock, finds due in an hour, or in a day: late, as the clock was wrong, but there.
+        So that the storm can end, that hour passes: all of them but those must be settled by then.
+        """
+        late, end = 0, time.monotonic() + 120
+        while not self.deployment.settled("work"):
+            counts = self.deployment.queue("work")
+            if time.monotonic() > end:
+                raise AssertionError(f"everything is handled or dead: not within 120 s: {counts}")
+            waits_for_its_time = counts and counts["ready"] + counts["leased"] == 0
+            if not late and waits_for_its_time and time.monotonic() > end - 100:
+                late = counts["delayed"]
+                self.shim.set(wall_offset_us=(86400 + 3600) * 1_000_000)
+                self.signal(self.processes()["broker"][0], signal.SIGKILL)
+            time.sleep(0.2)
+        return late
+
     # What is known in the end.
 
     def confirmed(self):
         return {n for each in self.publishers + self.ended_publishers for n in each.confirmed}
-
-    def lost_sessions(self):
-        """The workers' pids whose session the brokers ended, other than by goodbye."""
-        lost = set()
-        for log in self.deployment.folder.glob("up-*.log"):
-            for line in log.read_text(errors="replace").splitlines():
-                if '"session_ended"' in line and '"goodbye"' not in line:
-                    lost.add(int(json.loads(line)["worker"].split("/")[2]))
-        return lost
 
 
 def set_loopback(up):

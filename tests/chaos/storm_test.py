@@ -43,6 +43,7 @@ class Deck:
 
 
 def storm(minutes, seed, kinds):
+    print(f"  seed {seed}", flush=True)
     with Storm(seed) as s:
         wait_for("the first are confirmed", s.confirmed, 20)
         end = time.monotonic() + minutes * 60
@@ -60,11 +61,11 @@ def storm(minutes, seed, kinds):
         s.heal()
         s.keep_running()
         s.finish_publishing()
-        wait_for("everything is handled or dead", lambda: s.deployment.settled("work"), 120, 0.2)
+        late = s.wait_until_settled()
         counts = s.deployment.queue()
         confirmed = s.confirmed()
         dead = {letter["id"] for letter in s.deployment.dead()}
-        judge = Judge(read(s.deployment.ledger), s.numbers.actions, s.hurt, s.lost_sessions())
+        judge = Judge(read(s.deployment.ledger), s.numbers.actions, s.hurt, s.lost.all())
         lost = judge.lost_messages(confirmed, dead)
         assert not lost, f"{len(lost)} confirmed messages vanished, e.g. {sorted(lost)[:5]}"
         explained, without = judge.doubles()
@@ -75,7 +76,9 @@ def storm(minutes, seed, kinds):
         missing = set(deck.all) - set(done)
         assert not missing or minutes < 4, f"there was no {sorted(missing)}"
         events = ", ".join(f"{sum(done[kind, form] for form in set(EVENTS[kind]))} {kind}" for kind in kinds)
-        return (f"{len(confirmed)} confirmed, {len(dead)} dead, 0 lost, {explained} again for a cause; "
+        return (f"{len(confirmed)} confirmed, {len(dead)} dead, 0 lost, {sum(explained.values())} again for a cause "
+                f"({', '.join(f'{count} {cause}' for cause, count in explained.items())}), "
+                f"{late} late by a clock that was wrong when their broker started; "
                 f"{len(done)} of {len(set(deck.all))} forms: {events}; seed {seed}")
 
 
