@@ -211,5 +211,21 @@ TEST(Sessions, AHelloOnAConnectionThatWasEndedIsNotRead) {
   EXPECT_EQ(broker.delivered(1), 1U);
 }
 
+// Seed 30417. The room of a publisher that is gone goes to the one who is left, though nothing else happens.
+TEST(Publishing, TheRoomOfALostPublisherGoesToTheOneWhoIsLeft) {
+  QueuePolicy policy;
+  policy.most.messages = Messages{2};
+  Broker broker({{"orders", policy}});
+  broker.open_publisher(1, 7);
+  broker.open_publisher(2, 8);
+  ASSERT_EQ(broker.last(2).welcome().queues(0).window().messages(), 0U);
+
+  Actions actions;
+  broker.core->disconnected(broker.now, 1, actions);
+  broker.carry_out(actions);
+
+  EXPECT_EQ(broker.last(2).window().messages(), 2U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

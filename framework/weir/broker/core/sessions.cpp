@@ -1,4 +1,6 @@
 // Sessions: frame counting, who may send what, beats, keep-alives, ends.
+#include <utility>
+
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
 
@@ -168,18 +170,20 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
   }
 }
 
-void on_disconnected(State& state, Now now, Connection from, Actions&) {
+void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
   Client* client = state.find_client(from);
   if (client == nullptr) return;
   if (client->worker != nullptr && client->worker->connection == from) client->worker->connection = 0;
   if (client->publisher != nullptr && client->publisher->connection == from) {
     client->publisher->connection = 0;
     client->publisher->ended_at = now.instant;
-    // Its share of a bounded queue goes back; what it had sent is answered when it returns.
-    for (const auto id : client->publisher->queues) {
-      if (Queue* queue = state.find_queue(id)) queue->windows.erase(client->publisher->id);
+    // Its share of a bounded queue goes to the others; what it had sent is answered when it returns.
+    for (const auto id : std::exchange(client->publisher->queues, {})) {
+      Queue* queue = state.find_queue(id);
+      if (queue == nullptr) continue;
+      queue->windows.erase(client->publisher->id);
+      share_room(state, *queue, actions);
     }
-    client->publisher->queues.clear();
   }
   state.clients.erase(from);
 }
