@@ -200,11 +200,21 @@ TEST(Sessions, AHelloOnAConnectionThatWasEndedIsNotRead) {
   broker.publish(2, 1, 1);
   broker.commit();
   ASSERT_EQ(broker.delivered(1), 1U);
-  for (int repeated = 0; repeated < 2; ++repeated) {
-    broker.frames_out[1] = 0;
-    broker.attach(1, token(1));
-  }
+  v1::Frame again;
+  again.set_number(1);
+  again.mutable_hello()->set_magic(protocol::magic);
+  again.mutable_hello()->set_version_lowest(1);
+  again.mutable_hello()->set_version_highest(1);
+  again.mutable_hello()->set_kind(v1::WORKER);
+  again.mutable_hello()->set_process_token(std::string(token(1).view()));
+  again.mutable_hello()->add_attach()->set_queue("orders");
+  again.mutable_hello()->mutable_window()->set_epoch(1);
+  again.mutable_hello()->mutable_window()->set_messages(10);
 
+  Actions turn;
+  broker.core->frame(broker.now, 1, again, {}, turn);
+  broker.core->frame(broker.now, 1, again, {}, turn);
+  broker.carry_out(turn);
   broker.commit();
 
   EXPECT_EQ(broker.last(1).error().code(), v1::Error::OUT_OF_SEQUENCE);

@@ -58,7 +58,9 @@ struct Broker {
     frame.set_number(++frames_out[from]);
     Actions actions;
     core->frame(now, from, frame, Slice::of(std::move(run)), actions);
+    const std::size_t closed = closed_connections.size();
     carry_out(actions);
+    if (closed_connections.size() > closed) pass(0s);  // the shell has closed it: what comes next is somebody else's
   }
 
   bool seal() {
