@@ -102,6 +102,17 @@ TEST(FlightRecorder, KeepsTheLastLinesOfLog) {
   EXPECT_EQ(record.log.back(), "?[2J?");
 }
 
+TEST(FlightRecorder, TakesLinesOfSeveralThreadsAtOnce) {
+  InAFile in;
+  const auto many = [&](char name) {
+    for (int i = 0; i < 1000; ++i) in.recorder.log(std::string(1, name) + std::to_string(i));
+  };
+  std::thread other(many, 'b');
+  many('a');
+  other.join();
+  EXPECT_THAT(in.read().log, SizeIs(log_lines));
+}
+
 TEST(FlightRecorder, IsReadWhateverItsBytesAre) {
   InAFile in;
   in.recorder.starts(1, starts(0, 0x4f, 17));

@@ -77,7 +77,7 @@ template <template <class> class Cell>
 struct LogLineOf {
   Cell<std::uint64_t> number;  ///< counts from 1; 0: empty, or being written
   Cell<std::uint32_t> size;
-  std::array<char, log_line_bytes - 12> text;
+  std::array<Cell<char>, log_line_bytes - 12> text;  ///< two threads may write into one, a whole round apart
 };
 
 template <template <class> class Cell>

@@ -111,7 +111,7 @@ void Recorder::log(std::string_view text) {
   const std::size_t size = std::min(text.size(), line.text.size());
   line.number.store(0, std::memory_order_relaxed);
   std::atomic_thread_fence(std::memory_order_release);
-  std::memcpy(line.text.data(), text.data(), size);
+  for (std::size_t i = 0; i < size; ++i) line.text[i].store(text[i], std::memory_order_relaxed);
   line.size.store(static_cast<std::uint32_t>(size), std::memory_order_relaxed);
   line.number.store(number, std::memory_order_release);
 }
