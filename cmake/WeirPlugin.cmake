@@ -50,6 +50,7 @@ asm(".pushsection .weir.descriptors,\"a\",@progbits\n"
     list(APPEND generated ${root}/descriptors.cpp)
   endif()
 
+  set_source_files_properties(${generated} PROPERTIES SKIP_UNITY_BUILD_INCLUSION ON)
   add_library(${name}_handlers OBJECT ${arg_SOURCES} ${generated})
   target_include_directories(${name}_handlers SYSTEM PUBLIC ${root})
   target_link_libraries(${name}_handlers PUBLIC weir::plugin ${arg_LIBRARIES})

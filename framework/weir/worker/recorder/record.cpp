@@ -14,7 +14,7 @@ constexpr std::size_t log_bytes_most = 8 * 1024;
 
 /// The struct at `at`; nothing beyond the end.
 template <class T>
-std::optional<T> read_at(std::span<const std::byte> bytes, std::size_t at) {
+std::optional<T> copy_at(std::span<const std::byte> bytes, std::size_t at) {
   static_assert(std::is_trivially_copyable_v<T>);
   if (at > bytes.size() || bytes.size() - at < sizeof(T)) return std::nullopt;
   T value;
@@ -75,7 +75,7 @@ std::string printable(std::string_view text) {
 std::vector<std::string> log_of(std::span<const std::byte> bytes, const Shape& shape) {
   std::vector<std::pair<std::uint64_t, std::string>> lines;
   for (std::size_t i = 0; i < log_lines; ++i) {
-    const auto line = read_at<LogLineOf<Plain>>(bytes, shape.log_at() + i * sizeof(LogLine));
+    const auto line = copy_at<LogLineOf<Plain>>(bytes, shape.log_at() + i * sizeof(LogLine));
     if (!line || line->number == 0) continue;
     lines.emplace_back(line->number,
                        printable({line->text.data(), std::min<std::size_t>(line->size, line->text.size())}));
@@ -104,13 +104,13 @@ WallTime Record::wall(std::chrono::nanoseconds steady) const {
 }
 
 std::optional<bool> ended_by_itself(std::span<const std::byte> bytes) {
-  const auto header = read_at<HeaderOf<Plain>>(bytes, 0);
+  const auto header = copy_at<HeaderOf<Plain>>(bytes, 0);
   if (!header || header->magic != magic || header->version != version) return std::nullopt;
   return header->ending != 0;
 }
 
 std::optional<Record> read_record(std::span<const std::byte> bytes) {
-  const auto header = read_at<HeaderOf<Plain>>(bytes, 0);
+  const auto header = copy_at<HeaderOf<Plain>>(bytes, 0);
   if (!header || header->magic != magic || header->version != version) return std::nullopt;
   const Shape shape{header->shards, header->slots, header->pool, header->names_bytes};
   if (!shape.is_sane() || shape.bytes() > bytes.size()) return std::nullopt;
@@ -125,7 +125,7 @@ std::optional<Record> read_record(std::span<const std::byte> bytes) {
 
   const std::vector<std::string_view> names = lines_of(text_at(bytes, shape.names_at(), shape.names_bytes));
   for (std::uint32_t i = 0; i < shape.all_slots(); ++i) {
-    const auto line = read_at<SlotLineOf<Plain>>(bytes, shape.slots_at() + i * sizeof(SlotLine));
+    const auto line = copy_at<SlotLineOf<Plain>>(bytes, shape.slots_at() + i * sizeof(SlotLine));
     if (!line || line->state % 2 == 0) continue;
     const std::uint64_t queue = line->place >> 32;
     if (queue >= names.size()) continue;
@@ -139,7 +139,7 @@ std::optional<Record> read_record(std::span<const std::byte> bytes) {
                            .memory = line->memory});
   }
   for (std::size_t i = 0; i < shape.threads(); ++i) {
-    const auto line = read_at<ThreadLineOf<Plain>>(bytes, shape.threads_at() + i * sizeof(ThreadLine));
+    const auto line = copy_at<ThreadLineOf<Plain>>(bytes, shape.threads_at() + i * sizeof(ThreadLine));
     if (!line) continue;
     if (auto mark = marked(line->mark, shape)) out.marks.push_back(std::move(*mark));
     const auto slot = slot_of(line->running, shape);
