@@ -29,7 +29,8 @@ class Root:
             shutil.copy(ROOT / file, self.folder / file)
         (self.folder / "build").symlink_to(BUILD)
         self.port = free_port()
-        kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") if name in os.environ}
+        kept = {name: value for name, value in os.environ.items()
+                if name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") or name.endswith("SAN_OPTIONS")}
         self.environment = {**kept, "DOCUMENTS_PORT": str(self.port), "WEIR_PORT": str(self.port)}
         self.log = self.folder / "up.log"
         self.process = None
