@@ -237,5 +237,27 @@ TEST(Publishing, TheRoomOfALostPublisherGoesToTheOneWhoIsLeft) {
   EXPECT_EQ(broker.last(2).window().messages(), 2U);
 }
 
+// Seed 138483. The note of a session that has ended is not that of the next one of the same worker.
+TEST(Sessions, ASessionIsNotTakenForNotedByTheNoteOfTheOneBefore) {
+  Broker broker;
+  broker.open_publisher(2);
+  broker.publish(2, 1, 1);
+  broker.commit();
+  broker.publish(2, 2, 1);
+  ASSERT_TRUE(broker.seal());  // a slow disk: what follows is gathered in one commit
+  broker.attach(1, token(1));
+  for (int i = 0; i < 12; ++i) broker.pass(1s);  // nobody vouches for it
+  ASSERT_TRUE(broker.last(1).has_error());
+  broker.finish_commit();
+  ASSERT_TRUE(broker.seal());  // the first session's note and its end
+  broker.attach(3, token(1));
+
+  broker.finish_commit();
+
+  EXPECT_EQ(broker.delivered(3), 0U);
+  broker.commit();
+  EXPECT_EQ(broker.delivered(3), 2U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

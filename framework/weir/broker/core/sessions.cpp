@@ -201,6 +201,10 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
   // Its end is committed before its messages go to another.
   for (auto& [lease, run] : worker.leases) state.gathering.returning.push_back(std::move(run));
   state.gathering.writes.emplace_back(ForgetSession{worker.token, worker.shard});
+  // Should it come back before the commit that noted it is on disk: this end comes after that.
+  for (Pending* pending : {&state.gathering, &state.sealed}) {
+    std::erase(pending->noted, std::pair{worker.token, worker.shard});
+  }
   if (worker.recovering) ++state.gathering.given_up;  // until that is on disk it could still claim what it held
   const std::uint32_t shard = worker.shard;
   process.workers.erase(shard);
