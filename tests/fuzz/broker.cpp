@@ -354,6 +354,9 @@ void Play::carry_out(core::SendDelivery& delivery) {
     const Place place{piece.key.queue, piece.key.segment, piece.first};
     if (piece.source == core::Source::record) {
       require(snapshot->record(place).has_value(), "a record was delivered that is not in the store");
+    } else if (piece.ahead) {
+      require(piece.first + piece.count <= static_cast<std::uint32_t>(piece.ahead->index.lengths_size()),
+              "messages were delivered ahead that their segment has not");
     } else {
       const auto segment = snapshot->segment(piece.key);
       require(segment.has_value(), "a message was delivered whose segment is not in the store");

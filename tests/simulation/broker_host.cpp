@@ -238,6 +238,7 @@ void BrokerHost::carry_out(core::Send& send) {
       if (!claim.stale()) stage_.ledger.claims_granted(clients_.all[line.endpoint]->worker);
     }
   }
+  if (frame.has_confirmed()) stage_.ledger.says_confirmed(frame.confirmed());
   if (stage_.trace && !frame.has_beat()) {
     stage_.say("broker", "to line %u, %s: %s", id, clients_.all[line.endpoint]->name().c_str(),
                readable(frame).c_str());
@@ -251,9 +252,13 @@ void BrokerHost::carry_out(core::SendDelivery& send) {
   Line& line = network_.line(id);
   const Endpoint& to = *clients_.all[line.endpoint];
   for (const auto& piece : send.pieces) {
-    stage_.say("broker", "to line %u, %s: delivers %u/%llx.%u and %u more, lease %llu, attempt %u", id,
+    stage_.say("broker", "to line %u, %s: delivers %u/%llx.%u and %u more, lease %llu, attempt %u%s", id,
                to.name().c_str(), piece.key.queue, static_cast<unsigned long long>(piece.key.segment), piece.first,
-               piece.count - 1, static_cast<unsigned long long>(piece.lease), piece.attempt);
+               piece.count - 1, static_cast<unsigned long long>(piece.lease), piece.attempt,
+               piece.ahead ? ", ahead" : "");
+    if (piece.ahead && !room_) {
+      throw Broken("ahead_only_where_allowed", "the store is low on room, and something is delivered ahead");
+    }
     stage_.ledger.granted(to.worker, piece);
   }
   if (line.refused) return;

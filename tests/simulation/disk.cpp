@@ -24,6 +24,7 @@ void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::str
   if (uid == 0 || uid > messages_.size()) throw Broken("bytes_are_whole", "a body is stored that nobody published");
   Message& m = message(uid);
   hit(m, MessageEvent::stored);
+  begin_again(m);
   if (m.where != Where::nowhere) {
     throw Broken("stored_once", print(uid) + " is stored again, as " +
                                     print_id(scenario_.queues[place.queue - 1].name, place.segment, place.index));
@@ -38,7 +39,13 @@ void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::str
                                             " us; it is " + (where == Where::record ? "" : "not ") + "a record");
   }
   const auto [at, is_new] = places_.emplace(place, uid);
-  if (!is_new) throw Broken("no_place_is_given_twice", print(uid) + " is stored at the place of " + print(at->second));
+  if (m.ahead) {
+    if (m.place != place) throw Broken("a_place_never_changes", print(uid) + " was delivered from another place");
+    m.ahead = false;
+    --totals_[m.queue].unwritten;
+  } else if (!is_new) {
+    throw Broken("no_place_is_given_twice", print(uid) + " is stored at the place of " + print(at->second));
+  }
   m.place = place;
   m.where = where;
   ++unfinished_;
@@ -223,9 +230,14 @@ void Ledger::on(const core::ForgetSession& write) { noted_.erase({write.token, w
 void Ledger::on(const core::PutQueue&) {}
 
 void Ledger::check_outputs() {
+  // A message that was acked before it was written leaves no trace but what it left with.
+  for (const Uid uid : batch_stored_) {
+    const HoldingId source = message(uid).source;
+    if (elide(holding(source).uid) && holding(source).applied) batch_acks_.push_back(source);
+  }
   for (const HoldingId id : batch_acks_) {
     for (const Uid uid : holding(id).outputs) {
-      if (message(uid).where == Where::nowhere) {
+      if (!elide(uid)) {
         throw Broken("an_ack_and_its_outputs_are_one",
                      print(uid) + " is not on disk, and the ack is that it left with");
       }

@@ -17,8 +17,10 @@ void Ledger::told_confirmed(Uid uid, const std::string& id) {
   Message& m = message(uid);
   hit(m, MessageEvent::confirmed);
   if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
-  if (m.where == Where::nowhere) {
-    throw Broken("confirmed_means_on_disk", print(uid) + " is confirmed, and its commit is not on disk");
+  if (!elide(uid)) {
+    throw Broken(
+        "confirmed_means_on_disk",
+        print(uid) + " is confirmed; it is not on disk, and no ack that leaves nothing to write was told of it");
   }
   if (!id.empty() && id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
     throw Broken("a_place_never_changes", print(uid) + " was confirmed as " + id);
@@ -30,6 +32,7 @@ void Ledger::told_refused(Uid uid) {
   Message& m = message(uid);
   hit(m, MessageEvent::refused);
   if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
+  begin_again(m);
   if (m.where != Where::nowhere) throw Broken("refused_means_not_stored", print(uid) + " is refused, and is stored");
   m.told = Told::refused;
 }
@@ -77,6 +80,7 @@ bool Ledger::may_have_lost(WorkerId worker, std::int64_t since_us) {
 void Ledger::check_nobody_else(Uid uid, WorkerId worker, const char* what) {
   for (const HoldingId id : message(uid).holdings) {
     const Holding& other = holding(id);
+    if (other.forgotten) continue;
     const bool is_stale = other.grant <= message(uid).applied_grant;
     if (!other.open && (!other.settled || other.applied || is_stale || other.outcome == Outcome::release)) continue;
     if (may_have_lost(other.worker, other.granted_at_us)) continue;
@@ -102,28 +106,32 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, SegmentNumber s
   Message& m = message(uid);
   hit(m, MessageEvent::taken);
   const std::string id = print_id(queue, segment, index);
-  if (id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
-    throw Broken("a_place_never_changes", print(uid, worker) + " is delivered as " + id);
-  }
   if (body.size() != body_of(uid, m.payload_bytes).size()) {
     throw Broken("bytes_are_whole", print(uid, worker) + " is delivered with another length");
   }
   if (type != scenario_.types[m.type]) {
     throw Broken("bytes_are_whole", print(uid, worker) + " is delivered as a " + std::string(type));
   }
-  const auto grant =
-      std::find_if(m.grants.begin(), m.grants.end(), [&](const Grant& one) { return one.worker == worker; });
-  if (grant == m.grants.end()) throw Broken("one_live_lease", print(uid, worker) + " was never granted to it");
+  const auto grant = std::find_if(m.grants.begin(), m.grants.end(), [&](const Grant& one) {
+    return one.worker == worker && one.place.segment == segment && one.place.index == index;
+  });
+  if (grant == m.grants.end()) {
+    if (id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
+      throw Broken("a_place_never_changes", print(uid, worker) + " is delivered as " + id);
+    }
+    throw Broken("one_live_lease", print(uid, worker) + " was never granted to it");
+  }
   if (attempt != grant->attempt) {
     throw Broken("attempts_count_as_the_rules_say",
                  print(uid, worker) + ": delivered as attempt " + std::to_string(attempt));
   }
-  if (!may_have_lost(worker, grant->at_us)) check_nobody_else(uid, worker, "taken");
+  if (!grant->forgotten && !may_have_lost(worker, grant->at_us)) check_nobody_else(uid, worker, "taken");
   Holding& taken = holdings_.emplace_back();
   taken.uid = uid;
   taken.worker = worker;
   taken.grant = grant->seq;
   taken.granted_at_us = grant->at_us;
+  taken.forgotten = grant->forgotten;
   const auto holding_id = static_cast<HoldingId>(holdings_.size());
   m.holdings.push_back(holding_id);
   return holding_id;
@@ -134,7 +142,7 @@ void Ledger::told_lost(HoldingId id) {
   const Message& m = message(lost.uid);
   const bool another =
       std::any_of(m.grants.begin(), m.grants.end(), [&](const Grant& grant) { return grant.worker != lost.worker; });
-  if (!another && !may_have_lost(lost.worker, lost.granted_at_us)) {
+  if (!lost.forgotten && !another && !may_have_lost(lost.worker, lost.granted_at_us)) {
     throw Broken("a_lease_lives_as_long_as_its_process",
                  print(lost.uid, lost.worker) +
                      ": told that its lease is lost; it was heard of all the time, and "

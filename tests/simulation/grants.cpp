@@ -11,6 +11,7 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
     throw Broken("no_lease_id_twice",
                  "incarnation " + std::to_string(recovered.incarnation) + " after " + std::to_string(incarnation_));
   }
+  forget_what_ran_ahead();
   incarnation_ = recovered.incarnation;
   noted_at_start_ = noted_;
   std::map<Session, std::int64_t> found;
@@ -64,7 +65,7 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
   const auto paused = paused_until_us_.find(piece.key.queue);
   for (std::uint32_t i = 0; i < piece.count; ++i) {
     const Place place{piece.key.queue, piece.key.segment, piece.first + i};
-    const Uid uid = uid_at(place);
+    const Uid uid = piece.ahead ? placed_ahead(piece, i) : uid_at(place);
     if (uid == 0) {
       throw Broken("delivered_after_its_commit",
                    print_id("queue " + std::to_string(place.queue), place.segment, place.index) +
@@ -72,7 +73,8 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
     }
     Message& m = message(uid);
     hit(m, MessageEvent::granted);
-    if (m.where != (piece.source == core::Source::segment ? Where::segment : Where::record)) {
+    if (!(piece.ahead && m.where == Where::nowhere) &&
+        m.where != (piece.source == core::Source::segment ? Where::segment : Where::record)) {
       throw Broken("what_has_ended_never_comes_again", print(uid, worker) + ": delivered");
     }
     if (!noted_.contains({who.token, who.shard})) {
@@ -95,15 +97,92 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
     m.due_us = 0;  // and stays so, whatever a later start's clock says
     check_nobody_else(uid, worker, "sent");
     check_ends_are_committed(m, worker);
-    std::erase_if(m.grants, [&](const Grant& one) { return one.worker == worker; });
-    m.grants.push_back({++grants_, incarnation_, worker, clock_.now_us, piece.attempt});
+    std::erase_if(m.grants, [&](const Grant& one) { return one.worker == worker && !one.forgotten; });
+    m.grants.push_back({++grants_, incarnation_, worker, clock_.now_us, piece.attempt, place});
+  }
+}
+
+Uid Ledger::placed_ahead(const core::Piece& piece, std::uint32_t offset) {
+  const std::uint32_t index = piece.first + offset;
+  const Place place{piece.key.queue, piece.key.segment, index};
+  std::string run;
+  for (const Slice& slice : piece.ahead->run) run.append(slice.bytes);
+  std::size_t from = 0;
+  for (std::uint32_t i = 0; i < index; ++i) from += piece.ahead->index.lengths(static_cast<int>(i));
+  const Uid uid =
+      uid_of(std::string_view(run).substr(from, piece.ahead->index.lengths(static_cast<int>(index)))).value_or(0);
+  if (uid == 0 || uid > messages_.size()) throw Broken("bytes_are_whole", "what is delivered ahead nobody published");
+  Message& m = message(uid);
+  if (!policy(m).ahead) throw Broken("ahead_only_where_allowed", print(uid) + " is delivered ahead of its commit");
+  if (m.told == Told::refused) throw Broken("refused_means_not_stored", print(uid) + " was refused, and is delivered");
+  begin_again(m);
+  if (m.where != Where::nowhere || (m.ahead && m.place == place)) return uid;
+  if (m.ahead) throw Broken("stored_once", print(uid) + " is delivered ahead at two places");
+  if (!places_.emplace(place, uid).second) {
+    throw Broken("no_place_is_given_twice", print(uid) + " is delivered ahead at the place of " + print(uid_at(place)));
+  }
+  m.place = place;
+  m.ahead = true;
+  ++totals_[m.queue].unwritten;
+  return uid;
+}
+
+void Ledger::forget_what_ran_ahead() {
+  for (Uid uid = 1; uid <= messages_.size(); ++uid) {
+    Message& m = message(uid);
+    // Acked: a mark on disk may say so, and then it is confirmed when it is sent again.
+    if (m.ahead) elide(uid);
+    const bool untold = m.elided_in != 0 && m.told != Told::confirmed;
+    if (!m.ahead && !untold) continue;
+    m.ahead = false;
+    for (Grant& grant : m.grants) grant.forgotten = true;
+    for (const HoldingId id : m.holdings) holding(id).forgotten = true;
+  }
+}
+
+void Ledger::begin_again(Message& m) {
+  if (m.elided_in == 0 || m.elided_in == incarnation_ || m.told == Told::confirmed) return;
+  m.where = Where::nowhere;
+  m.elided_in = 0;
+}
+
+bool Ledger::elide(Uid uid) {
+  Message& m = message(uid);
+  if (m.where != Where::nowhere) return true;
+  if (!m.ahead) return false;
+  for (const HoldingId id : m.holdings) {
+    Holding& held = holding(id);
+    if (!kind_of(held.outcome).ends || !may_apply(m, held)) continue;
+    const bool whole = std::all_of(held.outputs.begin(), held.outputs.end(), [&](Uid output) { return elide(output); });
+    if (!whole) continue;
+    held.applied = true;
+    m.applied_grant = held.grant;
+    m.where = Where::gone;
+    m.ahead = false;
+    m.elided_in = incarnation_;
+    return true;
+  }
+  return false;
+}
+
+void Ledger::says_confirmed(const v1::Confirmed& confirmed) {
+  for (const auto& run : confirmed.runs()) {
+    if (run.answer() != v1::Confirmed::CONFIRMED || run.segment() == 0) continue;
+    for (std::uint32_t i = 0; i < run.count(); ++i) {
+      const Uid uid = uid_at({run.queue(), run.segment(), run.index() + i});
+      if (uid == 0 || !elide(uid)) {
+        throw Broken("confirmed_means_on_disk",
+                     (uid == 0 ? "a message" : print(uid)) +
+                         " is confirmed; it is not on disk, and no ack that leaves nothing to write was told of it");
+      }
+    }
   }
 }
 
 void Ledger::check_ends_are_committed(const Message& m, WorkerId worker) const {
   for (const HoldingId id : m.holdings) {
     const Holding& other = holding(id);
-    if (other.worker == worker || !other.open) continue;
+    if (other.worker == worker || !other.open || other.forgotten) continue;
     const WorkerState& holder = workers_[other.worker];
     const auto noted = noted_.find({holder.token, holder.shard});
     if (noted == noted_.end() || noted->second > other.granted_at_us) continue;
@@ -114,7 +193,7 @@ void Ledger::check_ends_are_committed(const Message& m, WorkerId worker) const {
 }
 
 bool Ledger::may_apply(const Message& m, const Holding& held) const {
-  if (!held.settled || held.applied) return false;
+  if (!held.settled || held.applied || held.forgotten) return false;
   // A record keeps the lease of the last outcome applied to it: what was settled under an older one was heard, or
   // stale.
   if (held.grant <= m.applied_grant) return false;

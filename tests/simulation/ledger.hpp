@@ -90,6 +90,8 @@ class Ledger {
   /// It runs again after a pause: what waited is read before anybody's time is out.
   void broker_resumed();
   void granted(WorkerId worker, const core::Piece& piece);
+  /// It tells a publisher that these places are confirmed.
+  void says_confirmed(const v1::Confirmed& confirmed);
   /// WELCOME grants claims that an earlier incarnation's leases stand behind.
   void claims_granted(WorkerId worker);
   /// All of `batch` is on disk.
@@ -120,6 +122,8 @@ class Ledger {
     WorkerId worker{};
     std::int64_t at_us{};
     std::uint32_t attempt{};
+    Place place;
+    bool forgotten = false;  ///< ahead of a commit that never was: the broker died, and knows nothing of it
   };
   struct Holding {
     Uid uid{};
@@ -128,7 +132,8 @@ class Ledger {
     std::int64_t granted_at_us{};
     bool open = true;
     bool settled = false;
-    bool applied = false;  ///< its outcome is on disk
+    bool applied = false;    ///< its outcome is on disk, or leaves nothing to write
+    bool forgotten = false;  ///< its grant is
     Outcome outcome{};
     std::vector<Uid> outputs;
   };
@@ -142,6 +147,8 @@ class Ledger {
     std::int64_t offered_at_us{};
     HoldingId source{};  ///< an output: whose ack it leaves with
     Where where = Where::nowhere;
+    bool ahead = false;         ///< delivered at `place`, and not on disk
+    std::uint32_t elided_in{};  ///< incarnation in which it was acked and confirmed without being written
     Told told = Told::nothing;
     Place place;
     std::uint32_t attempts{};  ///< that count, on disk
@@ -163,7 +170,8 @@ class Ledger {
     ProcessToken token;
   };
   struct Totals {
-    std::uint64_t published{}, acked{};
+    std::uint64_t published{}, acked{};  ///< of what was written
+    std::uint64_t unwritten{};           ///< places delivered ahead that never were
   };
 
   [[nodiscard]] Message& message(Uid uid) { return messages_[uid - 1]; }
@@ -182,6 +190,13 @@ class Ledger {
 
   /// Whether the broker may have ended the worker's session since.
   [[nodiscard]] bool may_have_lost(WorkerId worker, std::int64_t since_us);
+  /// What is delivered ahead has its place from then on.
+  Uid placed_ahead(const core::Piece& piece, std::uint32_t offset);
+  /// True if it was acked and that ack leaves nothing to write, or what it left with is on disk or elided too.
+  bool elide(Uid uid);
+  void forget_what_ran_ahead();
+  /// It is published again after a broker died that had confirmed its ack, and was not heard.
+  void begin_again(Message& message);
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
   void check_ends_are_committed(const Message& message, WorkerId worker) const;
   [[nodiscard]] bool may_apply(const Message& message, const Holding& holding) const;

@@ -101,11 +101,15 @@ Scenario draw(const RunOptions& options) {
   scenario.outcomes = draw_outcomes(random);
   scenario.faults = draw_faults(random);
   scenario.fault_every_us = random.between(60, 1500) * ms;
+  for (auto& queue : scenario.queues) queue.policy.ahead = random.percent(75);
 
   // What was taken away changes nothing of what is left.
   if (options.without.contains("delays")) scenario.delayed_percent = 0;
   if (options.without.contains("outputs")) scenario.outputs_percent = 0;
   if (options.without.contains("operator")) scenario.operator_percent = 0;
+  if (options.without.contains("ahead")) {
+    for (auto& queue : scenario.queues) queue.policy.ahead = false;
+  }
   if (options.without.contains("silence")) scenario.silent_percent = 0;
   for (std::size_t i = 0; i < scenario.faults.size(); ++i) {
     if (options.without.contains(fault_name(i))) scenario.faults[i] = 0;
@@ -125,6 +129,7 @@ std::string print(const Scenario& scenario) {
                     std::to_string(scenario.session_timeout.count() / ms) + " ms\n";
   for (const auto& [name, policy] : scenario.queues) {
     out += "  queue " + name + ": attempts " + std::to_string(policy.attempts);
+    if (!policy.ahead) out += ", not ahead";
     if (policy.most.messages) out += ", most " + std::to_string(policy.most.messages->value);
     if (policy.most.bytes) out += ", most " + std::to_string(policy.most.bytes->value) + " bytes";
     if (policy.most.messages || policy.most.bytes) {

@@ -48,6 +48,7 @@ queues:
     most: { messages: 1000000, bytes: 4GiB, on_full: refuse }
     dead: { keep: 90d, most: 100000, on_full: oldest }
     unknown_grace: 2h
+    ahead: true
   emails:
 workers:
   shop:
@@ -80,7 +81,8 @@ workers:
       .backoff = {.first = 250ms, .factor = 1.5, .most = 10min, .jitter = 0.1},
       .most = {.messages = Messages{1000000}, .bytes = Bytes{4ULL << 30}, .on_full = OnFull::refuse},
       .dead = {.keep = 24h * 90, .most = Messages{100000}, .on_full = OnDeadFull::oldest},
-      .unknown_grace = 2h};
+      .unknown_grace = 2h,
+      .ahead = true};
   EXPECT_EQ(file.queues[0].name, "orders");
   EXPECT_EQ(file.queues[0].policy, orders);
   ASSERT_EQ(file.groups.size(), 1u);
@@ -155,8 +157,7 @@ TEST(DeploymentFile, AnUnknownKeySaysWhereItBelongsOrWhatIsKnown) {
 }
 
 TEST(DeploymentFile, KeysOfLaterVersionsAreRefusedRatherThanIgnored) {
-  for (const char* key :
-       {"order", "fair", "limits", "unique", "weight", "ttl", "expiry", "on_dead", "ahead", "breaker"}) {
+  for (const char* key : {"order", "fair", "limits", "unique", "weight", "ttl", "expiry", "on_dead", "breaker"}) {
     EXPECT_EQ(findings_in_queue("    " + std::string(key) + ": key\n"),
               "local.yaml:3:5: key '" + std::string(key) + "' in queues.orders: not in this version\n");
   }
@@ -201,8 +202,8 @@ TEST(DeploymentFile, AWrongValueSaysWhatIsAllowed) {
   EXPECT_EQ(findings_in_group("    with: [a]\n"),
             "local.yaml:6:11: workers.shop.with is a list: expected a map from texts to texts\n");
   EXPECT_EQ(findings("queues: {orders: 5}\n"),
-            "local.yaml:1:18: queues.orders is '5': expected a map with the keys attempts, backoff, most, dead and "
-            "unknown_grace\n");
+            "local.yaml:1:18: queues.orders is '5': expected a map with the keys attempts, backoff, most, dead, "
+            "unknown_grace and ahead\n");
   EXPECT_EQ(findings("queues: [orders]\n"), "local.yaml:1:9: queues is a list: expected a map from names to queues\n");
   EXPECT_EQ(findings("queues: {orders: }\nbroker: { session_timeout: 100ms }\n"),
             "local.yaml:2:28: broker.session_timeout is '100ms': expected a duration such as 250ms, 1s, 5m, 1h or 90d, "
@@ -336,7 +337,7 @@ TEST(DeploymentVariables, MayStandUnquotedInAFlowMap) {
       "workers: {shop: {plugin: \"${DIR:-/opt/a, b: [c] #d}/x.so\", queues: [orders]}}\n");
   EXPECT_EQ(read.print(),
             "local.yaml:1:74: unknown key 'nosuch' in queues.orders; known: attempts, backoff, most, dead, "
-            "unknown_grace\n");
+            "unknown_grace, ahead\n");
   const Reading good = reading(
       "queues: {orders: {attempts: ${TRIES:-7}, backoff: {first: ${FIRST:-2s}}}}\n"
       "workers: {shop: {plugin: ${DIR:-/opt/a, b: [c] #d}/x.so, queues: [orders]}}\n");

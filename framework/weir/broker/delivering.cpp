@@ -1,5 +1,6 @@
 #include "weir/broker/delivering.hpp"
 
+#include <algorithm>
 #include <cstring>
 
 #include "weir/broker/store/layout.hpp"
@@ -51,6 +52,28 @@ void Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v
   runs_.push_back(stored->substr(opened.run_at + from, opened.offsets[piece.first + piece.count] - from));
 }
 
+void Delivering::add_ahead(const core::Piece& piece, v1::Delivery& delivery) {
+  const core::Contents& contents = *piece.ahead;
+  if (piece.count == static_cast<std::uint32_t>(contents.index.lengths_size())) {
+    *delivery.mutable_index() = contents.index;
+  } else {
+    protocol::slice(contents.index, piece.first, piece.count, *delivery.mutable_index());
+  }
+  delivery.set_published_at_us(contents.published_at_us);
+  std::size_t skip = 0;
+  std::size_t left = 0;
+  for (std::uint32_t i = 0; i < piece.first + piece.count; ++i) {
+    (i < piece.first ? skip : left) += contents.index.lengths(static_cast<int>(i));
+  }
+  for (const Slice& slice : contents.run) {
+    const std::string_view rest = slice.bytes.substr(std::min(skip, slice.bytes.size()));
+    skip -= slice.bytes.size() - rest.size();
+    if (rest.empty() || left == 0) continue;
+    runs_.push_back(rest.substr(0, left));
+    left -= runs_.back().size();
+  }
+}
+
 void Delivering::add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
   const Place place{piece.key.queue, piece.key.segment, piece.first};
   const auto stored = snapshot.record(place);
@@ -77,7 +100,9 @@ async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapsh
     delivery.set_first(piece.first);
     delivery.set_lease(piece.lease);
     delivery.set_attempt(piece.attempt);
-    if (piece.source == core::Source::segment) {
+    if (piece.ahead) {
+      add_ahead(piece, delivery);
+    } else if (piece.source == core::Source::segment) {
       add_slice(piece, snapshot, delivery);
     } else {
       add_record(piece, snapshot, delivery);

@@ -1,6 +1,7 @@
 #pragma once
 
-/// Deliver frames, made of what the store holds: a small head, and slices of stored runs, in one allocation.
+/// Deliver frames, made of what the store holds or publishers have just brought: a small head, and slices of runs, in
+/// one allocation.
 
 #include <array>
 #include <cstdint>
@@ -32,6 +33,7 @@ class Delivering {
 
   const Opened& open(const core::SegmentKey& key, std::string_view stored);
   void add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
+  void add_ahead(const core::Piece& piece, v1::Delivery& delivery);
   void add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
 
   v1::Frame frame_;

@@ -9,6 +9,7 @@ namespace {
 constexpr std::array<std::string_view, 3> durabilities{"fsync", "os", "none"};
 constexpr std::array<std::string_view, 2> on_full{"wait", "refuse"};
 constexpr std::array<std::string_view, 2> on_dead_full{"refuse", "oldest"};
+constexpr std::array<std::string_view, 2> yes_or_no{"true", "false"};
 
 constexpr Key later(std::string_view path, std::string_view what) {
   return {.path = path, .kind = Kind::anything, .available = false, .what = what};
@@ -151,6 +152,13 @@ constexpr std::array table{
         .lowest = "1s",
         .what = "a message of a type that no attached worker knows is a dead letter after this",
         .set = [](Target& t, Value& v) { t.queue->policy.unknown_grace = v.duration; }},
+    Key{.path = "queues.NAME.ahead",
+        .kind = Kind::choice,
+        .standard = "false",
+        .choices = yes_or_no,
+        .what = "deliver while the publish is still being written, for less latency; after a kill -9 of the broker a "
+                "message that its publisher had not heard of may run twice",
+        .set = [](Target& t, Value& v) { t.queue->policy.ahead = v.text == "true"; }},
     later("queues.NAME.order", "none, key or queue"),
     later("queues.NAME.fair", "key: no customer starves another"),
     later("queues.NAME.limits", "concurrent, rate, burst, by"),
@@ -159,7 +167,6 @@ constexpr std::array table{
     later("queues.NAME.ttl", "how long a message may wait"),
     later("queues.NAME.expiry", "what becomes of one that waited longer"),
     later("queues.NAME.on_dead", "whether a dead letter holds its key"),
-    later("queues.NAME.ahead", "delivery ahead of the commit"),
     later("queues.NAME.breaker", "a pause while everything fails"),
 
     Key{.path = "workers", .kind = Kind::named, .otherwise = "none", .what = "groups of worker processes, by name"},

@@ -3,6 +3,7 @@
 /// What the core wants its shell to do, in order.
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <variant>
 #include <vector>
@@ -21,14 +22,15 @@ struct Send {
   Connection to{};
   v1::Frame frame;
 };
-/// Neighbouring messages to hand over; the shell reads their bytes and columns from the store.
+/// Neighbouring messages to hand over; the shell reads their bytes and columns from `ahead`, else from the store.
 struct Piece {
   SegmentKey key;
   std::uint32_t first{};
   std::uint32_t count{};
   std::uint64_t lease{};  ///< counter of the first; the incarnation is the broker's
   std::uint32_t attempt{};
-  Source source{};  ///< record: count is 1 and the place is (key.queue, key.segment, first)
+  Source source{};                        ///< record: count is 1 and the place is (key.queue, key.segment, first)
+  std::shared_ptr<const Contents> ahead;  ///< of a segment that is delivered ahead of its commit
 };
 /// Send a Deliver frame of these pieces, numbered `number`.
 struct SendDelivery {

@@ -1,5 +1,7 @@
 // Committing: what is written, and what is said and done once it is on disk.
 #include <algorithm>
+#include <iterator>
+#include <tuple>
 
 #include "weir/broker/core/state.hpp"
 #include "weir/message/assert.hpp"
@@ -7,51 +9,50 @@
 namespace weir::broker::core {
 namespace {
 
-/// Ends of segments are kept in memory from their publish on while there are no more than this: 1 KiB each.
-constexpr std::size_t ends_kept_most = 8192;
-
 PutSegment put(const SegmentKey& key, const OpenSegment& open) {
   PutSegment write;
   write.key = key;
-  write.index = open.index;
-  write.run = open.run;
-  write.published_at_us = open.published_at_us;
-  write.head.set_count(static_cast<std::uint32_t>(open.index->lengths_size()));
+  const Contents& contents = *open.contents;
+  write.index = {open.contents, &contents.index};
+  write.run = contents.run;
+  write.published_at_us = contents.published_at_us;
+  write.head.set_count(static_cast<std::uint32_t>(contents.index.lengths_size()));
   std::uint64_t bytes = 0;
-  for (const auto length : open.index->lengths()) bytes += length;
+  for (const auto length : contents.index.lengths()) bytes += length;
   write.head.set_bytes(bytes);
-  *write.head.mutable_types() = open.index->types();
+  *write.head.mutable_types() = contents.index.types();
   if (open.settled.next_set(0) < Bits::size) write.head.set_settled(open.settled.bytes(write.head.count()));
   return write;
 }
 
-/// A segment that is on disk is ready.
-void appear(State& state, Queue& queue, const SegmentKey& key, const OpenSegment& open) {
-  Segment segment;
-  segment.count = static_cast<std::uint32_t>(open.index->lengths_size());
-  std::vector<std::string> types{open.index->types().begin(), open.index->types().end()};
-  std::sort(types.begin(), types.end());
-  segment.types = state.type_sets.intern(std::move(types));
-  segment.settled = segment.taken = open.settled;
-  const bool keep = state.ends_kept < ends_kept_most;
-  if (keep) {
-    segment.ends.reserve(segment.count);
-    ++state.ends_kept;
+void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Actions& actions) {
+  std::sort(frames.begin(), frames.end(), [](const auto& a, const auto& b) {
+    return std::pair(a.connection, a.frame) < std::pair(b.connection, b.frame);
+  });
+  for (auto at = frames.begin(); at != frames.end();) {
+    const Connection connection = at->connection;
+    v1::Frame frame;
+    auto& ranges = *frame.mutable_settled()->mutable_frames();
+    for (; at != frames.end() && at->connection == connection; ++at) {
+      auto* last = ranges.empty() ? nullptr : &ranges[ranges.size() - 1];
+      if (last != nullptr && last->last() + 1 == at->frame) {
+        last->set_last(at->frame);
+        continue;
+      }
+      auto* range = ranges.Add();
+      range->set_first(at->frame);
+      range->set_last(at->frame);
+    }
+    send(state, connection, std::move(frame), actions);
   }
-  std::uint32_t end = 0;
-  for (const auto length : open.index->lengths()) {
-    end += length;
-    if (keep) segment.ends.push_back(end);
-  }
-  segment.bytes = end;
-  LaneState& lane = queue.lanes[key.lane];
-  lane.ready[segment.types].insert(key.segment);
-  lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));
 }
 
+}  // namespace
+
 void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& touched, Actions& actions) {
-  std::stable_sort(answers.begin(), answers.end(),
-                   [](const Answer& a, const Answer& b) { return a.publisher < b.publisher; });
+  std::sort(answers.begin(), answers.end(), [](const Answer& a, const Answer& b) {
+    return std::tie(a.publisher, a.first) < std::tie(b.publisher, b.first);
+  });
   for (auto at = answers.begin(); at != answers.end();) {
     const auto publisher = state.publishers.find(at->publisher);
     v1::Frame frame;
@@ -86,42 +87,22 @@ void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& to
   }
 }
 
-void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Actions& actions) {
-  std::sort(frames.begin(), frames.end(), [](const auto& a, const auto& b) {
-    return std::pair(a.connection, a.frame) < std::pair(b.connection, b.frame);
-  });
-  for (auto at = frames.begin(); at != frames.end();) {
-    const Connection connection = at->connection;
-    v1::Frame frame;
-    auto& ranges = *frame.mutable_settled()->mutable_frames();
-    for (; at != frames.end() && at->connection == connection; ++at) {
-      auto* last = ranges.empty() ? nullptr : &ranges[ranges.size() - 1];
-      if (last != nullptr && last->last() + 1 == at->frame) {
-        last->set_last(at->frame);
-        continue;
-      }
-      auto* range = ranges.Add();
-      range->set_first(at->frame);
-      range->set_last(at->frame);
-    }
-    send(state, connection, std::move(frame), actions);
-  }
-}
-
-}  // namespace
-
 Batch seal(State& state, Now now) {
   // One at a time: what is confirmed at on_committed is what this batch wrote (promise 1).
   WEIR_ASSERT(!state.committing, state.batches);
   Pending& pending = state.gathering;
   Batch batch;
   batch.number = ++state.batches;
-  batch.writes = std::move(pending.writes);
-  for (const auto& [key, open] : pending.segments) {
+  // Segments first: what was delivered ahead of this may be read from them by what follows.
+  batch.writes.reserve(pending.segments.size() + pending.writes.size() + pending.settled.size());
+  for (auto& [key, open] : pending.segments) {
     // No place is given twice: a start goes on above what is reserved in this batch or an earlier one.
     WEIR_ASSERT(key.segment <= state.queues.at(key.queue)->state.segments_reserved(), key.queue, key.segment);
     batch.writes.emplace_back(put(key, open));
+    pending.answers.insert(pending.answers.end(), open.answers.begin(), open.answers.end());
+    open.answers.clear();
   }
+  std::move(pending.writes.begin(), pending.writes.end(), std::back_inserter(batch.writes));
   for (const auto& key : pending.settled) {
     LaneState& lane = state.queues.at(key.queue)->lanes[key.lane];
     const auto at = lane.segments.find(key.segment);
@@ -171,10 +152,15 @@ void on_committed(State& state, Now now, Actions& actions) {
     committed = std::max(committed, mark.mark);
     touched.insert(&queue);
   }
-  for (const auto& [key, open] : pending.segments) {
+  for (auto& [key, open] : pending.segments) {
     Queue& queue = *state.queues.at(key.queue);
-    appear(state, queue, key, open);
     touched.insert(&queue);
+    if (!open.appeared) {
+      appear(state, queue, key, open, false);
+      continue;
+    }
+    auto& segments = queue.lanes[key.lane].segments;
+    if (const auto at = segments.find(key.segment); at != segments.end()) at->second.ahead.reset();
   }
   for (const auto& moved : pending.moved) {
     Queue& queue = *state.queues.at(moved.place.queue);
@@ -189,7 +175,9 @@ void on_committed(State& state, Now now, Actions& actions) {
   }
   for (const auto& [id, mark] : pending.publisher_marks) {
     const auto at = state.publishers.find(id);
-    if (at != state.publishers.end()) at->second.committed = std::max(at->second.committed, mark);
+    if (at == state.publishers.end()) continue;
+    at->second.committed = std::max(at->second.committed, mark);
+    std::erase_if(at->second.elided, [&](const auto& range) { return range.second <= mark; });
   }
   confirm_publishers(state, pending.answers, touched, actions);
   for (auto& [connection, stale] : pending.stale) {

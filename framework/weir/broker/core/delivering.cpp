@@ -39,7 +39,7 @@ void flush(State& state, Worker& worker, Actions& actions) {
 }
 
 void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun run, std::uint64_t bytes,
-          Actions& actions) {
+          std::shared_ptr<const Contents> ahead, Actions& actions) {
   const Load load{Messages{run.count}, Bytes{bytes}};
   worker.outstanding += load;
   attached.outstanding += load.messages;
@@ -50,7 +50,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
               worker.window.bytes.value);
   worker.last_sent = now.instant;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
-  worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source});
+  worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source, std::move(ahead)});
   worker.outbox_bytes += bytes;
   run.open.set(0, run.count);
   const std::uint64_t lease = state.next_lease;
@@ -77,6 +77,7 @@ bool hand_record(State& state, Now now, Queue& queue, Worker& worker, Attached& 
 /// Neighbouring ready messages of one segment, as many as the window admits; false if none.
 bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
                 std::uint64_t messages_most, Actions& actions) {
+  if (segment.ahead && !state.room) return false;  // it appeared while there was room
   load(state, key, segment);
   const bool all = match(state, attached, segment.types) == Attached::Match::all;
   const auto fits_type = [&](std::uint32_t i) {
@@ -105,7 +106,7 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
   run.count = last - first;
   run.attempt = 1;
   run.source = Source::segment;
-  hand(state, now, worker, attached, std::move(run), segment.bytes_of(first, last), actions);
+  hand(state, now, worker, attached, std::move(run), segment.bytes_of(first, last), segment.ahead, actions);
   return true;
 }
 
@@ -138,23 +139,32 @@ bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& work
   return false;
 }
 
-bool has_ready(const Queue& queue) {
+bool hand_from_lanes(State& state, Now now, Queue& queue, Worker& worker, Attached& attached,
+                     std::uint64_t messages_most, Actions& actions) {
+  for (Lane lane = lanes_most; lane-- > 0;) {
+    if (queue.lanes[lane].ready.empty()) continue;
+    if (hand_from_lane(state, now, queue, lane, worker, attached, messages_most, actions)) return true;
+  }
+  return false;
+}
+
+bool has_ready(const State& state, const Queue& queue) {
   if (!queue.ready_records.empty()) return true;
   for (const auto& lane : queue.lanes) {
     for (const auto& [types, ready] : lane.ready) {
       if (!ready.empty()) return true;
     }
   }
-  return false;
+  return has_ahead(state, queue);
 }
 
 /// What this worker may still take of this queue: no more than its share while another of its queues waits.
-std::uint64_t credit(const Worker& worker, const Attached& attached) {
+std::uint64_t credit(const State& state, const Worker& worker, const Attached& attached) {
   if (worker.outstanding.messages >= worker.window.messages) return 0;
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
   const bool others = std::any_of(worker.attached.begin(), worker.attached.end(), [&](const Attached& other) {
-    return &other != &attached && has_ready(*other.queue);
+    return &other != &attached && has_ready(state, *other.queue);
   });
   if (!others) return left;
   const std::uint64_t share = std::max<std::uint64_t>(1, worker.window.messages.value / worker.attached.size());
@@ -169,7 +179,7 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
   if (worker.process->alone && !takes_others(state, *worker.process)) {
     return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
   }
-  const std::uint64_t messages_most = credit(worker, attached);
+  const std::uint64_t messages_most = credit(state, worker, attached);
   if (messages_most == 0) return false;
   if (queue.records.value > 0) {
     load_due(state, now, queue);
@@ -179,11 +189,8 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
     }
     if (hand_record(state, now, queue, worker, attached, actions)) return true;
   }
-  for (Lane lane = lanes_most; lane-- > 0;) {
-    if (queue.lanes[lane].ready.empty()) continue;
-    if (hand_from_lane(state, now, queue, lane, worker, attached, messages_most, actions)) return true;
-  }
-  return false;
+  if (hand_from_lanes(state, now, queue, worker, attached, messages_most, actions)) return true;
+  return run_ahead(state, queue) && hand_from_lanes(state, now, queue, worker, attached, messages_most, actions);
 }
 
 [[noreturn]] void throw_damaged(const SegmentKey& key) {
@@ -207,7 +214,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead 
   on_trial(worker, state.next_lease, head);
   const std::uint64_t bytes = head.bytes.value;
   run.record = std::make_unique<RecordHead>(std::move(head));
-  hand(state, now, worker, attached, std::move(run), bytes, actions);
+  hand(state, now, worker, attached, std::move(run), bytes, nullptr, actions);
 }
 
 Attached::Match match(State& state, Attached& attached, TypeSet types) {
@@ -259,14 +266,17 @@ void make_ready(State&, Queue& queue, const SegmentKey& key, std::uint32_t first
 void load(State& state, const SegmentKey& key, Segment& segment) {
   const bool mixed = state.type_sets.types(segment.types).size() > 1;
   if (!segment.ends.empty() && (!mixed || !segment.type_of.empty())) return;
-  const auto snapshot = state.store.snapshot();
-  const auto bytes = snapshot->segment(key);
-  v1::Index index;
-  std::int64_t published = 0;
-  if (!bytes || protocol::decode(*bytes, index, published).has_error() ||
-      static_cast<std::uint32_t>(index.lengths_size()) != segment.count) {
-    throw_damaged(key);
+  v1::Index stored;
+  if (!segment.ahead) {
+    const auto snapshot = state.store.snapshot();
+    const auto bytes = snapshot->segment(key);
+    std::int64_t published = 0;
+    if (!bytes || protocol::decode(*bytes, stored, published).has_error() ||
+        static_cast<std::uint32_t>(stored.lengths_size()) != segment.count) {
+      throw_damaged(key);
+    }
   }
+  const v1::Index& index = segment.ahead ? segment.ahead->index : stored;
   if (segment.ends.empty()) {
     segment.ends.reserve(segment.count);
     std::uint32_t end = 0;

@@ -13,16 +13,6 @@
 
 namespace weir::broker::core {
 
-/// The messages that this commit brings to one lane, while small frames still join them.
-struct OpenSegment {
-  std::shared_ptr<v1::Index> index;
-  std::vector<Slice> run;
-  std::uint64_t bytes{};
-  std::int64_t published_at_us{};
-  Bits settled;         ///< messages that are records from the start
-  bool closed = false;  ///< nothing joins it any more
-};
-
 /// An answer that a publisher gets once the commit is on disk.
 struct Answer {
   PublisherId publisher;
@@ -32,6 +22,18 @@ struct Answer {
   Place place;          ///< of the first; segment 0: none
   QueueId window_of{};  ///< whose window it frees; 0: none (a resend)
   std::string refused;  ///< empty: confirmed
+};
+
+/// The messages that this commit brings to one lane, while small frames still join them.
+struct OpenSegment {
+  std::shared_ptr<Contents> contents;
+  std::uint64_t bytes{};
+  Bits settled;                 ///< messages that are records from the start
+  bool closed = false;          ///< nothing joins it any more
+  bool appeared = false;        ///< ahead of its commit: the lane has it
+  bool bears_outputs = false;   ///< an ack of its messages leaves with outputs: what it confirms waits for their commit
+  bool needed = false;          ///< something of this commit reads a message of it from the store
+  std::vector<Answer> answers;  ///< due once it is on disk, or never need be
 };
 
 struct Pending {

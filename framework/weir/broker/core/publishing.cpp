@@ -16,7 +16,8 @@ std::size_t bytes_of(const v1::Index& index) {
   return bytes;
 }
 
-/// Answers what is at or below the committed mark again: refused if listed there, else confirmed.
+/// Answers what was answered before: at or below the committed mark, refused if listed there, else confirmed; above it,
+/// what was confirmed without being written. The rest is answered at its commit.
 void answer_again(State& state, const Publisher& publisher, std::uint64_t first, std::uint64_t last, Actions& actions) {
   v1::Frame frame;
   auto& runs = *frame.mutable_confirmed()->mutable_runs();
@@ -30,16 +31,24 @@ void answer_again(State& state, const Publisher& publisher, std::uint64_t first,
     }
   };
   std::uint64_t at = first;
+  const std::uint64_t written = std::min(last, publisher.committed);
   for (const auto& range : publisher.mark.refused()) {
-    if (range.last() < at || range.first() > last) continue;
+    if (range.last() < at || range.first() > written) continue;
     if (range.first() > at) add(at, range.first() - 1, false);
-    const std::uint64_t end = std::min(range.last(), last);
+    const std::uint64_t end = std::min(range.last(), written);
     add(std::max(range.first(), at), end, true);
     at = end + 1;
   }
-  if (at <= last) add(at, last, false);
+  if (at <= written) add(at, written, false);
+  for (const auto& [from, to] : publisher.elided) {
+    const std::uint64_t begin = std::max({from, first, publisher.committed + 1});
+    if (begin <= std::min(to, last)) add(begin, std::min(to, last), false);
+  }
+  if (runs.empty()) return;
   send(state, publisher.connection, std::move(frame), actions);
 }
+
+bool has_delays(const v1::Index& index) { return index.delay_us_size() > 0 || index.deliver_at_us_size() > 0; }
 
 void forget_heard(v1::PublisherMark& mark, std::uint64_t answered_below) {
   auto& ranges = *mark.mutable_refused();
@@ -69,8 +78,8 @@ bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& 
   }
   client.numbered = last;
   if (last <= publisher.taken) {  // sent again
-    if (last <= publisher.committed) answer_again(state, publisher, first, last, actions);
-    return true;  // above the committed mark: answered at its commit
+    answer_again(state, publisher, first, last, actions);
+    return true;
   }
   if (first <= publisher.taken) {
     refuse(state, client.connection, v1::Error::MALFORMED,
@@ -112,9 +121,13 @@ bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& 
   publisher.taken = last;
   publisher.mark.set_mark(last);
   if (answer.refused.empty()) {
-    answer.place =
-        take_group(state, now, queue, group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane,
-                   group.index(), run);
+    const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
+    answer.place = take_group(state, now, queue, lane, group.index(), run);
+    const auto at = state.gathering.segments.find({queue.id, lane, answer.place.segment});
+    if (at != state.gathering.segments.end() && !has_delays(group.index())) {
+      at->second.answers.push_back(std::move(answer));
+      return true;
+    }
   } else {
     auto* range = publisher.mark.add_refused();
     range->set_first(first);
@@ -190,11 +203,15 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
     if (!take(state, now, client, group, *state.find_queue(group.queue()), run.sub(at, bytes), actions)) return;
     at += bytes;
   }
+  for (const auto& group : publish.groups()) {
+    Queue& queue = *state.find_queue(group.queue());
+    if (queue.policy.ahead) dispatch(state, now, queue, actions);
+  }
 }
 
 Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run) {
   const auto n = static_cast<std::uint32_t>(index.lengths_size());
-  const bool delays = index.delay_us_size() > 0 || index.deliver_at_us_size() > 0;
+  const bool delays = has_delays(index);
   Pending& pending = state.gathering;
   const Load load{Messages{n}, Bytes{run.bytes.size()}};
   queue.live += load;
@@ -206,11 +223,11 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
     auto at = pending.segments.upper_bound(SegmentKey{queue.id, lane, ~SegmentNumber{0}});
     if (at != pending.segments.begin()) {
       auto& [key, open] = *std::prev(at);
-      const auto count = static_cast<std::uint32_t>(open.index->lengths_size());
+      const auto count = static_cast<std::uint32_t>(open.contents->index.lengths_size());
       if (key.queue == queue.id && key.lane == lane && !open.closed && count + n <= protocol::segment_messages_most &&
           open.bytes + run.bytes.size() <= protocol::segment_bytes_most) {
-        protocol::append(index, *open.index);
-        open.run.push_back(run);
+        protocol::append(index, open.contents->index);
+        open.contents->run.push_back(run);
         open.bytes += run.bytes.size();
         return {queue.id, key.segment, count};
       }
@@ -221,10 +238,8 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
     queue.state.set_segments_reserved(key.segment + reservation_step);
   }
   OpenSegment open;
-  open.index = std::make_shared<v1::Index>(index);
-  open.run.push_back(run);
+  open.contents = std::make_shared<Contents>(Contents{index, {run}, micros(now.wall)});
   open.bytes = run.bytes.size();
-  open.published_at_us = micros(now.wall);
   if (delays) {
     open.closed = true;
     std::size_t at = 0;

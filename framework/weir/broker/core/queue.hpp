@@ -6,6 +6,7 @@
 #include <deque>
 #include <limits>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <string>
@@ -44,6 +45,8 @@ struct Segment {
   Bits settled;        ///< gone, or a record now
   Bits taken;          ///< settled, leased, or waiting to return: not ready
   bool dirty = false;  ///< `settled` has changed since the last seal
+  /// What it brings, while it is not on disk: it is delivered ahead of its commit (ahead.cpp).
+  std::shared_ptr<const Contents> ahead;
   /// ends[i] is where message i ends in the run; empty until needed.
   std::vector<std::uint32_t> ends;
   /// Type of each message, by its place in types(types); only for several types, and once needed.

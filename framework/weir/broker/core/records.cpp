@@ -182,6 +182,7 @@ void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32
   queue.loaded.insert(place);
   state.changed(queue);
   if (source == Source::segment) {
+    needs_segment(state, key);
     settle_bits(state, queue, key, index, index + 1);
     if (!dead) queue.records += Messages{1};
   } else if (dead) {
@@ -199,6 +200,7 @@ void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_
   segment.settled.set(first, last);
   segment.taken.set(first, last);
   state.changed(key, segment);
+  if (segment.ahead && segment.settled.next_clear(0) >= segment.count) settled_ahead(state, queue, key);
 }
 
 void records_tick(State& state, Now now, Actions& actions) {

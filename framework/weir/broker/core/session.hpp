@@ -7,6 +7,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "weir/broker/core/action.hpp"
@@ -86,6 +87,8 @@ struct Publisher {
   std::uint64_t taken{};      ///< the highest number taken
   v1::PublisherMark mark;     ///< as committed, or as the next commit has it
   std::uint64_t committed{};  ///< mark.mark on disk
+  /// Above it: what was confirmed without being written, first and last.
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> elided;
   bool dirty = false;
   Instant ended_at;
   std::set<QueueId> queues;  ///< with a window

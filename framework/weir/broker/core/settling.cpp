@@ -85,6 +85,11 @@ void take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settl
       return !excluded.contains(lease) && find_open(worker, lease, offset) != nullptr;
     };
     const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
+    for (const auto lease : group.source()) {
+      std::uint32_t offset = 0;
+      const LeaseRun* held = find_open(worker, lease, offset);
+      if (held != nullptr && held->source == Source::segment) bears_outputs(state, held->key);
+    }
     if (std::all_of(group.source().begin(), group.source().end(), leaves)) {
       take_group(state, now, *state.find_queue(group.queue()), lane, group.index(), run.sub(at, bytes));
     } else {
@@ -288,8 +293,12 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
     send(state, client.connection, std::move(reply), actions);
   }
   if (stale.runs_size() > 0) state.gathering.stale.emplace_back(client.connection, std::move(stale));
+  tell_elided(state, actions);
   for (const auto& output : settle.outputs()) {
-    if (Queue* queue = state.find_queue(output.queue())) share_room(state, *queue, actions);
+    Queue* queue = state.find_queue(output.queue());
+    if (queue == nullptr) continue;
+    share_room(state, *queue, actions);
+    touched.insert(queue);  // what has come may be delivered ahead
   }
   for (Queue* queue : touched) {
     if (!queue->windows.empty()) share_room(state, *queue, actions);

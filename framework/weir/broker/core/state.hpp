@@ -9,6 +9,7 @@
 ///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
+///   ahead       what is not on disk yet goes to who has credit
 ///   settling    outcomes
 ///   history     what an attempt leaves
 ///   records     due times, dead letters, messages of unknown type
@@ -45,6 +46,7 @@ class State {
 
   Pending gathering;
   Pending sealed;
+  std::vector<Answer> elided;  ///< to be told now: acked before they were written
   bool committing = false;
   std::uint64_t batches = 0;
 
@@ -162,6 +164,7 @@ void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v
 // publishing.cpp
 void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);
 /// Takes a group's messages into the gathering commit; returns where the first one is. The group has been checked.
+/// What has no delay may be delivered ahead of the commit, once the queue is dispatched.
 Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run);
 /// Why the queue does not take publishes now; empty if it does.
 [[nodiscard]] std::string why_not(const State& state, const Queue& queue, std::uint64_t messages, std::uint64_t bytes);
@@ -194,6 +197,22 @@ void record_ready(State& state, Queue& queue, LeaseRun& run);
 /// What is still open of a run is ready again; its attempt does not count.
 void give_back(State& state, Queue& queue, LeaseRun& run);
 [[nodiscard]] Attached::Match match(State& state, Attached& attached, TypeSet types);
+
+// ahead.cpp
+/// A segment stands in its lane, and is ready: it is on disk, or `ahead` of that.
+void appear(State& state, Queue& queue, const SegmentKey& key, OpenSegment& open, bool ahead);
+/// True if the queue has segments that are not on disk and may be delivered all the same.
+[[nodiscard]] bool has_ahead(const State& state, const Queue& queue);
+/// They appear in their lanes; false if there are none.
+bool run_ahead(State& state, Queue& queue);
+/// All messages of a segment that is not on disk are settled. If nothing of it must be, it is never written, and its
+/// publishers are told (tell_elided).
+void settled_ahead(State& state, Queue& queue, const SegmentKey& key);
+/// This commit reads messages of the segment from the store.
+void needs_segment(State& state, const SegmentKey& key);
+/// The acks that confirm the publishes of this segment leave with outputs.
+void bears_outputs(State& state, const SegmentKey& key);
+void tell_elided(State& state, Actions& actions);
 
 // settling.cpp
 void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
@@ -234,6 +253,7 @@ void recovery_tick(State& state, Now now, Actions& actions);
 
 // committing.cpp
 [[nodiscard]] Batch seal(State& state, Now now);
+void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& touched, Actions& actions);
 void on_committed(State& state, Now now, Actions& actions);
 
 // looking.cpp

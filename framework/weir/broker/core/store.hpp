@@ -34,6 +34,12 @@ enum class Source : std::uint8_t {
   record,   ///< a record at its place
 };
 
+/// A segment before it is on disk: its columns, and its run in one or more pieces, as they came.
+struct Contents {
+  v1::Index index;
+  std::vector<Slice> run;
+  std::int64_t published_at_us{};
+};
 /// A new segment: its columns, its run in one or more pieces, and its head.
 struct PutSegment {
   SegmentKey key;

@@ -10,13 +10,9 @@ using broker::core::Piece;
 using broker::core::Snapshot;
 using broker::core::Source;
 
-void add_slice(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, std::string& run) {
-  const auto stored = snapshot.segment(piece.key);
-  if (!stored) throw Error("a segment to be delivered is not in the store");
-  v1::Index index;
-  std::int64_t published_at_us = 0;
-  const auto all = protocol::decode(*stored, index, published_at_us);
-  if (all.has_error()) throw Error(all.error().message);
+/// Messages [first, first + count) of a segment, whose whole run is `all`.
+void add_slice(const Piece& piece, const v1::Index& index, std::int64_t published_at_us, std::string_view all,
+               v1::Delivery& delivery, std::string& run) {
   protocol::slice(index, piece.first, piece.count, *delivery.mutable_index());
   delivery.set_published_at_us(published_at_us);
   std::size_t from = 0;
@@ -24,7 +20,22 @@ void add_slice(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, s
   for (std::uint32_t i = 0; i < piece.first + piece.count; ++i) {
     (i < piece.first ? from : bytes) += index.lengths(static_cast<int>(i));
   }
-  run.append(all->substr(from, bytes));
+  run.append(all.substr(from, bytes));
+}
+
+void add_slice(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, std::string& run) {
+  if (piece.ahead) {
+    std::string all;
+    for (const Slice& slice : piece.ahead->run) all.append(slice.bytes);
+    return add_slice(piece, piece.ahead->index, piece.ahead->published_at_us, all, delivery, run);
+  }
+  const auto stored = snapshot.segment(piece.key);
+  if (!stored) throw Error("a segment to be delivered is not in the store");
+  v1::Index index;
+  std::int64_t published_at_us = 0;
+  const auto all = protocol::decode(*stored, index, published_at_us);
+  if (all.has_error()) throw Error(all.error().message);
+  add_slice(piece, index, published_at_us, *all, delivery, run);
 }
 
 void add_record(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, std::string& run) {

@@ -1,0 +1,135 @@
+// Delivering ahead: messages go to workers while their commit is still gathered, or written.
+//
+// A publish is confirmed once its commit is on disk, or once its messages are acked by acks that leave nothing to
+// write: then it need never be written. So work that keeps up hardly touches the disk, and nobody waits for it.
+//
+// A segment that nobody has credit for stays open, so that small frames go on joining it. When somebody has credit and
+// nothing else is ready, the queue's segments that are not on disk *appear* in their lanes, closed; the shell finds
+// their bytes in the piece. From there they are like any other, but for two things: a segment whose messages are all
+// settled before it was sealed is *elided*, and what reads one of its messages from the store (a retry, a dead letter)
+// comes after it in the batch.
+//
+// If the broker dies, what was delivered ahead and not written is unknown to the next: its place is never given again,
+// its worker's claim is stale, and its publisher, who heard nothing, sends it again.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// Ends of segments are kept in memory from their publish on while there are no more than this: 1 KiB each.
+constexpr std::size_t ends_kept_most = 8192;
+
+bool allowed(const State& state, const Queue& queue) { return queue.policy.ahead && state.room; }
+
+/// Those of the queue in a commit that is not on disk.
+template <class P, class Each>
+void for_segments(P& pending, QueueId queue, Each each) {
+  for (auto at = pending.segments.lower_bound(SegmentKey{queue, 0, 0});
+       at != pending.segments.end() && at->first.queue == queue; ++at) {
+    each(at->first, at->second);
+  }
+}
+
+void drop(State& state, Queue& queue, const SegmentKey& key) {
+  LaneState& lane = queue.lanes[key.lane];
+  const auto at = lane.segments.find(key.segment);
+  --state.ends_kept;
+  if (const auto ready = lane.ready.find(at->second.types); ready != lane.ready.end()) ready->second.erase(key.segment);
+  lane.segments.erase(at);
+  state.gathering.settled.erase(key);
+}
+
+}  // namespace
+
+void appear(State& state, Queue& queue, const SegmentKey& key, OpenSegment& open, bool ahead) {
+  const v1::Index& index = open.contents->index;
+  Segment segment;
+  segment.count = static_cast<std::uint32_t>(index.lengths_size());
+  std::vector<std::string> types{index.types().begin(), index.types().end()};
+  std::sort(types.begin(), types.end());
+  segment.types = state.type_sets.intern(std::move(types));
+  segment.settled = segment.taken = open.settled;
+  if (ahead) segment.ahead = open.contents;
+  const bool keep = ahead || state.ends_kept < ends_kept_most;
+  if (keep) {
+    segment.ends.reserve(segment.count);
+    ++state.ends_kept;
+  }
+  std::uint32_t end = 0;
+  for (const auto length : index.lengths()) {
+    end += length;
+    if (keep) segment.ends.push_back(end);
+  }
+  segment.bytes = end;
+  LaneState& lane = queue.lanes[key.lane];
+  lane.ready[segment.types].insert(key.segment);
+  lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));
+}
+
+bool has_ahead(const State& state, const Queue& queue) {
+  if (!allowed(state, queue)) return false;
+  bool found = false;
+  for (const Pending* pending : {&state.sealed, &state.gathering}) {
+    for_segments(*pending, queue.id, [&](const SegmentKey&, const OpenSegment& open) { found |= !open.appeared; });
+  }
+  return found;
+}
+
+bool run_ahead(State& state, Queue& queue) {
+  if (!allowed(state, queue)) return false;
+  bool found = false;
+  for (Pending* pending : {&state.sealed, &state.gathering}) {
+    for_segments(*pending, queue.id, [&](const SegmentKey& key, OpenSegment& open) {
+      if (open.appeared) return;
+      open.closed = open.appeared = found = true;
+      appear(state, queue, key, open, true);
+    });
+  }
+  return found;
+}
+
+void needs_segment(State& state, const SegmentKey& key) {
+  if (const auto at = state.gathering.segments.find(key); at != state.gathering.segments.end())
+    at->second.needed = true;
+}
+
+void bears_outputs(State& state, const SegmentKey& key) {
+  if (const auto at = state.gathering.segments.find(key); at != state.gathering.segments.end()) {
+    at->second.bears_outputs = true;
+  }
+}
+
+void settled_ahead(State& state, Queue& queue, const SegmentKey& key) {
+  const auto at = state.gathering.segments.find(key);
+  if (at == state.gathering.segments.end() || at->second.needed) return;  // it is being written, or must be
+  OpenSegment& open = at->second;
+  auto& answers = open.bears_outputs ? state.gathering.answers : state.elided;
+  for (const Answer& answer : open.answers) {
+    if (const auto publisher = state.publishers.find(answer.publisher);
+        publisher != state.publishers.end() && !open.bears_outputs) {
+      auto& elided = publisher->second.elided;
+      const std::uint64_t last = answer.first + answer.count - 1;
+      if (!elided.empty() && elided.back().second + 1 == answer.first) {
+        elided.back().second = last;
+      } else {
+        elided.emplace_back(answer.first, last);
+      }
+    }
+    answers.push_back(answer);
+  }
+  drop(state, queue, key);
+  state.gathering.segments.erase(at);
+}
+
+void tell_elided(State& state, Actions& actions) {
+  if (state.elided.empty()) return;
+  QueueSet touched;
+  std::vector<Answer> answers = std::move(state.elided);
+  state.elided.clear();
+  confirm_publishers(state, answers, touched, actions);
+  for (Queue* queue : touched) share_room(state, *queue, actions);
+}
+
+}  // namespace weir::broker::core
