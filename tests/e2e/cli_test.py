@@ -87,6 +87,7 @@ def test_a_wrong_command_line_ends_with_2_and_says_what_was_meant():
     expect(weir("publish", "q", "--header", "x"), WRONG_USAGE, "'x': expected NAME=VALUE")
     expect(weir("dead", "lst"), WRONG_USAGE, "weir dead: unknown command 'lst'; did you mean 'list'?")
     expect(weir("dead", "replay", "orders"), WRONG_USAGE, "which dead letters? weir dead replay orders ID…, or --all")
+    expect(weir("dead", "list", "q", "--most", "0"), WRONG_USAGE, "--most: Value 0 not in range 1 to 1000000000")
     expect(weir("up"), WRONG_USAGE, "weir up: FILE is required")
     expect(weir("check"), WRONG_USAGE, "which file? weir check FILE, or weir check --explain")
     expect(weir(), WRONG_USAGE, "see weir --help")

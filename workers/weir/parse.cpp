@@ -229,7 +229,7 @@ class Grammar {
     list->add_option("QUEUE", dead_list_.queue, "whose dead letters")->required();
     list->add_option("--most", dead_list_.most, "how many (default: 100; with --json: all)")
         ->type_name("N")
-        ->check(CLI::PositiveNumber);
+        ->check(CLI::Range(1ULL, 1'000'000'000ULL));
     list->add_flag("--json", dead_list_.json, "print a JSON array");
     engine_of(list, dead_list_.engine);
 
