@@ -520,6 +520,22 @@ TEST(FullQueue, PublishersWaitAndTheQueueNeverExceedsItsMost) {
   EXPECT_EQ(broker.last(other).window().messages(), 100U);
 }
 
+// Found on a small disk under ThreadSanitizer: a commit of 8 MiB that was under way when the disk was full did not fit
+// a reserve of 4 MiB, and settling waited behind it for ever.
+TEST(FullDisk, WhatAllPublishersHaveUnansweredFitsTheReserve) {
+  Broker broker;
+  broker.config.unanswered_most = Bytes{1000};
+  broker.start();
+  broker.open_publisher(publisher);
+  EXPECT_EQ(broker.last(publisher).welcome().queues(0).window().bytes(), 1000U);
+
+  broker.open_publisher(other, 8);
+  EXPECT_EQ(broker.last(other).welcome().queues(0).window().bytes(), 500U);
+  broker.pass(1s);
+
+  EXPECT_EQ(broker.last(publisher).window().bytes(), 500U);
+}
+
 TEST(FullQueue, OnFullRefuseAnswersRefusedWithTheReason) {
   QueuePolicy policy;
   policy.most.messages = Messages{10};

@@ -34,6 +34,9 @@ struct Config {
   Bytes message_most{16 * 1024 * 1024};
   /// What a publisher may have unanswered in one queue.
   Load publisher_window{{16384}, {8 * 1024 * 1024}};
+  /// What all publishers together may have unanswered: it may have to be written after the disk is full, and then must
+  /// fit the store's reserve, or settling would wait behind it for ever (promise 11).
+  Bytes unanswered_most{16 * 1024 * 1024};
   std::uint64_t seed = 1;  ///< of the backoff's jitter
 };
 

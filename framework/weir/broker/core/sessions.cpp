@@ -182,6 +182,7 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
       Queue* queue = state.find_queue(id);
       if (queue == nullptr) continue;
       queue->windows.erase(client->publisher->id);
+      count_windows(state);
       share_room(state, *queue, actions);
     }
   }

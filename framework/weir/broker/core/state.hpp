@@ -52,6 +52,7 @@ class State {
 
   bool room = true;               ///< the store has room above its reserve
   std::uint64_t window_epochs{};  ///< grows over restarts too: its upper half is the incarnation
+  std::size_t windows_open{};     ///< of publishers, in all queues, when they were last counted
   std::size_t ends_kept{};        ///< segments whose `ends` are in memory
 
   // After a restart.
@@ -178,6 +179,8 @@ void window_seen(State& state, Queue& queue, Publisher& publisher, std::uint64_t
 void free_window(State& state, Queue& queue, const PublisherId& publisher, Load answered, Actions& actions);
 /// Gives a bounded queue's room to its publishers, or takes it back.
 void share_room(State& state, Queue& queue, Actions& actions);
+/// After a window was opened or closed.
+void count_windows(State& state);
 /// Once a second: room that nobody uses goes to publishers that have none.
 void windows_tick(State& state, Queue& queue, Actions& actions);
 

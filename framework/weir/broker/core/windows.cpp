@@ -29,8 +29,10 @@ std::uint64_t share_of(std::uint64_t room, std::uint64_t publishers) {
 
 /// The most that each publisher should have: the default, or its share of a bounded queue's room.
 Load fair_share(const State& state, const Queue& queue) {
-  Load share = state.config.publisher_window;
   if (!state.room || !queue.in_file) return {};
+  Load share = state.config.publisher_window;
+  share.bytes = std::min(
+      share.bytes, Bytes{share_of(state.config.unanswered_most.value, std::max<std::size_t>(1, state.windows_open))});
   if (!bounded(queue)) return share;
   Load outstanding;
   for (const auto& [id, window] : queue.windows) outstanding += window.outstanding;
@@ -78,6 +80,7 @@ void open_window(State& state, Queue& queue, Publisher& publisher) {
   PublisherWindow& window = at->second;
   if (!is_new) return;
   publisher.queues.insert(queue.id);
+  count_windows(state);
   window.epoch = window.first_epoch = ++state.window_epochs;
   Load most = fair_share(state, queue);
   if (bounded(queue)) {
@@ -171,8 +174,13 @@ void share_room(State& state, Queue& queue, Actions& actions) {
   }
 }
 
+void count_windows(State& state) {
+  state.windows_open = 0;
+  for (const auto& [id, queue] : state.queues) state.windows_open += queue->windows.size();
+}
+
 void windows_tick(State& state, Queue& queue, Actions& actions) {
-  if (!bounded(queue) || queue.windows.size() < 2) return;
+  if (!bounded(queue) || queue.windows.size() < 2) return share_room(state, queue, actions);
   const auto has_none = [](const PublisherWindow& window) { return window.most.messages.value == 0; };
   const bool somebody_waits = std::any_of(queue.windows.begin(), queue.windows.end(),
                                           [&](const auto& one) { return has_none(one.second) && !one.second.resting; });
