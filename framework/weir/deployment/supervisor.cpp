@@ -189,24 +189,34 @@ class Supervisor {
 
   /// The highest stage that still runs is told to end; those below wait for it.
   void stop_next_stage(Clock::time_point now) {
+    for (Child* child : highest_stage()) {
+      if (child->kill_at) continue;
+      kill(child->pid, SIGTERM);
+      child->kill_at = now + (at_once_ ? last_second : child->process.stop_within);
+    }
+  }
+
+  std::vector<Child*> highest_stage() {
     int highest = 0;
     for (const Child& child : children_) {
       if (child.pid != 0) highest = std::max(highest, child.process.stage);
     }
+    std::vector<Child*> running;
     for (Child& child : children_) {
-      if (child.pid == 0 || child.process.stage != highest || child.kill_at) continue;
-      kill(child.pid, SIGTERM);
-      child.kill_at = now + child.process.stop_within;
+      if (child.pid != 0 && child.process.stage == highest) running.push_back(&child);
     }
+    return running;
   }
 
+  /// Stage by stage here too: a worker's parent tells the broker of its end, or what it held waits for a session
+  /// timeout.
   void stop_at_once(Clock::time_point now) {
     log::warn("stopping_at_once");
     exit_code_ = std::max(exit_code_, 1);
-    for (Child& child : children_) {
-      if (child.pid == 0) continue;
-      kill(child.pid, SIGTERM);
-      child.kill_at = now + last_second;
+    at_once_ = true;
+    for (Child* child : highest_stage()) {
+      kill(child->pid, SIGTERM);
+      child->kill_at = now + last_second;
     }
   }
 
@@ -251,6 +261,7 @@ class Supervisor {
   int signals_ = -1;
   Clock::time_point started_;
   bool stopping_ = false;
+  bool at_once_ = false;  ///< a second Ctrl-C
   int exit_code_ = 0;
 };
 
