@@ -219,8 +219,8 @@ int dead_purge(const DeadChangeOptions& options) {
   if (!options.yes) {
     const std::uint64_t count = options.all ? count_of(engine, options.queue) : options.ids.size();
     if (isatty(STDIN_FILENO) != 1) {
-      throw UsageError("would purge " + grouped(count) + " dead letters of " + options.queue +
-                       "; nobody is here to ask: add --yes");
+      throw UsageError("would purge " + grouped(count) + (count == 1 ? " dead letter of " : " dead letters of ") +
+                       options.queue + "; nobody is here to ask: add --yes");
     }
     std::cerr << "purge " << grouped(count) << " dead letters of " << options.queue << " for ever? [y/N] ";
     std::string answer;

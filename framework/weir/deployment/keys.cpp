@@ -121,7 +121,7 @@ constexpr std::array table{
         .kind = Kind::choice,
         .standard = "wait",
         .choices = on_full,
-        .what = "publishers wait for room, or are refused",
+        .what = "publishers wait for room, or are refused (what is published together, as a whole)",
         .set = [](Target& t,
                   Value& v) { t.queue->policy.most.on_full = v.text == "wait" ? OnFull::wait : OnFull::refuse; }},
     Key{.path = "queues.NAME.dead", .what = "how dead letters are kept"},

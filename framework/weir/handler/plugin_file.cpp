@@ -93,7 +93,9 @@ PluginFile read_plugin_file(const std::filesystem::path& path) {
   Elf elf(path);
   const auto abi = elf.section(".weir.abi");
   if (!abi) {
-    throw PluginError("plugin " + path.string() + " is no Weir plugin: it has no WEIR_PLUGIN (section .weir.abi)");
+    throw PluginError("plugin " + path.string() +
+                      " is no Weir plugin: it has no WEIR_PLUGIN (section .weir.abi); "
+                      "build it with weir_add_plugin, with a WEIR_PLUGIN in one of its sources");
   }
   PluginFile file{};
   // What a shorter, older struct lacks stays 0.
