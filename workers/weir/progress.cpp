@@ -22,14 +22,14 @@ Progress::Progress(std::string what, std::optional<std::uint64_t> total)
       started_(Clock::now()),
       next_(started_ + drawn_every) {}
 
-void Progress::show(std::uint64_t confirmed, std::uint64_t done) {
+void Progress::show(std::uint64_t confirmed, std::uint64_t reached) {
   if (!terminal_) return;
   const auto now = Clock::now();
   if (now < next_) return;
   next_ = now + drawn_every;
   std::string line = "\r\x1b[K" + what_;
   if (total_ && *total_ > 0) {
-    const double part = std::min(1.0, static_cast<double>(done) / static_cast<double>(*total_));
+    const double part = std::min(1.0, static_cast<double>(reached) / static_cast<double>(*total_));
     const auto full = static_cast<std::size_t>(part * bar_width);
     line += " [" + std::string(full, '#') + std::string(bar_width - full, '.') + "] " +
             std::to_string(static_cast<int>(part * 100)) + " %";

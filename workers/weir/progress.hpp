@@ -11,14 +11,14 @@ namespace weir::cli {
 
 class Progress {
  public:
-  /// `total` is what `done` will reach, in whatever unit; absent if nobody knows.
+  /// `total` is what `reached` comes to, in whatever unit; absent if nobody knows.
   Progress(std::string what, std::optional<std::uint64_t> total);
   ~Progress() { clear(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
   /// Cheap: draws at most ten times a second.
-  void show(std::uint64_t confirmed, std::uint64_t done);
+  void show(std::uint64_t confirmed, std::uint64_t reached);
   /// Makes room for other output.
   void clear();
 
