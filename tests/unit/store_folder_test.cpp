@@ -114,7 +114,15 @@ TEST_F(StoreFolder, OneWithAForeignDataFileIsRefused) {
   EXPECT_THAT(why_not(settings()), HasSubstr("data.mdb is not a store of Weir, or is damaged"));
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they need the address space themselves
+// The sanitizers need the address space themselves.
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define WEIR_SANITIZED 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define WEIR_SANITIZED 1
+#endif
+#endif
+#ifndef WEIR_SANITIZED
 TEST_F(StoreFolder, ALimitedAddressSpaceIsNamed) {
   testing::FLAGS_gtest_death_test_style = "fast";
 
