@@ -42,7 +42,7 @@ class Play {
   }
 
   void step();
-  void be_served();
+  void be_served(const std::string& publisher);
 
  private:
   struct Peer {
@@ -456,12 +456,12 @@ void Play::step() {
   }
 }
 
-void Play::be_served() {
+void Play::be_served(const std::string& publisher) {
   check_counts();
   core_->room(now_, true, actions_);
   carry_out();
   Peer& neighbour = peers_.back();
-  hello_publisher(neighbour, id_of(0xee), "quiet");
+  hello_publisher(neighbour, publisher, "quiet");
   v1::Frame frame;
   auto& group = *frame.mutable_publish()->add_groups();
   group.set_queue(*core_->queue_id("quiet"));
@@ -485,7 +485,10 @@ void broker(std::string_view bytes) {
   Input in(bytes);
   Play play(in);
   for (int steps = 0; !in.empty() && steps < 400; ++steps) play.step();
-  play.be_served();
+  // An id that the program does not say: a publisher of the same id is no neighbour.
+  std::uint32_t unsaid = 0xee;
+  while (bytes.find(id_of(unsaid)) != std::string_view::npos) --unsaid;
+  play.be_served(id_of(unsaid));
 }
 
 }  // namespace weir::fuzz
