@@ -36,7 +36,7 @@ struct Ahead : Broker {
     ASSERT_TRUE(seal());
   }
   std::size_t stored() {
-    const v1::Delivery& last = deliveries(worker).back();
+    const v1::Delivery last = deliveries(worker).back();
     return store.snapshot()->segment({last.queue(), default_lane, last.segment()}) ? 1 : 0;
   }
   std::uint64_t lease() { return deliveries(worker).back().lease(); }
