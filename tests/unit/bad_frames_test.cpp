@@ -201,6 +201,39 @@ TEST_F(BadFrames, ANumberThatGoesBackIsNotTakenForOneThatIsThere) {
   EXPECT_EQ(broker_.queue().published(), 2U);
 }
 
+// Before any of the frame is taken.
+TEST_F(BadFrames, APublishIsToldWhichOfItsGroupsIsWrong) {
+  const auto answer_to_broken = [&](auto&& break_it, std::size_t run_bytes = 10) {
+    broker_.frames_out[stranger] = 0;
+    broker_.open_publisher(stranger, 8);
+    v1::Frame frame = broker_.publish_frame(1, 1);
+    break_it(*frame.mutable_publish()->mutable_groups(0));
+    const std::string said = answer_to(frame, std::string(run_bytes, 'x')).message();
+    EXPECT_TRUE(broker_.last(stranger).error().fatal()) << said;
+    return said;
+  };
+
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.mutable_index()->set_lengths(0, 11); }),
+            "PUBLISH: group 1: its lengths go beyond the run");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.mutable_index()->clear_types(); }),
+            "PUBLISH: group 1: group without `types`");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.set_queue(77); }), "PUBLISH: group 1: unknown queue id 77");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.set_first_number(0); }),
+            "PUBLISH: group 1: first_number must be at least 1, priority 0 to 9");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.set_priority(10); }),
+            "PUBLISH: group 1: first_number must be at least 1, priority 0 to 9");
+  EXPECT_EQ(answer_to_broken([](auto&) {}, 12), "PUBLISH: the run has 12 bytes, the groups 10");
+  broker_.commit();
+  EXPECT_EQ(broker_.queue().published(), 0U);
+}
+
+TEST_F(BadFrames, AWorkerThatConsumesNothingIsRefused) {
+  v1::Frame frame = hello(v1::WORKER);
+  frame.mutable_hello()->set_process_token(std::string(16, 't'));
+  EXPECT_EQ(answer_to(frame).message(), "HELLO of a worker: it attaches to no queue");
+  expect_ended();
+}
+
 TEST_F(BadFrames, AnOutputWithoutItsAckIsNotStored) {
   broker_.open_publisher(publisher, 5);
   broker_.publish(publisher, 1, 2);
