@@ -276,6 +276,26 @@ TEST(Idempotence, WhatTheBrokerForgotIsInDoubtAndNotSentAgain) {
   EXPECT_EQ(play.offer("orders", "3"), 3U);
 }
 
+// Simulation, seed 30265439723308: a machine slept for an hour, the broker had ended the session before that and forgot
+// the publisher meanwhile; who finds his connection gone only when he wakes was away all that time.
+TEST(Idempotence, WhoWasAsleepForAnHourDoesNotSendAgainWhatTheBrokerMayHaveForgotten) {
+  Play play;
+  play.ready();
+  play.offer("orders", "1");
+  play.machine.flush();
+  play.hear();
+  play.now += 3600s;
+  play.machine.ended(play.now, "cut");
+
+  play.open();
+  play.welcome();
+
+  EXPECT_THAT(play.hear(), IsEmpty());
+  const auto answers = play.machine.take_answers();
+  ASSERT_THAT(answers, SizeIs(1));
+  EXPECT_EQ(answers[0].answer, Confirmation::Answer::in_doubt);
+}
+
 TEST(Refusals, SayWhy) {
   Play play;
   play.ready();

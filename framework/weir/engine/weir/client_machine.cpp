@@ -31,14 +31,15 @@ ClientMachine::ClientMachine(ClientSettings settings)
     : settings_(std::move(settings)), random_(static_cast<std::minstd_rand::result_type>(settings_.seed)) {}
 
 void ClientMachine::start(Instant now) {
-  turned_at_ = now;
+  turned(now);
   if (wanted_) return;
   wanted_ = true;
   open_at_ = now;
 }
 
 void ClientMachine::opened(Instant now) {
-  turned_at_ = now;
+  turned(now);
+  away_since_ = Instant::max();
   state_ = State::opening;
   welcome_by_ = now + welcome_patience();
   number_in_ = number_out_ = 0;
@@ -47,7 +48,7 @@ void ClientMachine::opened(Instant now) {
 }
 
 void ClientMachine::frame(Instant now, Slice bytes) {
-  turned_at_ = now;
+  turned(now);
   if (!is_open()) return;
   heard_at_ = now;
   // A batch keeps its frame; where nobody kept the last one, its memory serves again.
@@ -82,6 +83,13 @@ void ClientMachine::frame(Instant now, Slice bytes) {
   if (!head.has_beat()) received(now, received_frame);
 }
 
+Duration ClientMachine::turned(Instant now) {
+  const Duration gap = now - turned_at_;
+  if (is_open() && gap > silence_most()) away_since_ = std::min(away_since_, turned_at_);
+  turned_at_ = now;
+  return gap;
+}
+
 Duration ClientMachine::welcome_patience() const {
   // A broker that is only slow must be able to answer at last.
   return settings_.welcome_most * (1U << std::min(welcomes_missed_, 3U));
@@ -97,7 +105,7 @@ void ClientMachine::error(Instant now, const v1::Error& error) {
 }
 
 void ClientMachine::ended(Instant now, std::string why) {
-  turned_at_ = now;
+  turned(now);
   if (is_open()) end(now, std::move(why));
 }
 
@@ -121,7 +129,7 @@ void ClientMachine::fail(std::string why) {
 }
 
 void ClientMachine::goodbye(Instant now) {
-  turned_at_ = now;
+  turned(now);
   if (state_ == State::up) {
     v1::Frame head;
     head.mutable_goodbye();
@@ -133,8 +141,7 @@ void ClientMachine::goodbye(Instant now) {
 
 void ClientMachine::tick(Instant now) {
   // Whoever did not turn cannot have heard: what waits to be read is read first.
-  const bool was_away = now - turned_at_ > silence_most() / 3;
-  turned_at_ = now;
+  const bool was_away = turned(now) > silence_most() / 3;
   if (state_ == State::opening) {
     if (was_away) welcome_by_ = now + settings_.welcome_most;
     if (now >= welcome_by_)

@@ -105,11 +105,16 @@ class ClientMachine {
   void fail(std::string why);
   [[nodiscard]] bool is_opening() const { return state_ == State::opening; }
   [[nodiscard]] Duration session_timeout() const { return session_timeout_; }
+  /// When it last turned before it was away (stopped, or its machine asleep) in this session; Instant::max(): it was
+  /// not. What it reads afterwards may be as old as that.
+  [[nodiscard]] Instant away_since() const { return away_since_; }
 
  private:
   enum class State { idle, opening, up, done };
 
   void error(Instant now, const v1::Error& error);
+  /// Called first by all that comes from outside. Returns how long it had not turned.
+  Duration turned(Instant now);
   [[nodiscard]] Duration welcome_patience() const;
   /// How long nothing may be heard: three of the broker's four beats a session timeout.
   [[nodiscard]] Duration silence_most() const { return session_timeout_ * 3 / 4; }
@@ -122,6 +127,7 @@ class ClientMachine {
   Instant welcome_by_;
   Instant heard_at_;
   Instant turned_at_;
+  Instant away_since_ = Instant::max();
   std::uint32_t pauses_ = 0;           // since the last WELCOME
   std::uint32_t welcomes_missed_ = 0;  // likewise
   std::uint64_t number_in_ = 0;

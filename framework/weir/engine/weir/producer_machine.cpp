@@ -231,7 +231,8 @@ void ProducerMachine::welcomed(Instant now, const v1::Welcome& welcome) {
 }
 
 void ProducerMachine::disconnected(Instant now) {
-  if (left_at_ == Instant::max()) left_at_ = now;
+  // It may learn of it late: the broker counts from the end that it saw itself.
+  if (left_at_ == Instant::max()) left_at_ = std::min(now, away_since());
   head_.Clear();
   run_.clear();
   run_bytes_ = 0;
