@@ -204,6 +204,20 @@ TEST_F(SmallDisk, FullItStopsPublishingNeverSettlingAndRecovers) {
   EXPECT_TRUE(store.tend_room());
 }
 
+TEST_F(SmallDisk, WhatTheBallastGivesUpIsTheStoresAndNobodyElses) {
+  LmdbStore store(small());
+  store.commit(batch_of(queue_of(1, "orders")));
+  std::ofstream(folder_ / "foreign") << std::string(32 << 20, 'f');  // beside the ballast, to the last byte
+  store.commit(batch_of(full_segment(1)));                           // which is given up for this
+  ASSERT_EQ(store.tend_room(), false);
+  ASSERT_EQ(store.room().ballast, Bytes{0});
+
+  std::ofstream(folder_ / "another") << std::string(32 << 20, 'f');
+
+  EXPECT_GE(store.room().sum(), Bytes{3 * 1024 * 1024});
+  for (SegmentNumber i = 2; i < 40; ++i) store.commit(batch_of(full_segment(i)));
+}
+
 TEST_F(SmallDisk, ACommitWithoutRoomThrowsAndSucceedsOnceThereIs) {
   LmdbStore store(small());
   store.commit(batch_of(queue_of(1, "orders"), full_segment(1)));

@@ -120,7 +120,7 @@ void Slots::turn() {
   if (frozen_ && frozen_()) give_back();
   if (stopped_ || window_.waiting() == 0) return;
   now_ = Clock::now();
-  turn_end_ = now_ + turn_time_most;
+  turn_end_ = now_ + turn_time_;
   turn_left_ = turn_messages_most;
   room_ = settler_.room();
   while (window_.waiting() > 0 && turn_left_ > 0 && room_ > 0) {

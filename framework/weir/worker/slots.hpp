@@ -107,6 +107,8 @@ class Slots {
 
   /// Asked at each resumption of a handler: true once the process has lost its leases (see give_back).
   void set_frozen(std::function<bool()> frozen) { frozen_ = std::move(frozen); }
+  /// Instead of turn_time_most.
+  void set_turn_time(Clock::duration most) { turn_time_ = most; }
 
  private:
   friend class Slot;
@@ -142,6 +144,7 @@ class Slots {
 
   Slot* current_ = nullptr;  ///< on the CPU
   Clock::time_point now_;    ///< when the current stretch of handler code began
+  Clock::duration turn_time_ = turn_time_most;
   Clock::time_point turn_end_;
   std::uint32_t turn_left_ = 0;  ///< messages
   std::uint64_t room_ = 0;       ///< handlers that may start before the unconfirmed bound

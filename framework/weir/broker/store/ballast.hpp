@@ -1,6 +1,7 @@
 #pragma once
 
-/// Room kept back for settling: a preallocated file that is given up when the disk is full (promise 11).
+/// Room kept back for settling: a preallocated file whose room is given to the store's own when the disk is full
+/// (promise 11).
 ///
 /// LMDB needs free pages even to delete, so a disk filled by publishes to the last byte could never be emptied again.
 
@@ -19,8 +20,9 @@ class Ballast {
 
   [[nodiscard]] bool stands() const { return stands_; }
   [[nodiscard]] Bytes held() const { return stands_ ? reserve_ : Bytes{0}; }
-  /// Gives the room up. False if there was none to give.
-  bool release();
+  /// Gives the room up: to `file` beyond `end`, where the store will write next, before another program takes it. False
+  /// if there was none to give.
+  bool release(int file, std::uint64_t end);
   /// Makes it (again) if the disk keeps at least as much free besides; false if it does not stand now.
   bool make(Bytes disk_free);
 
@@ -29,6 +31,9 @@ class Ballast {
   Bytes reserve_;
   bool stands_ = false;
 };
+
+/// What `file` has on disk beyond `end`: room that is its own already.
+[[nodiscard]] Bytes allocated_beyond(int file, std::uint64_t end);
 
 /// What the disk of `folder` has for the broker's user. Zero if it cannot be asked.
 [[nodiscard]] Bytes free_on_disk(const std::filesystem::path& folder);

@@ -165,10 +165,11 @@ void LmdbStore::commit_with_ballast(Write write) {
                           " bytes free on it; nothing after the last confirmation was kept: check the disk, and "
                           "start the broker again");
       }
-      if (again && ballast_.release()) {
+      if (again && ballast_.release(file(), end_of_file())) {
         again = false;
         continue;
       }
+      room_enough_ = false;  // whatever is counted: it does not do
       throw StoreFull("data folder " + folder_.path().string() + " is full (" + failure.what() +
                       "); free some space on its disk");
     }
@@ -228,6 +229,20 @@ Bytes LmdbStore::free_pages() {
   return {pages * status.ms_psize};
 }
 
+int LmdbStore::file() const {
+  mdb_filehandle_t file{};
+  lmdb::check(mdb_env_get_fd(env_, &file), "mdb_env_get_fd");
+  return file;
+}
+
+std::uint64_t LmdbStore::end_of_file() const {
+  MDB_envinfo info{};
+  MDB_stat status{};
+  lmdb::check(mdb_env_info(env_, &info), "mdb_env_info");
+  lmdb::check(mdb_env_stat(env_, &status), "mdb_env_stat");
+  return (info.me_last_pgno + 1) * status.ms_psize;
+}
+
 bool LmdbStore::tend_room() {
   const Bytes reserve = settings_.reserve;
   room_.disk = free_on_disk(folder_.path());
@@ -236,7 +251,7 @@ bool LmdbStore::tend_room() {
   room_.pages = {0};
   // Free pages are counted only when they matter: it is a walk over a list that may be long.
   const Bytes resume = reserve + reserve;
-  if (room_.disk < resume) room_.pages = free_pages();
+  if (room_.disk < resume) room_.pages = free_pages() + allocated_beyond(file(), end_of_file());
   const Bytes usable = room_.sum();
   room_enough_ = room_enough_ ? usable >= reserve : usable >= resume;
   return room_enough_;

@@ -33,7 +33,8 @@ struct Databases {
 struct Room {
   Bytes disk;     ///< free on the disk
   Bytes ballast;  ///< held back
-  Bytes pages;    ///< free inside LMDB's file, in runs long enough for a segment; counted only when the rest is short
+  Bytes pages;    ///< free inside LMDB's file, in runs long enough for a segment, or its own already beyond its last
+                  ///< page; counted only when the rest is short
   [[nodiscard]] Bytes sum() const { return disk + ballast + pages; }
 };
 
@@ -65,6 +66,10 @@ class LmdbStore final : public core::Store {
   template <class Write>
   void commit_with_ballast(Write write);
   [[nodiscard]] Bytes free_pages();
+  /// LMDB's, for what it has no call for.
+  [[nodiscard]] int file() const;
+  /// Behind the last page in use.
+  [[nodiscard]] std::uint64_t end_of_file() const;
 
   StoreSettings settings_;
   DataFolder folder_;
