@@ -2,8 +2,9 @@
 """Includes point one way: each folder may know only what this table says (framework/README.md draws it)."""
 
 import re
-import sys
 from pathlib import Path
+
+import checks
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -109,12 +110,4 @@ def test_the_broker_and_the_worker_meet_in_the_program_alone():
 
 
 if __name__ == "__main__":
-    failed = 0
-    for name, test in [(k, v) for k, v in globals().items() if k.startswith("test_")]:
-        try:
-            test()
-            print("PASS", name)
-        except AssertionError as error:
-            failed = 1
-            print(f"FAIL {name}: {error}")
-    sys.exit(failed)
+    checks.run(globals())

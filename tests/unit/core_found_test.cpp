@@ -117,17 +117,7 @@ TEST(Sessions, AnOlderHelloThatIsReadLateReplacesNobody) {
   broker.publish(2, 1, 1);
   broker.commit();
   const auto hello = [&](Connection from, std::uint64_t epoch) {
-    v1::Frame frame;
-    frame.mutable_hello()->set_magic(protocol::magic);
-    frame.mutable_hello()->set_version_lowest(1);
-    frame.mutable_hello()->set_version_highest(1);
-    frame.mutable_hello()->set_kind(v1::WORKER);
-    frame.mutable_hello()->set_process_token(std::string(token(1).view()));
-    frame.mutable_hello()->add_attach()->set_queue("orders");
-    frame.mutable_hello()->mutable_window()->set_epoch(epoch);
-    frame.mutable_hello()->mutable_window()->set_messages(10);
-    frame.mutable_hello()->mutable_window()->set_bytes(1000);
-    broker.say(from, frame);
+    broker.say(from, Broker::worker_hello(token(1), 10, epoch));
   };
   hello(4, 3);
   broker.commit();
@@ -200,16 +190,8 @@ TEST(Sessions, AHelloOnAConnectionThatWasEndedIsNotRead) {
   broker.publish(2, 1, 1);
   broker.commit();
   ASSERT_EQ(broker.delivered(1), 1U);
-  v1::Frame again;
+  v1::Frame again = Broker::worker_hello(token(1), 10, 1);
   again.set_number(1);
-  again.mutable_hello()->set_magic(protocol::magic);
-  again.mutable_hello()->set_version_lowest(1);
-  again.mutable_hello()->set_version_highest(1);
-  again.mutable_hello()->set_kind(v1::WORKER);
-  again.mutable_hello()->set_process_token(std::string(token(1).view()));
-  again.mutable_hello()->add_attach()->set_queue("orders");
-  again.mutable_hello()->mutable_window()->set_epoch(1);
-  again.mutable_hello()->mutable_window()->set_messages(10);
 
   Actions turn;
   broker.core->frame(broker.now, 1, again, {}, turn);

@@ -103,8 +103,8 @@ struct Broker {
   }
 
   // What clients say.
-  void attach(Connection from, ProcessToken process, std::uint64_t window = 100, std::vector<v1::Claim> held = {},
-              std::vector<v1::Claim> settled = {}, std::string queue = "orders", std::string type = {}) {
+  static v1::Frame worker_hello(ProcessToken process, std::uint64_t window, std::uint64_t epoch,
+                                const std::string& queue = "orders") {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
@@ -113,12 +113,17 @@ struct Broker {
     hello.set_kind(v1::WORKER);
     hello.set_process_token(std::string(process.view()));
     hello.set_group("shop");
-    auto* attach = hello.add_attach();
-    attach->set_queue(queue);
-    if (!type.empty()) attach->add_types(type);
-    hello.mutable_window()->set_epoch(1);
+    hello.add_attach()->set_queue(queue);
+    hello.mutable_window()->set_epoch(epoch);
     hello.mutable_window()->set_messages(window);
     hello.mutable_window()->set_bytes(1 << 20);
+    return frame;
+  }
+  void attach(Connection from, ProcessToken process, std::uint64_t window = 100, std::vector<v1::Claim> held = {},
+              std::vector<v1::Claim> settled = {}, std::string queue = "orders", std::string type = {}) {
+    v1::Frame frame = worker_hello(process, window, 1, queue);
+    auto& hello = *frame.mutable_hello();
+    if (!type.empty()) hello.mutable_attach(0)->add_types(type);
     for (auto& claim : held) *hello.add_held() = claim;
     for (auto& claim : settled) *hello.add_settled() = claim;
     say(from, std::move(frame));

@@ -3,8 +3,9 @@
 
 import re
 import subprocess
-import sys
 from pathlib import Path
+
+import checks
 
 ROOT = Path(__file__).resolve().parents[2]
 TRACKED = subprocess.run(["git", "-C", ROOT, "ls-files", "-co", "--exclude-standard"], capture_output=True, text=True,
@@ -71,12 +72,4 @@ def test_tests_exist():
 
 
 if __name__ == "__main__":
-    failed = 0
-    for name, test in [(key, value) for key, value in globals().items() if key.startswith("test_")]:
-        try:
-            test()
-            print("PASS", name)
-        except AssertionError as error:
-            failed = 1
-            print(f"FAIL {name}: {error}")
-    sys.exit(failed)
+    checks.run(globals())

@@ -115,13 +115,6 @@ TEST_F(StoreFolder, OneWithAForeignDataFileIsRefused) {
 }
 
 // The sanitizers need the address space themselves.
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WEIR_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WEIR_SANITIZED 1
-#endif
-#endif
 #ifndef WEIR_SANITIZED
 TEST_F(StoreFolder, ALimitedAddressSpaceIsNamed) {
   testing::FLAGS_gtest_death_test_style = "fast";

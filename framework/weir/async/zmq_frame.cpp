@@ -6,13 +6,6 @@
 
 #include "weir/message/error.hpp"
 
-#if defined(__SANITIZE_THREAD__)
-#define WEIR_THREADS_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define WEIR_THREADS_SANITIZED 1
-#endif
-#endif
 #ifdef WEIR_THREADS_SANITIZED
 #include <sanitizer/tsan_interface.h>
 #endif

@@ -12,14 +12,6 @@
 #include "weir/broker/store/lmdb_snapshot.hpp"
 #include "weir/broker/store/recover.hpp"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define WEIR_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define WEIR_SANITIZED 1
-#endif
-#endif
-
 namespace weir::broker {
 namespace {
 
