@@ -198,6 +198,7 @@ void recover(State& state, Now now, Recovered recovered) {
       state.queues[queue->id] = std::move(queue);
     }
     by_name->policy = config.policy;
+    state.runs_ahead = state.runs_ahead || config.policy.ahead;
     by_name->in_file = true;
   }
   for (auto& found : recovered.sessions) {

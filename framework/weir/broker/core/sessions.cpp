@@ -178,13 +178,10 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
     client->publisher->connection = 0;
     client->publisher->ended_at = now.instant;
     // Its share of a bounded queue goes to the others; what it had sent is answered when it returns.
-    for (const auto id : std::exchange(client->publisher->queues, {})) {
-      Queue* queue = state.find_queue(id);
-      if (queue == nullptr) continue;
-      queue->windows.erase(client->publisher->id);
-      count_windows(state);
-      share_room(state, *queue, actions);
-    }
+    const auto queues = std::exchange(client->publisher->queues, {});
+    for (const auto id : queues) state.queues.at(id)->windows.erase(client->publisher->id);
+    count_windows(state);
+    for (const auto id : queues) share_room(state, *state.queues.at(id), actions);
   }
   state.clients.erase(from);
 }

@@ -85,9 +85,9 @@ void take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settl
       return !excluded.contains(lease) && find_open(worker, lease, offset) != nullptr;
     };
     const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
-    for (const auto lease : group.source()) {
+    for (int i = 0; state.runs_ahead && i < group.source_size(); ++i) {
       std::uint32_t offset = 0;
-      const LeaseRun* held = find_open(worker, lease, offset);
+      const LeaseRun* held = find_open(worker, group.source(i), offset);
       if (held != nullptr && held->source == Source::segment) bears_outputs(state, held->key);
     }
     if (std::all_of(group.source().begin(), group.source().end(), leaves)) {
@@ -298,7 +298,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
     Queue* queue = state.find_queue(output.queue());
     if (queue == nullptr) continue;
     share_room(state, *queue, actions);
-    touched.insert(queue);  // what has come may be delivered ahead
+    if (queue->policy.ahead) touched.insert(queue);
   }
   for (Queue* queue : touched) {
     if (!queue->windows.empty()) share_room(state, *queue, actions);

@@ -50,6 +50,7 @@ class State {
   bool committing = false;
   std::uint64_t batches = 0;
 
+  bool runs_ahead = false;        ///< some queue allows it
   bool room = true;               ///< the store has room above its reserve
   std::uint64_t window_epochs{};  ///< grows over restarts too: its upper half is the incarnation
   std::size_t windows_open{};     ///< of publishers, in all queues, when they were last counted
