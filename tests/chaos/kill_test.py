@@ -7,7 +7,8 @@ A kill counts only if, at that instant, requests were in flight and messages tha
 unconfirmed (where broker or publisher was killed, they still are once it is dead). In the end every message whose publish
 was confirmed was delivered (a 2xx was sent for it) or is itself among the dead letters; a second 2xx is allowed only where
 the rules allow a duplicate: it was in the hands of a worker that was killed, or its publisher died before it heard the
-confirmation and was run again. A 2xx of another attempt (X-Weir-Attempt) is no duplicate: its worker had given up waiting
+confirmation and was run again, or its broker was killed before it confirmed the publish (delivered ahead of its commit, and
+published again). A 2xx of another attempt (X-Weir-Attempt) is no duplicate: its worker had given up waiting
 for the answer before, which happens where this subscriber lags by a second.
 """
 
@@ -175,7 +176,7 @@ class Publisher:
 
     def unconfirmed_of(self, first):
         """Of the first so many."""
-        return len(set(self.names[:first]) - self.confirmed)
+        return set(self.names[:first]) - self.confirmed
 
     def finish(self):
         self.closing = True
@@ -229,7 +230,9 @@ def kill_rounds(target, rounds, seed, all_of_them):
             if target != "worker":
                 # What the broker said before it died is heard by now, and nobody says more.
                 time.sleep(0.05)
-                unconfirmed = publisher.unconfirmed_of(sent)
+                unconfirmed = len(publisher.unconfirmed_of(sent))
+            if target in ("broker", "all"):
+                may_double |= publisher.unconfirmed_of(publisher.sent)
             if unconfirmed > 0:
                 counted += 1
             print(f"  {target} {counted}: in flight {in_flight}, unconfirmed {unconfirmed}"

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import itertools
 
 # What fails on purpose, so that a counted second attempt needs no other cause.
 FAILING = ("fail", "never")
@@ -78,10 +79,21 @@ class Judge:
                                    f"{after.at - before.at:.2f} s later")
         return explained, without
 
-    def stored_twice(self, published_again):
-        """Numbers in two places whose publisher did not die."""
-        places = collections.defaultdict(set)
+    def stored_twice(self, confirmed, published_again, broker_starts):
+        """Numbers in two places, though their publisher did not die, nor their broker before it had confirmed them.
+
+        A message that was handled ahead of its commit is unknown to the next broker, and its publisher sends it again. Then
+        that broker started after the first handler did and before the second, and the confirmation came later than that.
+        """
+        places = collections.defaultdict(dict)
         for place, starts in self.places.items():
             for start in starts:
-                places[start.number].add(place)
-        return [number for number, where in places.items() if len(where) > 1 and number not in published_again]
+                first = places[start.number].get(place, start.at)
+                places[start.number][place] = min(first, start.at)
+
+        def sent_again(number, first, second):
+            heard = confirmed.get(number, float("inf"))
+            return any(first <= at <= min(second, heard) + TOLD_LATE for at in broker_starts)
+
+        return [number for number, where in places.items() if len(where) > 1 and number not in published_again
+                and not all(sent_again(number, *pair) for pair in itertools.pairwise(sorted(where.values())))]

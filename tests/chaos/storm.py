@@ -125,7 +125,7 @@ class Publisher:
         self.process = storm.start(name, BUILD / "bin" / "chaos_publisher", storm.engine_by_proxy, "work", "work.Task",
                                    stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.numbers, self.sent, self.answered, self.closing = storm.numbers, [], set(), False
-        self.confirmed, self.refused = set(), set()
+        self.confirmed, self.refused = {}, set()  # the first: number -> when it was heard
         self.threads = [threading.Thread(target=self.feed, daemon=True), threading.Thread(target=self.read, daemon=True)]
         for thread in self.threads:
             thread.start()
@@ -152,7 +152,10 @@ class Publisher:
                 continue
             what, first, count = line.split()
             numbers = {self.sent[n - 1] for n in range(int(first), int(first) + int(count))}
-            (self.confirmed if what == b"confirmed" else self.refused).update(numbers)
+            if what == b"confirmed":
+                self.confirmed.update(dict.fromkeys(numbers, time.monotonic()))
+            else:
+                self.refused.update(numbers)
 
     def gone(self):
         """It died: what it has not heard of is another's to publish."""
@@ -162,14 +165,15 @@ class Publisher:
         self.numbers.publish_again([n for n in self.sent if n not in self.confirmed and n not in self.refused])
 
 
-class LostSessions:
-    """(when, pid) of each worker's session that a broker ended other than by goodbye, as its log tells it.
+class BrokerLog:
+    """What brokers' logs tell: (when, pid) of each worker's session that ended other than by goodbye, and when one started.
 
     The time is when the line was read: the log's own is by the wall clock, which jumps.
     """
 
     def __init__(self, folder):
-        self.folder, self.found, self.tails, self.closing = folder, [], {}, False
+        self.folder, self.tails, self.closing = folder, {}, False
+        self.lost, self.starts = [], []
         self.thread = threading.Thread(target=self.follow, daemon=True)
         self.thread.start()
 
@@ -181,16 +185,18 @@ class LostSessions:
                     self.tails[log] = Tail(log)
                 for line in self.tails[log].new():
                     if '"session_ended"' in line and '"goodbye"' not in line:
-                        self.found.append((time.monotonic(), int(json.loads(line)["worker"].split("/")[2])))
+                        self.lost.append((time.monotonic(), int(json.loads(line)["worker"].split("/")[2])))
+                    if '"broker_listening"' in line:
+                        self.starts.append(time.monotonic())
             if last:
                 return
             time.sleep(0.02)
 
-    def all(self):
-        """To the end of the logs; it follows no further."""
+    def end(self):
+        """Both are whole, to the end of the logs; it follows no further."""
         self.closing = True
         self.thread.join()
-        return self.found
+        return self
 
 
 class Storm:
@@ -206,7 +212,7 @@ class Storm:
         self.disk = self.deployment.folder / "disk"
         self.shim = Shim(self.deployment.folder / "shim")
         self.hurt = []       # (from, to, {pids})
-        self.lost = LostSessions(self.deployment.folder)
+        self.broker_log = BrokerLog(self.deployment.folder)
         self.log = []        # what was done, for people
         self.up = self.extra = None
         self.publishers, self.ended_publishers = [], []
@@ -401,7 +407,8 @@ class Storm:
     # What is known in the end.
 
     def confirmed(self):
-        return {n for each in self.publishers + self.ended_publishers for n in each.confirmed}
+        """Number -> when its publisher heard it."""
+        return {n: at for each in self.publishers + self.ended_publishers for n, at in each.confirmed.items()}
 
 
 def set_loopback(up):

@@ -8,8 +8,8 @@ slow, throttled, deaf, mute, silent and refused; the link down; the disk full, o
 losing what it was to sync; the wall clock off by a day: storm.py's EVENTS, each form once before any comes again, and in
 4 minutes each. Then all heals, and:
 nothing that was confirmed is neither handled nor dead; nothing ran twice but for a cause (its process was hurt, or the
-broker ended its session and says so in its log, or it failed as told); nothing was stored twice unless its publisher
-died before it heard. Needs root, for a small disk and a network of its own.
+broker ended its session and says so in its log, or it failed as told); nothing was stored twice unless its publisher, or
+its broker, died before the confirmation was heard. Needs root, for a small disk and a network of its own.
 """
 
 import argparse
@@ -65,12 +65,13 @@ def storm(minutes, seed, kinds):
         counts = s.deployment.queue()
         confirmed = s.confirmed()
         dead = {letter["id"] for letter in s.deployment.dead()}
-        judge = Judge(read(s.deployment.ledger), s.numbers.actions, s.hurt, s.lost.all())
+        log = s.broker_log.end()
+        judge = Judge(read(s.deployment.ledger), s.numbers.actions, s.hurt, log.lost)
         lost = judge.lost_messages(confirmed, dead)
         assert not lost, f"{len(lost)} confirmed messages vanished, e.g. {sorted(lost)[:5]}"
         explained, without = judge.doubles()
         assert not without, f"{len(without)} ran twice without a cause: {'; '.join(without[:5])}"
-        twice = judge.stored_twice(s.numbers.published_again)
+        twice = judge.stored_twice(confirmed, s.numbers.published_again, log.starts)
         assert not twice, f"{len(twice)} stored twice, e.g. {sorted(twice)[:5]}"
         assert counts["dead"] == len(dead), counts
         missing = set(deck.all) - set(done)

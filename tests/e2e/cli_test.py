@@ -96,7 +96,7 @@ def test_a_wrong_command_line_ends_with_2_and_says_what_was_meant():
 def test_every_command_has_help_with_an_example():
     expect(weir("--help"), DONE, "Start here:", "Exit codes: 0 done, 1 failed, 2 usage or configuration error.")
     for command in ["up", "broker", "worker", "publish", "queues", "workers", "check", "bench", "bench drain",
-                    "bench backlog", "dead", "dead list", "dead show", "dead replay", "dead purge"]:
+                    "bench backlog", "bench latency", "bench waiting", "dead", "dead list", "dead show", "dead replay", "dead purge"]:
         expect(weir(*command.split(), "--help"), DONE, "Example:\n  ", "Exit codes:")
 
 
@@ -423,8 +423,8 @@ def test_logs_are_json_lines_if_asked():
 
 def test_bench_measures_separate_processes():
     with tempfile.TemporaryDirectory() as folder:
-        for workload in ("drain", "backlog"):
-            result = weir("bench", workload, "--messages", "20000", "--data", folder)
+        for workload, *more in (["drain"], ["backlog"], ["latency", "--rate", "20000"], ["waiting", "--handler-ms", "10"]):
+            result = weir("bench", workload, "--messages", "20000", "--data", folder, *more)
             expect(result, DONE, "20,000 messages of 256 B")
             line = json.loads(result.stdout)
             assert (line["peer"], line["workload"], line["durability"], line["messages"]) == (
@@ -432,6 +432,7 @@ def test_bench_measures_separate_processes():
             for field in ("msgs_per_s", "publish_msgs_per_s", "cpu_s", "broker_rss_mb", "worker_rss_mb"):
                 assert line[field] > 0, line
             assert "duplicates" not in line, line
+            assert (line["p50_ms"] is not None) == (workload == "latency"), line
         assert list(Path(folder).iterdir()) == [], "it leaves nothing behind"
 
 

@@ -47,10 +47,10 @@ def test_a_plugin_in_a_project_of_its_own_builds_and_loads():
         (project / "CMakeLists.txt").write_text(blocks("cmake")[0])
         (project / "weir").symlink_to(ROOT)
         (project / "bakery.yaml").write_text(blocks("yaml")[0].replace("./bakery.so", "./build/bakery.so"))
-        # A plugin and its host have the same sanitizers, or none.
-        sanitize = re.search(r"^WEIR_SANITIZE:STRING=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE)[1]
+        # A plugin and its host are one compiler's, and have the same sanitizers, or none.
+        host = dict(re.findall(r"^(WEIR_SANITIZE|CMAKE_CXX_COMPILER):\w+=(.*)$", (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE))
         for command in (["cmake", "-S", ".", "-B", "build", "-G", "Ninja", "-DCMAKE_BUILD_TYPE=Release",
-                         f"-DWEIR_SANITIZE={sanitize}"],
+                         *(f"-D{name}={value}" for name, value in host.items())],
                         ["ninja", "-C", "build", "bakery"], [WEIR, "check", "bakery.yaml"]):
             result = subprocess.run(command, cwd=project, capture_output=True, text=True)
             assert result.returncode == 0, f"{command}: {result.stdout}{result.stderr}"

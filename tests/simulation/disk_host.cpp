@@ -10,7 +10,7 @@ constexpr std::int64_t full_pause_us = 100'000;
 }  // namespace
 
 void BrokerHost::commit_if_wanted() {
-  if (writing_ || !core_->wants_commit()) return;
+  if (writing_ || core_->commit_due() > stage_.clock.now().instant) return;
   note_event(BrokerEvent::sealed);
   writing_ = core_->seal(stage_.clock.now());
   written_ = false;

@@ -10,16 +10,10 @@ constexpr Connection worker = 1;
 constexpr Connection publisher = 2;
 constexpr Connection other = 3;
 
-QueuePolicy allowed() {
-  QueuePolicy policy;
-  policy.ahead = true;
-  return policy;
-}
-
 /// A worker that is noted, a publisher that has its credit, a lane whose mark is on disk; and then a commit under way,
 /// so that what is published now is gathered for the next.
 struct Ahead : Broker {
-  explicit Ahead(QueuePolicy policy = allowed()) : Broker({{"orders", policy}, {"emails", policy}}) {
+  explicit Ahead(QueuePolicy policy = {}) : Broker({{"orders", policy}, {"emails", policy}}) {
     attach(worker, token(1));
     open_publisher(publisher);
     commit();
@@ -176,7 +170,7 @@ TEST(Ahead, WhatWasConfirmedUnwrittenIsConfirmedAgainWhenItIsSentAgain) {
 }
 
 TEST(Ahead, AQueueThatDoesNotAllowItWaitsForTheDisk) {
-  Ahead broker(QueuePolicy{});
+  Ahead broker(written_first());
 
   broker.publish(publisher, 2, 1);
 

@@ -23,7 +23,7 @@ v1::Started started(std::uint32_t index, v1::Started::Part part, std::uint64_t s
 /// Ten messages in the hands of one worker; the place of message i is (1, 1, i).
 struct Death : ::testing::Test {
   Death() {
-    QueuePolicy policy;
+    QueuePolicy policy = written_first();
     policy.attempts = 3;
     policy.backoff = {1s, 2, 1min, 0};
     broker = std::make_unique<Broker>(std::vector<QueueConfig>{{"orders", policy}});

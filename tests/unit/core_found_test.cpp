@@ -84,7 +84,7 @@ TEST(Recovery, ASessionThatIsGivenUpHasEndedOnDiskBeforeItsMessagesGoOn) {
 // Seed 36. Four messages of room and three publishers: two were idle and kept it all.
 TEST(FullQueue, RoomThatNobodyUsesGoesToWhoHasNone) {
   for (const std::uint64_t most : {4U, 2U, 1U}) {
-    QueuePolicy policy;
+    QueuePolicy policy = written_first();
     policy.most.messages = Messages{most};
     Broker broker({{"orders", policy}});
     for (const unsigned char id : {2, 3, 4}) broker.open_publisher(id, id);
@@ -205,7 +205,7 @@ TEST(Sessions, AHelloOnAConnectionThatWasEndedIsNotRead) {
 
 // Seed 30417. The room of a publisher that is gone goes to the one who is left, though nothing else happens.
 TEST(Publishing, TheRoomOfALostPublisherGoesToTheOneWhoIsLeft) {
-  QueuePolicy policy;
+  QueuePolicy policy = written_first();
   policy.most.messages = Messages{2};
   Broker broker({{"orders", policy}});
   broker.open_publisher(1, 7);

@@ -30,7 +30,7 @@ struct Site {
 
   Site(Plan plan, std::uint64_t messages, std::set<std::uint64_t> the_poison)
       : plan_(plan), poison_(std::move(the_poison)) {
-    QueuePolicy policy;
+    QueuePolicy policy = written_first();
     policy.attempts = 5;
     policy.backoff = {1s, 2, 1min, 0};
     broker_ = std::make_unique<Broker>(std::vector<QueueConfig>{{"orders", policy}});

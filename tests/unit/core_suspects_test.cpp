@@ -20,7 +20,7 @@ constexpr auto on_cpu = v1::Started::ON_CPU;
 /// Ten messages, (1, 1, 0) to (1, 1, 9); process n talks by connection 10 n.
 struct Suspects : ::testing::Test {
   Suspects() {
-    QueuePolicy policy;
+    QueuePolicy policy = written_first();
     policy.attempts = 3;
     policy.backoff = {1s, 2, 1min, 0};
     broker = std::make_unique<Broker>(std::vector<QueueConfig>{{"orders", policy}});

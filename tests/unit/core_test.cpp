@@ -144,7 +144,7 @@ TEST(OneLiveLease, ASettlementUnderAnOldLeaseChangesNothing) {
 }
 
 TEST(AttemptsEnd, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
-  QueuePolicy policy;
+  QueuePolicy policy = written_first();
   policy.attempts = 3;
   Broker broker({{"orders", policy}});
   broker.give(1, worker, token(1));
@@ -214,7 +214,7 @@ TEST(Settling, TheConfirmationFollowsTheCommit) {
 }
 
 TEST(Settling, OutputsLeaveWithTheirAckAndNotWithAStaleOne) {
-  Broker broker({{"orders", {}}, {"emails", {}}});
+  Broker broker({{"orders", written_first()}, {"emails", written_first()}});
   broker.give(2, worker, token(1));
   const auto lease = broker.deliveries(worker).front().lease();
   broker.settle(worker, lease, 1, v1::RELEASE);  // its lease is gone
@@ -492,7 +492,7 @@ TEST(Recovery, NoPlaceIsGivenTwice) {
 }
 
 TEST(FullQueue, PublishersWaitAndTheQueueNeverExceedsItsMost) {
-  QueuePolicy policy;
+  QueuePolicy policy = written_first();
   policy.most.messages = Messages{100};
   Broker broker({{"orders", policy}});
   broker.open_publisher(publisher);
@@ -537,7 +537,7 @@ TEST(FullDisk, WhatAllPublishersHaveUnansweredFitsTheReserve) {
 }
 
 TEST(FullQueue, OnFullRefuseAnswersRefusedWithTheReason) {
-  QueuePolicy policy;
+  QueuePolicy policy = written_first();
   policy.most.messages = Messages{10};
   policy.most.on_full = OnFull::refuse;
   Broker broker({{"orders", policy}});
@@ -588,7 +588,7 @@ TEST(Types, AWorkerIsSentOnlyTypesThatItNamed) {
 }
 
 TEST(Types, WhatNobodyKnowsIsADeadLetterOnceItsGraceIsOver) {
-  QueuePolicy policy;
+  QueuePolicy policy = written_first();
   policy.unknown_grace = std::chrono::seconds(5);
   Broker broker({{"orders", policy}});
   broker.open_publisher(publisher);

@@ -25,7 +25,8 @@ using namespace std::chrono_literals;
 constexpr auto start_within = 30s;
 /// Slower than 1,000 a second is stuck.
 std::chrono::seconds run_within(const BenchOptions& options) {
-  return 60s + std::chrono::seconds(options.messages / 1000);
+  const double paced = options.rate > 0 ? static_cast<double>(options.messages) / options.rate : 0;
+  return 60s + std::chrono::seconds(options.messages / 1000) + std::chrono::seconds(std::llround(paced));
 }
 
 /// A folder of our own for the store and the deployment file, gone at the end.
@@ -138,8 +139,8 @@ class Bench {
         {"durability", options_.durability == "none" ? "memory" : options_.durability},
         {"messages", options_.messages},
         {"msgs_per_s", per_second(first, last)},
-        {"p50_ms", nullptr},
-        {"p99_ms", nullptr},
+        {"p50_ms", options_.rate > 0 ? worked.at("p50_ms") : boost::json::value()},
+        {"p99_ms", options_.rate > 0 ? worked.at("p99_ms") : boost::json::value()},
         {"broker_rss_mb", megabytes(broker_->memory("VmHWM"))},
         {"broker_rss_anon_mb", megabytes(broker_->memory("RssAnon"))},
         {"cpu_s", rounded(cpu)},
@@ -171,9 +172,23 @@ class Bench {
     return all;
   }
   [[nodiscard]] std::vector<std::string> part(const std::string& name) const {
-    return with_log({name, "--engine", engine_, "--messages", std::to_string(options_.messages), "--size",
-                     std::to_string(options_.size), "--window", std::to_string(options_.window), "--shards",
-                     std::to_string(options_.shards)});
+    std::vector<std::string> words{name,
+                                   "--engine",
+                                   engine_,
+                                   "--messages",
+                                   std::to_string(options_.messages),
+                                   "--size",
+                                   std::to_string(options_.size),
+                                   "--window",
+                                   std::to_string(options_.window),
+                                   "--shards",
+                                   std::to_string(options_.shards),
+                                   "--rate",
+                                   std::to_string(options_.rate),
+                                   "--handler-ms",
+                                   std::to_string(options_.handler_ms)};
+    if (options_.rate > 0) words.emplace_back("--timed");
+    return with_log(words);
   }
 
   void await_broker() {
@@ -206,9 +221,14 @@ class Bench {
     };
     char time[32];
     std::snprintf(time, sizeof time, "%.2f", seconds);
+    char latency[64] = "";
+    if (options_.rate > 0) {
+      std::snprintf(latency, sizeof latency, ", from publish to handler p50 %.2f ms, p99 %.2f ms",
+                    line.at("p50_ms").to_number<double>(), line.at("p99_ms").to_number<double>());
+    }
     std::cerr << options_.workload << ": " << grouped(options_.messages) << " messages of " << options_.size << " B in "
-              << time << " s: " << rate("msgs_per_s") << " msg/s (publish " << rate("publish_msgs_per_s")
-              << " msg/s), CPU " << line.at("cpu_s").to_number<double>() << " s, broker "
+              << time << " s: " << rate("msgs_per_s") << " msg/s (publish " << rate("publish_msgs_per_s") << " msg/s)"
+              << latency << ", CPU " << line.at("cpu_s").to_number<double>() << " s, broker "
               << line.at("broker_rss_anon_mb").to_number<double>() << " MB anonymous\n";
   }
 

@@ -26,12 +26,18 @@ inline void write_digits(char* to, std::uint64_t number) {
   for (std::size_t i = bench_digits; i-- > 0; number /= 10) to[i] = static_cast<char>('0' + number % 10);
 }
 
-[[nodiscard]] inline std::optional<std::uint64_t> sequence_of(std::string_view payload) {
+[[nodiscard]] inline std::optional<std::uint64_t> read_digits(const char* from) {
   std::uint64_t number{};
-  if (payload.size() < bench_size_least) return std::nullopt;
-  const auto [end, error] = std::from_chars(payload.data(), payload.data() + bench_digits, number);
-  if (error != std::errc{} || end != payload.data() + bench_digits) return std::nullopt;
+  const auto [end, error] = std::from_chars(from, from + bench_digits, number);
+  if (error != std::errc{} || end != from + bench_digits) return std::nullopt;
   return number;
+}
+[[nodiscard]] inline std::optional<std::uint64_t> sequence_of(std::string_view payload) {
+  return payload.size() < bench_size_least ? std::nullopt : read_digits(payload.data());
+}
+/// Of one that has a sequence number.
+[[nodiscard]] inline std::uint64_t published_at(std::string_view payload) {
+  return read_digits(payload.data() + bench_digits).value_or(0);
 }
 
 }  // namespace weir::cli

@@ -1,8 +1,9 @@
-/// The benchmark's publisher: as fast as credit allows.
+/// The benchmark's publisher: as fast as credit allows, or at a steady rate.
 
 #include <boost/asio/co_spawn.hpp>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <boost/asio/steady_timer.hpp>
 #include <boost/asio/use_awaitable.hpp>
 #include <iostream>
 #include <limits>
@@ -38,6 +39,29 @@ task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& ti
   times.last = nanoseconds_now();
 }
 
+/// Message i is due i / rate after the first. Each bears the time at which it was sent, not the one at which it was
+/// due.
+task<> send_paced(Publisher& publisher, const BenchPartOptions& options, Times& times) {
+  std::string payload(options.size, 'x');
+  co_await publisher.room(bench_queue);
+  asio::steady_timer timer(co_await asio::this_coro::executor);
+  const auto begin = std::chrono::steady_clock::now();
+  times.first = nanoseconds_now();
+  for (std::uint64_t i = 0; i < options.messages; ++i) {
+    const std::chrono::duration<double> after(static_cast<double>(i) / options.rate);
+    const auto due = begin + std::chrono::duration_cast<std::chrono::nanoseconds>(after);
+    if (std::chrono::steady_clock::now() < due) {
+      timer.expires_at(due);
+      co_await timer.async_wait(asio::use_awaitable);
+    }
+    write_digits(payload.data(), i);
+    write_digits(payload.data() + bench_digits, nanoseconds_now());
+    while (!publisher.try_send(bench_queue, bench_type, payload)) co_await publisher.room(bench_queue);
+  }
+  co_await publisher.flush();
+  times.last = nanoseconds_now();
+}
+
 }  // namespace
 
 int bench_publish(const BenchPartOptions& options) {
@@ -50,7 +74,8 @@ int bench_publish(const BenchPartOptions& options) {
     failure = error;
     loop.stop();
   };
-  asio::co_spawn(loop, send_all(publisher, options, times), ended);
+  auto* const send = options.rate > 0 ? send_paced : send_all;
+  asio::co_spawn(loop, send(publisher, options, times), ended);
   loop.run();
   if (failure) std::rethrow_exception(failure);
   std::cout << "{\"first_ns\": " << times.first << ", \"last_ns\": " << times.last

@@ -1,5 +1,6 @@
-/// The benchmark's worker: a trivial handler in real slots, shards and sessions.
+/// The benchmark's worker: a trivial handler, or one that waits, in real slots, shards and sessions.
 
+#include <algorithm>
 #include <atomic>
 #include <iostream>
 #include <limits>
@@ -19,13 +20,16 @@ namespace {
 struct alignas(64) Tally {
   explicit Tally(std::uint64_t messages) : seen(messages) {}
   std::vector<bool> seen;
+  std::vector<std::uint64_t> on_the_way_ns;  ///< of each that was timed, in the order of arrival
   std::uint64_t first_ns = 0;
   std::uint64_t duplicates = 0;
   std::atomic<std::uint64_t> distinct{0};
 };
 
-task<> count(Context&, std::string_view payload, Tally* tally) {
-  if (tally->first_ns == 0) tally->first_ns = nanoseconds_now();
+/// What a handler does before anything else; it waits (waiting) or is done (counting).
+void arrived(std::string_view payload, Tally* tally, bool timed) {
+  const std::uint64_t now = timed || tally->first_ns == 0 ? nanoseconds_now() : 0;
+  if (tally->first_ns == 0) tally->first_ns = now;
   const auto number = sequence_of(payload);
   if (!number || *number >= tally->seen.size()) throw Reject("no message of this benchmark");
   if (tally->seen[*number]) {
@@ -33,8 +37,25 @@ task<> count(Context&, std::string_view payload, Tally* tally) {
   } else {
     tally->seen[*number] = true;
     tally->distinct.store(tally->distinct.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
+    if (timed) tally->on_the_way_ns.push_back(now - published_at(payload));
   }
+}
+
+task<> counting(Context&, std::string_view payload, Tally* tally, bool timed) {
+  arrived(payload, tally, timed);
   co_return;
+}
+
+task<> waiting(Context&, std::string_view payload, Tally* tally, bool timed, std::chrono::milliseconds time) {
+  arrived(payload, tally, timed);
+  co_await sleep(time);
+}
+
+/// Milliseconds that `share` of the messages were not above; the first tenth is warm-up. 0 if none was timed.
+double quantile(std::vector<std::uint64_t>& sorted, double share) {
+  if (sorted.empty()) return 0;
+  const auto at = static_cast<std::size_t>(share * static_cast<double>(sorted.size()));
+  return static_cast<double>(sorted[std::min(at, sorted.size() - 1)]) * 1e-6;
 }
 
 }  // namespace
@@ -54,6 +75,7 @@ int bench_work(const BenchPartOptions& options) {
   settings.queues = {bench_queue};
   settings.shards = options.shards;
   settings.window.messages = Messages{options.window};
+  settings.concurrency = options.concurrency;
   std::stop_source stop;
   worker::Ended ended;
   std::uint64_t last_ns = 0;
@@ -62,8 +84,17 @@ int bench_work(const BenchPartOptions& options) {
   std::thread working([&] {
     const auto registration = [&](Plugin& plugin) {
       Tally* tally = tallies[plugin.shard()].get();
-      plugin.on_raw(bench_queue, bench_type,
-                    [tally](Context& context, std::string_view payload) { return count(context, payload, tally); });
+      const bool timed = options.timed;
+      if (options.handler_ms > 0) {
+        plugin.on_raw(
+            bench_queue, bench_type,
+            [tally, timed, time = std::chrono::milliseconds(options.handler_ms)](
+                Context& context, std::string_view payload) { return waiting(context, payload, tally, timed, time); });
+      } else {
+        plugin.on_raw(bench_queue, bench_type, [tally, timed](Context& context, std::string_view payload) {
+          return counting(context, payload, tally, timed);
+        });
+      }
       ++registered;
     };
     try {
@@ -82,6 +113,13 @@ int bench_work(const BenchPartOptions& options) {
   stop.request_stop();
   working.join();
 
+  std::vector<std::uint64_t> on_the_way_ns;
+  for (const auto& tally : tallies) {
+    const auto& taken = tally->on_the_way_ns;
+    on_the_way_ns.insert(on_the_way_ns.end(), taken.begin() + static_cast<std::ptrdiff_t>(taken.size() / 10),
+                         taken.end());
+  }
+  std::sort(on_the_way_ns.begin(), on_the_way_ns.end());
   std::uint64_t first_ns = std::numeric_limits<std::uint64_t>::max();
   std::uint64_t duplicates = 0;
   std::uint64_t distinct = 0;
@@ -97,7 +135,9 @@ int bench_work(const BenchPartOptions& options) {
   }
   if (!ended.failure.empty()) std::cerr << "weir: the worker failed: " << ended.failure << "\n";
   std::cout << "{\"first_ns\": " << first_ns << ", \"last_ns\": " << last_ns << ", \"acked\": " << distinct
-            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates << "}" << std::endl;
+            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates
+            << ", \"p50_ms\": " << quantile(on_the_way_ns, .5) << ", \"p99_ms\": " << quantile(on_the_way_ns, .99)
+            << "}" << std::endl;
   std::cin.ignore(std::numeric_limits<std::streamsize>::max());
   return ended.exit_code();
 }

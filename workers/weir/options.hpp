@@ -89,10 +89,12 @@ struct DeadChangeOptions {  // replay, purge
 };
 
 struct BenchOptions {
-  std::string workload;  ///< drain or backlog
+  std::string workload;  ///< drain, backlog, latency or waiting
   std::uint64_t messages = 1'000'000;
+  double rate = 0;               ///< messages a second; 0: as fast as credit allows
+  std::uint64_t handler_ms = 0;  ///< how long each handler waits
   std::uint64_t size = 256;
-  std::uint64_t window = 1024;
+  std::uint64_t window = 4096;
   std::uint32_t shards = 1;
   std::string durability = "fsync";
   std::optional<std::string> data;
@@ -104,7 +106,11 @@ struct BenchPartOptions {
   std::uint64_t messages{};
   std::uint64_t size{};
   std::uint64_t window{};
+  std::optional<std::uint64_t> concurrency;
   std::uint32_t shards{};
+  double rate{};
+  std::uint64_t handler_ms{};
+  bool timed{};  ///< the time of each message on its way is taken
 };
 
 /// Internal commands, typed by no one: what `weir worker` starts.

@@ -265,16 +265,25 @@ class Grammar {
     auto* parent =
         command(app_, "bench", "measure this machine: publisher, broker and worker as separate processes",
                 "  weir bench drain --messages 1000000\n"
+                "  weir bench latency --rate 1000\n"
                 "  weir bench backlog --data /mnt/disk    (the store goes where --data says: use a real disk)\n"
                 "One JSON line on standard output, one for people on standard error.",
                 {});
     parent->require_subcommand(1);
     parent->fallthrough();
-    const auto workload = [&](const char* name, const char* what) {
-      BenchOptions& options = bench_.emplace_back();
+    const auto workload = [&](const char* name, const char* what, BenchOptions defaults) {
+      BenchOptions& options = bench_.emplace_back(std::move(defaults));
       options.workload = name;
-      auto* added = command(*parent, name, what, std::string("  weir bench ") + name + " --messages 1000000",
+      auto* added = command(*parent, name, what,
+                            std::string("  weir bench ") + name + " --messages " + std::to_string(options.messages),
                             [this, &options] { return cli::bench(options, result_.log); });
+      if (options.rate > 0) {
+        added->add_option("--rate", options.rate, "messages a second")->check(CLI::Range(1.0, 1e7));
+      }
+      if (options.handler_ms > 0) {
+        added->add_option("--handler-ms", options.handler_ms, "how long each handler waits, in milliseconds")
+            ->check(CLI::Range(1ULL, 25'000ULL));
+      }
       added->add_option("--messages", options.messages, "how many")->check(CLI::Range(1ULL, 1'000'000'000ULL));
       added->add_option("--size", options.size, "bytes of each payload")->check(CLI::Range(40ULL, 1ULL << 20));
       added->add_option("--window", options.window, "the worker's window in messages, a shard")
@@ -288,8 +297,12 @@ class Grammar {
         if (option->get_name() != "--data" && option->get_name() != "--help") option->capture_default_str();
       }
     };
-    workload("drain", "publish while a worker consumes; rate from the first publish to the last ack");
-    workload("backlog", "publish with no worker, then drain");
+    workload("drain", "publish while a worker consumes; rate from the first publish to the last ack", {});
+    workload("backlog", "publish with no worker, then drain", {});
+    workload("latency", "publish at a steady rate; the time from each publish to the start of its handler",
+             {.messages = 10'000, .rate = 1000});
+    workload("waiting", "as drain, with handlers that wait; at most window / handler-ms",
+             {.messages = 500'000, .handler_ms = 100, .window = 10'000});
   }
 
   void internal() {
@@ -309,7 +322,11 @@ class Grammar {
       command->add_option("--messages", part_.messages)->required();
       command->add_option("--size", part_.size);
       command->add_option("--window", part_.window);
+      command->add_option("--concurrency", part_.concurrency);
       command->add_option("--shards", part_.shards);
+      command->add_option("--rate", part_.rate);
+      command->add_option("--handler-ms", part_.handler_ms);
+      command->add_flag("--timed", part_.timed);
     };
     part(hidden("bench-publish", [this] { return cli::bench_publish(part_); }));
     part(hidden("bench-work", [this] { return cli::bench_work(part_); }));

@@ -294,6 +294,7 @@ void Server::Loop::carry_out(core::SendDelivery& send) {
 
 void Server::Loop::commit_if_wanted() {
   if (committing_ || stopping_ >= Stopping::last_commit || !core_->wants_commit()) return;
+  if (stopping_ == Stopping::no && core_->commit_due() > now().instant) return;
   if (stopping_ == Stopping::asked) stopping_ = Stopping::last_commit;
   committing_ = true;
   control_->sealed();

@@ -154,10 +154,10 @@ constexpr std::array table{
         .set = [](Target& t, Value& v) { t.queue->policy.unknown_grace = v.duration; }},
     Key{.path = "queues.NAME.ahead",
         .kind = Kind::choice,
-        .standard = "false",
+        .standard = "true",
         .choices = yes_or_no,
-        .what = "deliver while the publish is still being written, for less latency; after a kill -9 of the broker a "
-                "message that its publisher had not heard of may run twice",
+        .what = "deliver before the publish is written, and never write what is acked by then; after a kill -9 of the "
+                "broker a message that its publisher had not heard of may run twice",
         .set = [](Target& t, Value& v) { t.queue->policy.ahead = v.text == "true"; }},
     later("queues.NAME.order", "none, key or queue"),
     later("queues.NAME.fair", "key: no customer starves another"),
@@ -206,7 +206,7 @@ constexpr std::array table{
     Key{.path = "workers.NAME.window", .what = "the most a shard holds unsettled"},
     Key{.path = "workers.NAME.window.messages",
         .kind = Kind::count,
-        .standard = "1024",
+        .standard = "4096",
         .lowest = "1",
         .highest = "65536",
         .what = "in messages",

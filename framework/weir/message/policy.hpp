@@ -51,7 +51,7 @@ struct QueuePolicy {
   /// How long a message of a type that no attached worker knows waits before it is a dead letter.
   Duration unknown_grace = std::chrono::hours(1);
   /// Messages may be delivered before their publish is on disk (broker/core/ahead.cpp).
-  bool ahead = false;
+  bool ahead = true;
   friend bool operator==(const QueuePolicy&, const QueuePolicy&) = default;
 };
 

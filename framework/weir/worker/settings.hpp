@@ -23,7 +23,7 @@ struct GroupSettings {
   std::uint32_t processes_least = 1;
   std::uint32_t processes_most = 1;
   std::uint32_t shards = 1;                                 ///< threads a process
-  Load window{Messages{1024}, Bytes{64ULL * 1024 * 1024}};  ///< a shard's
+  Load window{Messages{4096}, Bytes{64ULL * 1024 * 1024}};  ///< a shard's
   std::optional<std::uint64_t> concurrency;                 ///< handlers at once a shard; absent: the window's messages
   Duration timeout = std::chrono::seconds(30);
   Duration stall_after = std::chrono::milliseconds(100);

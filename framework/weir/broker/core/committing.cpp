@@ -90,6 +90,7 @@ void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& to
 Batch seal(State& state, Now now) {
   // One at a time: what is confirmed at on_committed is what this batch wrote (promise 1).
   WEIR_ASSERT(!state.committing, state.batches);
+  judge_watched(state, now);
   Pending& pending = state.gathering;
   Batch batch;
   batch.number = ++state.batches;

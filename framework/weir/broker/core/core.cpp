@@ -15,7 +15,9 @@ Core::Core(Config config, Recovered recovered, Store& store, Now now)
 Core::~Core() = default;
 
 void Core::frame(Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions) {
+  const bool first = state_->gathering.empty();
   on_frame(*state_, now, from, head, run, actions);
+  if (first) state_->gathering.since = now.instant;
 }
 
 void Core::malformed(Now, Connection from, const std::string& why, Actions& actions) {
@@ -44,10 +46,16 @@ Instant Core::next_tick() const {
     const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->clock_us(state_->last_turn))};
     next = std::min(next, state_->last_turn + away);
   }
+  // What is due at once needs no tick.
+  if (const Instant due = core::commit_due(*state_); !state_->committing && due != Instant::min()) {
+    next = std::min(next, due);
+  }
   return next;
 }
 
 bool Core::wants_commit() const { return !state_->gathering.empty(); }
+
+Instant Core::commit_due() const { return core::commit_due(*state_); }
 
 Batch Core::seal(Now now) { return core::seal(*state_, now); }
 

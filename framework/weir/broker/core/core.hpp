@@ -6,7 +6,7 @@
 /// and reads no clock, so the same code runs under the ZeroMQ server, in memory, and under the simulator.
 ///
 /// The shell's loop: take what has arrived, call the functions below, carry out the actions; then, if no commit is
-/// running and `wants_commit()`, `seal()` a batch and commit it on the storage thread; when that ends, `committed()`.
+/// running and `commit_due()`, `seal()` a batch and commit it on the storage thread; when that ends, `committed()`.
 
 #include <cstdint>
 #include <memory>
@@ -62,6 +62,9 @@ class Core {
 
   /// True if there is something to write.
   [[nodiscard]] bool wants_commit() const;
+  /// When it should be written at the latest: Instant::max() if there is nothing, Instant::min() if somebody waits for
+  /// it. Sooner is never wrong. next_tick() is never later, while none is under way.
+  [[nodiscard]] Instant commit_due() const;
   /// Everything to be written since the last seal. Not while another batch is uncommitted.
   [[nodiscard]] Batch seal(Now now);
   /// The sealed batch is on disk. Confirmations go out, what it brought becomes ready.

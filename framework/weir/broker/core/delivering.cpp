@@ -100,6 +100,7 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
   // A restart must know what may be in somebody's hands: nothing goes out beyond its lane's committed mark.
   WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
   segment.taken.set(first, last);
+  watch(now, *attached.queue, key, first);
   LeaseRun run;
   run.key = key;
   run.first = first;

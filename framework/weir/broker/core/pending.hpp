@@ -27,6 +27,7 @@ struct Answer {
 /// The messages that this commit brings to one lane, while small frames still join them.
 struct OpenSegment {
   std::shared_ptr<Contents> contents;
+  Instant since;  ///< when its first message was taken
   std::uint64_t bytes{};
   Bits settled;                 ///< messages that are records from the start
   bool closed = false;          ///< nothing joins it any more
@@ -37,6 +38,7 @@ struct OpenSegment {
 };
 
 struct Pending {
+  Instant since;  ///< when a frame brought the first of it
   std::vector<Write> writes;
   std::set<SegmentKey> settled;  ///< segments whose settled bits have changed
   std::set<QueueId> queues;      ///< whose state has changed
@@ -78,6 +80,11 @@ struct Pending {
     return writes.empty() && settled.empty() && queues.empty() && publishers.empty() && segments.empty() &&
            answers.empty() && settled_frames.empty() && stale.empty() && noted.empty() && returning.empty() &&
            moved.empty() && marks.empty() && replies.empty() && buried.empty();
+  }
+  /// True if there is more than publishes, acks of messages in segments, and counts.
+  [[nodiscard]] bool has_more() const {
+    return !writes.empty() || !answers.empty() || !stale.empty() || !noted.empty() || !returning.empty() ||
+           !moved.empty() || !marks.empty() || !replies.empty() || !buried.empty();
   }
 };
 

@@ -238,6 +238,7 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
     queue.state.set_segments_reserved(key.segment + reservation_step);
   }
   OpenSegment open;
+  open.since = now.instant;
   open.contents = std::make_shared<Contents>(Contents{index, {run}, micros(now.wall)});
   open.bytes = run.bytes.size();
   if (delays) {

@@ -114,6 +114,14 @@ struct Queue {
 
   std::vector<Worker*> attached;
   std::size_t turn = 0;  ///< whose turn it is to be sent something
+  /// One message after the other is watched from its delivery to its end (holding.cpp): so many in a row took long.
+  unsigned slow_in_a_row = 0;
+  struct Watched {
+    SegmentKey key;
+    std::uint32_t index{};
+    Instant since;
+  };
+  std::optional<Watched> watched;
   std::optional<Instant> paused_until;
   std::map<PublisherId, PublisherWindow> windows;
   PublisherId window_turn;  ///< who was given room last

@@ -186,6 +186,7 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
     queue.live -= Load{Messages{to - from}, Bytes{bytes_of(state, run, from, to)}};
   };
   state.changed(queue);
+  watched_ended(now, queue, run.key, run.first + first, run.first + last);
   // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
   if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
     ++worker.process->cleared;

@@ -10,6 +10,7 @@
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
 ///   ahead       what is not on disk yet goes to who has credit
+///   holding     how long a commit waits for work that makes it needless
 ///   settling    outcomes
 ///   history     what an attempt leaves
 ///   records     due times, dead letters, messages of unknown type
@@ -217,6 +218,22 @@ void needs_segment(State& state, const SegmentKey& key);
 /// The acks that confirm the publishes of this segment leave with outputs.
 void bears_outputs(State& state, const SegmentKey& key);
 void tell_elided(State& state, Actions& actions);
+
+// holding.cpp
+/// The queue's messages end so soon after their delivery that a commit waits for them.
+[[nodiscard]] bool is_quick(const Queue& queue);
+/// What all workers of a queue may hold.
+[[nodiscard]] std::uint64_t held_most(const Queue& queue);
+/// Messages that were confirmed, and have not ended: they are on disk.
+[[nodiscard]] std::uint64_t written(const Queue& queue);
+/// When what is gathered should be written; Instant::max(): there is nothing, Instant::min(): now.
+[[nodiscard]] Instant commit_due(const State& state);
+/// Messages of a segment from `first` on are delivered: the first may be watched.
+void watch(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first);
+/// Messages [first, last) of a segment have ended.
+void watched_ended(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
+/// A batch is sealed: who is watched for too long is slow.
+void judge_watched(State& state, Now now);
 
 // settling.cpp
 void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,

@@ -7,6 +7,10 @@
 // whatever is on its way was sent with the old outstanding, so it fits the new window too. A window that falls by more
 // than that counts in full until the publisher says that it has seen the newer epoch.
 //
+// Where workers end what they get at once (holding.cpp), publishers are to have no more under way than workers have
+// room for, once more on the way to them: more would wait, and be written for it. What was written and has not ended
+// yet counts, or it would never grow less.
+//
 // Where the room does not do for all, it goes round: growth is in turns, and once a second what is not used is taken
 // back from those who have some, if others have none.
 #include <algorithm>
@@ -27,16 +31,25 @@ std::uint64_t share_of(std::uint64_t room, std::uint64_t publishers) {
   return room == 0 ? 0 : std::max<std::uint64_t>(1, room / publishers);
 }
 
+/// A window of a quick queue is never smaller than this: so many messages fill a frame well.
+constexpr std::uint64_t quick_least = 256;
+
 /// The most that each publisher should have: the default, or its share of a bounded queue's room.
 Load fair_share(const State& state, const Queue& queue) {
   if (!state.room || !queue.in_file) return {};
   Load share = state.config.publisher_window;
   share.bytes = std::min(
       share.bytes, Bytes{share_of(state.config.unanswered_most.value, std::max<std::size_t>(1, state.windows_open))});
+  const auto publishers = std::max<std::uint64_t>(1, queue.windows.size());
+  if (is_quick(queue)) {
+    const std::uint64_t most = 2 * held_most(queue);
+    // In quarters, or there would be a frame for every change.
+    const std::uint64_t quarters = minus(most, written(queue)) * 4 / std::max<std::uint64_t>(1, most);
+    share.messages = std::min(share.messages, Messages{std::max(quick_least, most * quarters / 4 / publishers)});
+  }
   if (!bounded(queue)) return share;
   Load outstanding;
   for (const auto& [id, window] : queue.windows) outstanding += window.outstanding;
-  const auto publishers = std::max<std::uint64_t>(1, queue.windows.size());
   if (const auto& most = queue.policy.most.messages) {
     const std::uint64_t room = minus(most->value + outstanding.messages.value, queue.live.messages.value);
     share.messages = std::min(share.messages, Messages{share_of(room, publishers)});

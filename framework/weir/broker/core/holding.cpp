@@ -1,0 +1,82 @@
+// Holding: a commit waits a little for work that makes it needless.
+//
+// In a queue that runs ahead (ahead.cpp) a message that is acked before a batch is sealed is never written. Handlers
+// that keep up end within a millisecond or two, but a disk that is idle would begin a commit every fraction of one, and
+// write what is about to end. So a commit waits while all that it would bring is such work: publishes, for
+// `publish_held_most` since they came; acks and counts, for `settled_held_most` since the first. Whoever waits for
+// anything else (a publish that no worker is there for, a retry, an output, an operator) is never made to wait.
+//
+// It must pay: one message of a queue after the other is watched from its delivery on, and a queue is *quick* unless
+// the last few of them took longer than that. Of a queue that is not, no publish waits; nor of one that has a backlog
+// on disk.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+constexpr Duration publish_held_most = std::chrono::milliseconds(10);
+constexpr Duration settled_held_most = std::chrono::milliseconds(20);
+constexpr unsigned slow_in_a_row_most = 4;
+
+}  // namespace
+
+bool is_quick(const Queue& queue) {
+  return queue.policy.ahead && !queue.attached.empty() && queue.slow_in_a_row < slow_in_a_row_most;
+}
+
+std::uint64_t held_most(const Queue& queue) {
+  std::uint64_t sum = 0;
+  for (const Worker* worker : queue.attached) sum += worker->connection != 0 ? worker->window.messages.value : 0;
+  return sum;
+}
+
+std::uint64_t written(const Queue& queue) {
+  std::uint64_t unanswered = 0;
+  for (const auto& [id, window] : queue.windows) unanswered += window.outstanding.messages.value;
+  return queue.live.messages.value > unanswered ? queue.live.messages.value - unanswered : 0;
+}
+
+Instant commit_due(const State& state) {
+  const Pending& pending = state.gathering;
+  if (pending.empty()) return Instant::max();
+  if (!state.runs_ahead || !state.recovered || pending.has_more()) return Instant::min();
+  for (const QueueId id : pending.queues) {
+    if (!state.queues.at(id)->policy.ahead) return Instant::min();
+  }
+  Instant due = pending.since + settled_held_most;
+  const Queue* looked_at = nullptr;
+  for (const auto& [key, open] : pending.segments) {
+    if (open.needed || open.bears_outputs) return Instant::min();
+    due = std::min(due, open.since + publish_held_most);
+    const Queue* queue = state.queues.at(key.queue).get();
+    if (queue == looked_at) continue;
+    looked_at = queue;
+    if (!is_quick(*queue) || written(*queue) > held_most(*queue)) return Instant::min();
+  }
+  return due;
+}
+
+void watch(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first) {
+  if (!queue.watched && queue.policy.ahead) queue.watched = {key, first, now.instant};
+}
+
+void watched_ended(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {
+  if (!queue.watched || queue.watched->key != key || queue.watched->index < first || queue.watched->index >= last)
+    return;
+  if (now.instant - queue.watched->since < publish_held_most) queue.slow_in_a_row = 0;
+  queue.watched.reset();
+}
+
+void judge_watched(State& state, Now now) {
+  if (!state.runs_ahead) return;
+  for (const QueueId id : state.gathering.queues) {
+    Queue& queue = *state.queues.at(id);
+    if (!queue.watched || now.instant - queue.watched->since < publish_held_most) continue;
+    ++queue.slow_in_a_row;
+    queue.watched.reset();
+  }
+}
+
+}  // namespace weir::broker::core
