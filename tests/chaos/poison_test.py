@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 
-from kit import Deployment, Suite, children, wait_for, plugin
+from kit import PATIENCE, Deployment, Suite, children, wait_for, plugin
 from memory_limit import MemoryLimit
 
 YAML = """
@@ -210,7 +210,7 @@ KINDS = {
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--messages", type=int, default=10_000)
+    options.add_argument("--messages", type=int, default=10_000 // PATIENCE)
     options.add_argument("--only")
     args, _ = options.parse_known_args()
     suite = Suite()

@@ -30,7 +30,7 @@ class Root:
         (self.folder / "build").symlink_to(BUILD)
         self.port = free_port()
         kept = {name: value for name, value in os.environ.items()
-                if name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR") or name.endswith("SAN_OPTIONS")}
+                if name in ("PATH", "HOME", "LANG", "LC_ALL", "TMPDIR", "LLVM_PROFILE_FILE") or name.endswith("SAN_OPTIONS")}
         self.environment = {**kept, "DOCUMENTS_PORT": str(self.port), "WEIR_PORT": str(self.port)}
         self.log = self.folder / "up.log"
         self.process = None

@@ -1,4 +1,5 @@
-// How long a commit waits for work that makes it needless (broker/core/holding.cpp), and how publishers' windows go with it.
+// How long a commit waits for work that makes it needless (broker/core/holding.cpp), and how publishers' windows go
+// with it.
 #include <gmock/gmock.h>
 
 #include "core_harness.hpp"
