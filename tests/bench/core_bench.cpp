@@ -1,6 +1,6 @@
-// The broker's core alone: publish, commit, deliver, settle, in frames of 256. No sockets, no disk.
-#include <benchmark/benchmark.h>
-
+// The broker's core alone, in frames of 256, without sockets and disk: publish, commit, deliver, settle; and the same
+// with what is acked before it was written, so that it never is.
+#include "counted.hpp"
 #include "weir/broker/core/core.hpp"
 #include "weir/engine/memory/memory_store.hpp"
 #include "weir/protocol/frame.hpp"
@@ -37,12 +37,13 @@ v1::Frame hello(v1::Kind kind) {
   return frame;
 }
 
-void PublishDeliverSettle(benchmark::State& bench) {
+void publish_deliver_settle(benchmark::State& bench, bool ahead) {
   constexpr int n = 256;
   NoStore store;
   Now now{Instant{Duration{1}}, WallTime{Duration{1}}};
   Config config;
   config.queues = {{"orders", {}}};
+  config.queues[0].policy.ahead = ahead;
   Core core(config, store.recover(), store, now);
   Actions actions;
   const auto commit = [&] {
@@ -78,7 +79,7 @@ void PublishDeliverSettle(benchmark::State& bench) {
     group->set_first_number(number);
     number += n;
     core.frame(now, 1, publish, run, actions);
-    commit();
+    if (!ahead) commit();
     for (const auto& action : actions) {
       if (const auto* sent = std::get_if<SendDelivery>(&action)) {
         settle.mutable_settle()->mutable_runs(0)->set_lease(sent->pieces.front().lease);
@@ -89,10 +90,14 @@ void PublishDeliverSettle(benchmark::State& bench) {
     settle.set_number(frames);
     core.frame(now, 2, settle, {}, actions);
     actions.clear();
+    if (ahead && frames % 64 == 0) commit();
   }
   bench.SetItemsProcessed(bench.iterations() * n);
 }
-BENCHMARK(PublishDeliverSettle);
+void written(benchmark::State& bench) { publish_deliver_settle(bench, false); }
+BENCHMARK(written)->Apply(bench::counted);
+void acked_before_it_was_written(benchmark::State& bench) { publish_deliver_settle(bench, true); }
+BENCHMARK(acked_before_it_was_written)->Apply(bench::counted);
 
 }  // namespace
 }  // namespace weir::broker::core

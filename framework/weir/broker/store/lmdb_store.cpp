@@ -15,13 +15,6 @@
 namespace weir::broker {
 namespace {
 
-constexpr std::uint64_t gib = 1ULL << 30;
-/// Of addresses, not of disk: the file is as large as what it holds. A sanitizer needs most of them itself.
-#ifdef WEIR_SANITIZED
-constexpr std::uint64_t map_bytes = 64 * gib;
-#else
-constexpr std::uint64_t map_bytes = 1024 * gib;
-#endif
 /// Free pages count as room only in runs that a segment of 64 KiB fits in.
 constexpr std::size_t run_of_pages = 17;
 /// A disk with less than this is full: a short write is reported as EIO, and tells nothing else.
@@ -33,11 +26,12 @@ std::int64_t steady_us() {
 
 std::uint32_t read_number(std::string_view bytes) { return layout::read_queue(bytes); }
 
-[[noreturn]] void throw_unopened(const std::filesystem::path& folder, int error) {
+[[noreturn]] void throw_unopened(const std::filesystem::path& folder, Bytes map, int error) {
+  constexpr std::uint64_t gib = 1ULL << 30;
   const std::string where = "data folder " + folder.string();
   rlimit limit{};
   if (error == ENOMEM && ::getrlimit(RLIMIT_AS, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
-    throw StoreError(where + ": the store maps " + std::to_string(map_bytes / gib) +
+    throw StoreError(where + ": the store maps " + std::to_string(map.value / gib) +
                      " GiB of addresses (not of memory), and this process may have " +
                      std::to_string(limit.rlim_cur / gib) +
                      " GiB (RLIMIT_AS); raise the limit: ulimit -v unlimited, or LimitAS=infinity for systemd");
@@ -88,13 +82,13 @@ void LmdbStore::open() {
                      ": no room on its disk for a new store; free some space and start again");
   }
   lmdb::check(mdb_env_create(&env_), "mdb_env_create");
-  lmdb::check(mdb_env_set_mapsize(env_, map_bytes), "mdb_env_set_mapsize");
+  lmdb::check(mdb_env_set_mapsize(env_, settings_.map.value), "mdb_env_set_mapsize");
   lmdb::check(mdb_env_set_maxdbs(env_, 16), "mdb_env_set_maxdbs");
   // NOTLS: reads belong to their objects, not to the thread. Never WRITEMAP: a full disk would be a SIGBUS.
   unsigned flags = MDB_NOTLS;
   if (settings_.durability != Durability::fsync) flags |= MDB_NOSYNC;
   if (const int code = mdb_env_open(env_, folder_.path().c_str(), flags, 0644); code != 0) {
-    throw_unopened(folder_.path(), code);
+    throw_unopened(folder_.path(), settings_.map, code);
   }
   // A killed broker's reads would keep its pages from being used again.
   mdb_reader_check(env_, nullptr);

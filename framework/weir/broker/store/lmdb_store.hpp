@@ -18,10 +18,18 @@
 
 namespace weir::broker {
 
+/// Of addresses, not of disk: the file is as large as what it holds. A sanitizer needs most of them itself.
+#ifdef WEIR_SANITIZED
+inline constexpr Bytes map_default{64ULL << 30};
+#else
+inline constexpr Bytes map_default{1024ULL << 30};
+#endif
+
 struct StoreSettings {
   std::filesystem::path data;
   Durability durability = Durability::fsync;
   Bytes reserve{64ULL * 1024 * 1024};
+  Bytes map = map_default;  ///< the store can never hold more
 };
 
 /// The databases of the environment.
