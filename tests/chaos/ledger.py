@@ -79,6 +79,10 @@ class Judge:
                                    f"{after.at - before.at:.2f} s later")
         return explained, without
 
+    def places_of_two(self):
+        """Places at which two numbers ran."""
+        return [place for place, starts in self.places.items() if len({start.number for start in starts}) > 1]
+
     def stored_twice(self, confirmed, published_again, broker_starts):
         """Numbers in two places, though their publisher did not die, nor their broker before it had confirmed them.
 

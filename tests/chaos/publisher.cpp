@@ -4,6 +4,7 @@
 //   sent COUNT
 //   confirmed FIRST COUNT
 //   refused FIRST COUNT
+//   in_doubt FIRST COUNT
 // Exits 0 at the end of its input, once all are confirmed.
 #include "weir/publisher/publisher.hpp"
 
@@ -46,7 +47,8 @@ class Sent {
 };
 
 void answered(const weir::Confirmation& answer) {
-  const char* what = answer.answer == weir::Confirmation::Answer::confirmed ? "confirmed" : "refused";
+  using enum weir::Confirmation::Answer;
+  const char* what = answer.answer == confirmed ? "confirmed" : answer.answer == refused ? "refused" : "in_doubt";
   say(std::string(what) + " " + std::to_string(answer.first) + " " + std::to_string(answer.count) + "\n");
 }
 

@@ -22,7 +22,7 @@ YAML = """
 engine: weir://127.0.0.1:{proxy}
 broker: {{ data: {data}, listen: "127.0.0.1:{port}", session_timeout: 3s, reserve: 16MiB }}
 queues:
-  work: {{ attempts: 4, backoff: {{ first: 50ms, most: 1s }} }}
+  work: {{ ahead: {ahead}, attempts: 4, backoff: {{ first: 50ms, most: 1s }} }}
 workers:
   w:
     plugin: {plugin}
@@ -206,7 +206,8 @@ class Storm:
         self.chance = random.Random(seed)
         self.numbers = Numbers(seed)
         self.proxy = Proxy(to=None, seed=seed)
-        self.deployment = Deployment(YAML, proxy=self.proxy.port, data="./disk/data", plugin=plugin("work"))
+        self.ahead = seed % 2 == 0
+        self.deployment = Deployment(YAML, ahead=str(self.ahead).lower(), proxy=self.proxy.port, data="./disk/data", plugin=plugin("work"))
         self.proxy.to = self.deployment.port
         self.engine_by_proxy = f"weir://127.0.0.1:{self.proxy.port}"
         self.disk = self.deployment.folder / "disk"

@@ -10,6 +10,8 @@ namespace weir::simulation {
 namespace {
 
 constexpr std::int64_t tick_least_us = 1000;
+/// A publisher's mark is kept for an hour, by the broker's own time.
+constexpr std::int64_t forgotten_after_us = 45LL * 60 * 1'000'000;
 
 BrokerEvent event_of(const v1::Frame& head) {
   switch (head.body_case()) {
@@ -172,6 +174,7 @@ void BrokerHost::frame(const Event& event) {
       for (const auto& claim : *claims) line.claims_old_leases |= claim.incarnation() < incarnation_;
     }
   }
+  if (head_.has_publish()) heard_us_[line.endpoint] = stage_.clock.now_us;
   core_->frame(stage_.clock.now(), event.a, head_, frame.sub(frame.bytes.size() - run->size(), run->size()), actions_);
   bool ended = false;
   for (std::size_t i = before; i < actions_.size(); ++i) {
@@ -200,7 +203,8 @@ void BrokerHost::turn() {
   if (core_ == nullptr) return;
   commit_if_wanted();
   look_at_room();
-  const Instant next = std::max(core_->next_tick(), ticked_ + Duration{tick_least_us});
+  Instant next = std::max(core_->next_tick(), ticked_ + Duration{tick_least_us});
+  if (!writing_) next = std::min(next, core_->commit_due());
   will_turn(std::max<std::int64_t>(0, (next - now.instant).count()));
 }
 
@@ -232,6 +236,14 @@ void BrokerHost::carry_out(core::Send& send) {
   if (frame.has_error() && is_our_fault(frame.error().code())) {
     throw Broken("clients_that_keep_the_rules_are_not_refused",
                  clients_.all[line.endpoint]->name() + ": " + frame.error().message());
+  }
+  if (frame.has_welcome() && !frame.welcome().publisher_known()) {
+    const auto heard = heard_us_.find(line.endpoint);
+    if (heard != heard_us_.end() && stage_.clock.now_us - heard->second < forgotten_after_us) {
+      throw Broken("known_while_it_is_there", clients_.all[line.endpoint]->name() +
+                                                  " is told that it was forgotten; a broker heard it " +
+                                                  std::to_string((stage_.clock.now_us - heard->second) / 1'000'000) + " s ago");
+    }
   }
   if (frame.has_welcome() && line.claims_old_leases) {
     for (const auto& claim : frame.welcome().claims()) {

@@ -3,6 +3,7 @@
 /// The broker's shell on the stage: the real core, the real store logic over memory, and a disk that takes its time,
 /// fills, fails, and loses what was not synced. As server.cpp and storage_thread.cpp do it, event by event.
 
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -113,6 +114,7 @@ class BrokerHost {
   bool room_ = true;
   bool recovered_ = true;
   std::uint32_t incarnation_ = 0;
+  std::map<std::size_t, std::int64_t> heard_us_;  ///< of an endpoint: when it last published, to any life
 };
 
 }  // namespace weir::simulation

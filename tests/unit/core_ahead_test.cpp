@@ -60,6 +60,24 @@ TEST(Ahead, WhatIsAckedBeforeItsCommitIsConfirmedAtOnceAndNeverWritten) {
   EXPECT_EQ(broker.confirmed(publisher), 3U);  // once
 }
 
+TEST(Ahead, APublisherHearsOfNothingUnwrittenBeforeItIsKnownOnDisk) {
+  Ahead broker;
+  constexpr Connection newcomer = 4;
+  broker.open_publisher(newcomer, 8);
+  broker.publish(newcomer, 1, 1);
+
+  broker.settle(worker, broker.lease(), 1, v1::ACK);
+
+  EXPECT_EQ(broker.confirmed(newcomer), 0U);  // or the next broker would not know whom it talks to
+  broker.finish_commit();
+  broker.commit();
+  EXPECT_EQ(broker.confirmed(newcomer), 1U);
+  EXPECT_EQ(broker.stored(), 0U);
+  broker.restart();
+  broker.open_publisher(newcomer, 8, 2);
+  EXPECT_TRUE(broker.last(newcomer).welcome().publisher_known());
+}
+
 TEST(Ahead, WhatIsAckedInPartIsWrittenWholeAndConfirmedByItsCommit) {
   Ahead broker;
   broker.publish(publisher, 2, 3);

@@ -256,7 +256,8 @@ void Server::Loop::tick_if_due() {
 }
 
 void Server::Loop::arm_timer() {
-  const Instant next = std::max(core_->next_tick(), ticked_ + tick_least);
+  Instant next = std::max(core_->next_tick(), ticked_ + tick_least);
+  if (!committing_ && stopping_ == Stopping::no) next = std::min(next, core_->commit_due());
   if (next >= armed_for_) return;  // one that is too early costs a turn; re-arming costs a syscall
   armed_for_ = next;
   timer_.expires_at(std::chrono::steady_clock::time_point(next.time_since_epoch()));

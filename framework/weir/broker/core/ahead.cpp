@@ -105,19 +105,23 @@ void settled_ahead(State& state, Queue& queue, const SegmentKey& key) {
   const auto at = state.gathering.segments.find(key);
   if (at == state.gathering.segments.end() || at->second.needed) return;  // it is being written, or must be
   OpenSegment& open = at->second;
-  auto& answers = open.bears_outputs ? state.gathering.answers : state.elided;
   for (const Answer& answer : open.answers) {
-    if (const auto publisher = state.publishers.find(answer.publisher);
-        publisher != state.publishers.end() && !open.bears_outputs) {
-      auto& elided = publisher->second.elided;
-      const std::uint64_t last = answer.first + answer.count - 1;
-      if (!elided.empty() && elided.back().second + 1 == answer.first) {
-        elided.back().second = last;
-      } else {
-        elided.emplace_back(answer.first, last);
-      }
+    const auto publisher = state.publishers.find(answer.publisher);
+    // One that heard a confirmation and is unknown to the next broker would never dare to send the rest again.
+    const bool unknown = publisher != state.publishers.end() && !publisher->second.stored;
+    if (open.bears_outputs || unknown) {
+      state.gathering.answers.push_back(answer);
+      continue;
     }
-    answers.push_back(answer);
+    state.elided.push_back(answer);
+    if (publisher == state.publishers.end()) continue;
+    auto& elided = publisher->second.elided;
+    const std::uint64_t last = answer.first + answer.count - 1;
+    if (!elided.empty() && elided.back().second + 1 == answer.first) {
+      elided.back().second = last;
+    } else {
+      elided.emplace_back(answer.first, last);
+    }
   }
   drop(state, queue, key);
   state.gathering.segments.erase(at);

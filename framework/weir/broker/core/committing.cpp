@@ -178,6 +178,7 @@ void on_committed(State& state, Now now, Actions& actions) {
     const auto at = state.publishers.find(id);
     if (at == state.publishers.end()) continue;
     at->second.committed = std::max(at->second.committed, mark);
+    at->second.stored = true;
     std::erase_if(at->second.elided, [&](const auto& range) { return range.second <= mark; });
   }
   confirm_publishers(state, pending.answers, touched, actions);

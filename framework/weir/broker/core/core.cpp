@@ -46,10 +46,6 @@ Instant Core::next_tick() const {
     const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->clock_us(state_->last_turn))};
     next = std::min(next, state_->last_turn + away);
   }
-  // What is due at once needs no tick.
-  if (const Instant due = core::commit_due(*state_); !state_->committing && due != Instant::min()) {
-    next = std::min(next, due);
-  }
   return next;
 }
 

@@ -63,7 +63,7 @@ class Core {
   /// True if there is something to write.
   [[nodiscard]] bool wants_commit() const;
   /// When it should be written at the latest: Instant::max() if there is nothing, Instant::min() if somebody waits for
-  /// it. Sooner is never wrong. next_tick() is never later, while none is under way.
+  /// it. Sooner is never wrong.
   [[nodiscard]] Instant commit_due() const;
   /// Everything to be written since the last seal. Not while another batch is uncommitted.
   [[nodiscard]] Batch seal(Now now);

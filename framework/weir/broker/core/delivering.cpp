@@ -311,6 +311,7 @@ void give_back(State& state, Queue& queue, LeaseRun& run) {
     if (run.record && run.open.test(0)) record_ready(state, queue, run);
     return;
   }
+  watched_returns(queue, run.key);
   for (std::uint32_t first = run.open.next_set(0); first < run.count;) {
     const std::uint32_t last = std::min(run.open.next_clear(first), run.count);
     make_ready(state, queue, run.key, run.first + first, last - first);

@@ -4,7 +4,8 @@
 // that keep up end within a millisecond or two, but a disk that is idle would begin a commit every fraction of one, and
 // write what is about to end. So a commit waits while all that it would bring is such work: publishes, for
 // `publish_held_most` since they came; acks and counts, for `settled_held_most` since the first. Whoever waits for
-// anything else (a publish that no worker is there for, a retry, an output, an operator) is never made to wait.
+// anything else (a publish that no worker is there for, a retry, an output of a message that is not on disk, an
+// operator) is never made to wait.
 //
 // It must pay: one message of a queue after the other is watched from its delivery on, and a queue is *quick* unless
 // the last few of them took longer than that. Of a queue that is not, no publish waits; nor of one that has a backlog
@@ -22,20 +23,19 @@ constexpr unsigned slow_in_a_row_most = 4;
 
 }  // namespace
 
-bool is_quick(const Queue& queue) {
-  return queue.policy.ahead && !queue.attached.empty() && queue.slow_in_a_row < slow_in_a_row_most;
-}
-
 std::uint64_t held_most(const Queue& queue) {
   std::uint64_t sum = 0;
   for (const Worker* worker : queue.attached) sum += worker->connection != 0 ? worker->window.messages.value : 0;
   return sum;
 }
 
+bool is_quick(const Queue& queue) {
+  return queue.policy.ahead && queue.slow_in_a_row < slow_in_a_row_most && held_most(queue) > 0;
+}
+
 std::uint64_t written(const Queue& queue) {
-  std::uint64_t unanswered = 0;
-  for (const auto& [id, window] : queue.windows) unanswered += window.outstanding.messages.value;
-  return queue.live.messages.value > unanswered ? queue.live.messages.value - unanswered : 0;
+  const std::uint64_t others = queue.unanswered.messages.value + queue.records.value;
+  return queue.live.messages.value > others ? queue.live.messages.value - others : 0;
 }
 
 Instant commit_due(const State& state) {
@@ -59,23 +59,33 @@ Instant commit_due(const State& state) {
 }
 
 void watch(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first) {
+  queue.handed_at = now.instant;
   if (!queue.watched && queue.policy.ahead) queue.watched = {key, first, now.instant};
 }
 
 void watched_ended(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {
   if (!queue.watched || queue.watched->key != key || queue.watched->index < first || queue.watched->index >= last)
     return;
-  if (now.instant - queue.watched->since < publish_held_most) queue.slow_in_a_row = 0;
+  const bool in_time = now.instant - queue.watched->since < publish_held_most;
+  queue.slow_in_a_row = in_time ? 0 : queue.slow_in_a_row + 1;
   queue.watched.reset();
+}
+
+void watched_returns(Queue& queue, const SegmentKey& key) {
+  if (queue.watched && queue.watched->key == key) queue.watched.reset();
 }
 
 void judge_watched(State& state, Now now) {
   if (!state.runs_ahead) return;
+  const auto long_ago = [&](Instant since) { return now.instant - since >= publish_held_most; };
+  const auto& segments = state.gathering.segments;
   for (const QueueId id : state.gathering.queues) {
     Queue& queue = *state.queues.at(id);
-    if (!queue.watched || now.instant - queue.watched->since < publish_held_most) continue;
-    ++queue.slow_in_a_row;
-    queue.watched.reset();
+    bool slow = queue.watched && long_ago(queue.watched->since);
+    if (slow) queue.watched.reset();
+    auto at = long_ago(queue.handed_at) ? segments.lower_bound(SegmentKey{id, 0, 0}) : segments.end();
+    for (; !slow && at != segments.end() && at->first.queue == id; ++at) slow = long_ago(at->second.since);
+    if (slow) ++queue.slow_in_a_row;
   }
 }
 

@@ -117,6 +117,7 @@ bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& 
   Answer answer{publisher.id, first, static_cast<std::uint32_t>(n), run.bytes.size(), {}, queue.id, {}};
   answer.refused = why_not(state, queue, n, run.bytes.size());
   open.outstanding += load;
+  queue.unanswered += load;
   open.used = true;
   publisher.taken = last;
   publisher.mark.set_mark(last);

@@ -122,8 +122,10 @@ struct Queue {
     Instant since;
   };
   std::optional<Watched> watched;
+  Instant handed_at;  ///< when messages of its segments were last delivered
   std::optional<Instant> paused_until;
   std::map<PublisherId, PublisherWindow> windows;
+  Load unanswered;          ///< the sum of their `outstanding`
   PublisherId window_turn;  ///< who was given room last
   std::map<std::string, Instant> unknown_since;
   std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands

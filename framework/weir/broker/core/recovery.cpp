@@ -221,6 +221,7 @@ void recover(State& state, Now now, Recovered recovered) {
     publisher.id = found.id;
     publisher.taken = publisher.committed = found.mark.mark();
     publisher.mark = std::move(found.mark);
+    publisher.stored = true;
     publisher.ended_at = now.instant;
   }
 }

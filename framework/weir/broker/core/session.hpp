@@ -87,6 +87,7 @@ struct Publisher {
   std::uint64_t taken{};      ///< the highest number taken
   v1::PublisherMark mark;     ///< as committed, or as the next commit has it
   std::uint64_t committed{};  ///< mark.mark on disk
+  bool stored = false;        ///< a mark of it is on disk: the next broker will know it
   /// Above it: what was confirmed without being written, first and last.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> elided;
   bool dirty = false;

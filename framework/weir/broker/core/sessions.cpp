@@ -179,7 +179,7 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
     client->publisher->ended_at = now.instant;
     // Its share of a bounded queue goes to the others; what it had sent is answered when it returns.
     const auto queues = std::exchange(client->publisher->queues, {});
-    for (const auto id : queues) state.queues.at(id)->windows.erase(client->publisher->id);
+    for (const auto id : queues) close_window(*state.queues.at(id), client->publisher->id);
     count_windows(state);
     for (const auto id : queues) share_room(state, *state.queues.at(id), actions);
   }

@@ -174,6 +174,7 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
 
 // windows.cpp
 void open_window(State& state, Queue& queue, Publisher& publisher);
+void close_window(Queue& queue, const PublisherId& publisher);
 void fill_window(const Queue& queue, const PublisherId& publisher, v1::Window& out);
 /// The publisher has seen `epoch`.
 void window_seen(State& state, Queue& queue, Publisher& publisher, std::uint64_t epoch, Actions& actions);
@@ -224,7 +225,7 @@ void tell_elided(State& state, Actions& actions);
 [[nodiscard]] bool is_quick(const Queue& queue);
 /// What all workers of a queue may hold.
 [[nodiscard]] std::uint64_t held_most(const Queue& queue);
-/// Messages that were confirmed, and have not ended: they are on disk.
+/// Messages in segments that were confirmed, and have not ended: they are on disk.
 [[nodiscard]] std::uint64_t written(const Queue& queue);
 /// When what is gathered should be written; Instant::max(): there is nothing, Instant::min(): now.
 [[nodiscard]] Instant commit_due(const State& state);
@@ -232,7 +233,9 @@ void tell_elided(State& state, Actions& actions);
 void watch(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first);
 /// Messages [first, last) of a segment have ended.
 void watched_ended(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
-/// A batch is sealed: who is watched for too long is slow.
+/// Its lease is over, and it has not ended.
+void watched_returns(Queue& queue, const SegmentKey& key);
+/// A batch is sealed: who is watched for too long is slow, and so is a queue that nobody takes anything of.
 void judge_watched(State& state, Now now);
 
 // settling.cpp

@@ -48,14 +48,12 @@ Load fair_share(const State& state, const Queue& queue) {
     share.messages = std::min(share.messages, Messages{std::max(quick_least, most * quarters / 4 / publishers)});
   }
   if (!bounded(queue)) return share;
-  Load outstanding;
-  for (const auto& [id, window] : queue.windows) outstanding += window.outstanding;
   if (const auto& most = queue.policy.most.messages) {
-    const std::uint64_t room = minus(most->value + outstanding.messages.value, queue.live.messages.value);
+    const std::uint64_t room = minus(most->value + queue.unanswered.messages.value, queue.live.messages.value);
     share.messages = std::min(share.messages, Messages{share_of(room, publishers)});
   }
   if (const auto& most = queue.policy.most.bytes) {
-    const std::uint64_t room = minus(most->value + outstanding.bytes.value, queue.live.bytes.value);
+    const std::uint64_t room = minus(most->value + queue.unanswered.bytes.value, queue.live.bytes.value);
     share.bytes = std::min(share.bytes, Bytes{share_of(room, publishers)});
     if (room == 0) share.messages = {};
   }
@@ -103,6 +101,13 @@ void open_window(State& state, Queue& queue, Publisher& publisher) {
   window.most = window.effective = most;
 }
 
+void close_window(Queue& queue, const PublisherId& publisher) {
+  const auto at = queue.windows.find(publisher);
+  if (at == queue.windows.end()) return;
+  queue.unanswered -= at->second.outstanding;
+  queue.windows.erase(at);
+}
+
 void fill_window(const Queue& queue, const PublisherId& publisher, v1::Window& out) {
   const PublisherWindow& window = queue.windows.at(publisher);
   out.set_queue(queue.id);
@@ -125,6 +130,8 @@ void free_window(State& state, Queue& queue, const PublisherId& publisher, Load 
   const auto less = [](Load& from, const Load& by) {
     from = {Messages{minus(from.messages.value, by.messages.value)}, Bytes{minus(from.bytes.value, by.bytes.value)}};
   };
+  less(queue.unanswered,
+       {std::min(window.outstanding.messages, answered.messages), std::min(window.outstanding.bytes, answered.bytes)});
   less(window.outstanding, answered);
   if (!bounded(queue)) return;
   const Load told = window.most;
