@@ -240,9 +240,9 @@ void BrokerHost::carry_out(core::Send& send) {
   if (frame.has_welcome() && !frame.welcome().publisher_known()) {
     const auto heard = heard_us_.find(line.endpoint);
     if (heard != heard_us_.end() && stage_.clock.now_us - heard->second < forgotten_after_us) {
-      throw Broken("known_while_it_is_there", clients_.all[line.endpoint]->name() +
-                                                  " is told that it was forgotten; a broker heard it " +
-                                                  std::to_string((stage_.clock.now_us - heard->second) / 1'000'000) + " s ago");
+      throw Broken("known_while_it_is_there",
+                   clients_.all[line.endpoint]->name() + " is told that it was forgotten; a broker heard it " +
+                       std::to_string((stage_.clock.now_us - heard->second) / 1'000'000) + " s ago");
     }
   }
   if (frame.has_welcome() && line.claims_old_leases) {
