@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 
-from kit import PATIENCE, Deployment, Suite, children, wait_for, plugin
+from kit import Deployment, Suite, children, wait_for, plugin
 from memory_limit import MemoryLimit
 
 YAML = """
@@ -182,7 +182,7 @@ def throughput_comes_back(backlog=400_000):
             begin = time.monotonic()
             after = 0
             while after < 0.9 * before:
-                assert time.monotonic() - begin < 10 * PATIENCE, f"{after:.0f} a second, {before:.0f} before"
+                assert time.monotonic() - begin < 10, f"{after:.0f} a second, {before:.0f} before"
                 after = rate(0.5)
             took = time.monotonic() - begin
             assert d.queue()["ready"] > 0, "the backlog was too small: nothing is left to be fast with"
@@ -210,7 +210,7 @@ KINDS = {
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--messages", type=int, default=10_000 // PATIENCE)
+    options.add_argument("--messages", type=int, default=10_000)
     options.add_argument("--only")
     args, _ = options.parse_known_args()
     suite = Suite()

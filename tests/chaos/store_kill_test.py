@@ -11,7 +11,7 @@ import argparse
 import random
 import subprocess
 
-from kit import BUILD, PATIENCE, Suite
+from kit import BUILD, Suite
 
 
 def run(*options):
@@ -32,8 +32,8 @@ def is_found(seed, *options):
 
 def main():
     options = argparse.ArgumentParser()
-    options.add_argument("--kills", type=int, default=40 // PATIENCE)
-    options.add_argument("--losses", type=int, default=100 // PATIENCE)
+    options.add_argument("--kills", type=int, default=40)
+    options.add_argument("--losses", type=int, default=100)
     options.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     args, _ = options.parse_known_args()
     suite = Suite()

@@ -207,7 +207,8 @@ class Storm:
         self.numbers = Numbers(seed)
         self.proxy = Proxy(to=None, seed=seed)
         self.ahead = seed % 2 == 0
-        self.deployment = Deployment(YAML, ahead=str(self.ahead).lower(), proxy=self.proxy.port, data="./disk/data", plugin=plugin("work"))
+        self.deployment = Deployment(YAML, ahead=str(self.ahead).lower(), proxy=self.proxy.port, data="./disk/data",
+                                     plugin=plugin("work"))
         self.proxy.to = self.deployment.port
         self.engine_by_proxy = f"weir://127.0.0.1:{self.proxy.port}"
         self.disk = self.deployment.folder / "disk"

@@ -9,7 +9,8 @@ losing what it was to sync; the wall clock off by a day: storm.py's EVENTS, each
 4 minutes each. Then all heals, and:
 nothing that was confirmed is neither handled nor dead; nothing ran twice but for a cause (its process was hurt, or the
 broker ended its session and says so in its log, or it failed as told); nothing was stored twice unless its publisher, or
-its broker, died before the confirmation was heard (its broker: not by odd seeds, whose queue says `ahead: false`). Needs root, for a small disk and a network of its own.
+its broker, died before the confirmation was heard (not its broker by odd seeds, whose queue says `ahead: false`). Needs
+root, for a small disk and a network of its own.
 """
 
 import argparse

@@ -26,7 +26,6 @@ struct alignas(64) Tally {
   std::atomic<std::uint64_t> distinct{0};
 };
 
-/// What a handler does before anything else; it waits (waiting) or is done (counting).
 void arrived(std::string_view payload, Tally* tally, bool timed) {
   const std::uint64_t now = timed || tally->first_ns == 0 ? nanoseconds_now() : 0;
   if (tally->first_ns == 0) tally->first_ns = now;
@@ -41,18 +40,13 @@ void arrived(std::string_view payload, Tally* tally, bool timed) {
   }
 }
 
-task<> counting(Context&, std::string_view payload, Tally* tally, bool timed) {
+task<> handle(Context&, std::string_view payload, Tally* tally, bool timed, std::chrono::milliseconds takes) {
   arrived(payload, tally, timed);
-  co_return;
-}
-
-task<> waiting(Context&, std::string_view payload, Tally* tally, bool timed, std::chrono::milliseconds time) {
-  arrived(payload, tally, timed);
-  co_await sleep(time);
+  if (takes.count() > 0) co_await sleep(takes);
 }
 
 /// Milliseconds that `share` of the messages were not above; the first tenth is warm-up. 0 if none was timed.
-double quantile(std::vector<std::uint64_t>& sorted, double share) {
+double quantile(const std::vector<std::uint64_t>& sorted, double share) {
   if (sorted.empty()) return 0;
   const auto at = static_cast<std::size_t>(share * static_cast<double>(sorted.size()));
   return static_cast<double>(sorted[std::min(at, sorted.size() - 1)]) * 1e-6;
@@ -84,17 +78,10 @@ int bench_work(const BenchPartOptions& options) {
   std::thread working([&] {
     const auto registration = [&](Plugin& plugin) {
       Tally* tally = tallies[plugin.shard()].get();
-      const bool timed = options.timed;
-      if (options.handler_ms > 0) {
-        plugin.on_raw(
-            bench_queue, bench_type,
-            [tally, timed, time = std::chrono::milliseconds(options.handler_ms)](
-                Context& context, std::string_view payload) { return waiting(context, payload, tally, timed, time); });
-      } else {
-        plugin.on_raw(bench_queue, bench_type, [tally, timed](Context& context, std::string_view payload) {
-          return counting(context, payload, tally, timed);
-        });
-      }
+      plugin.on_raw(
+          bench_queue, bench_type,
+          [tally, timed = options.timed, takes = std::chrono::milliseconds(options.handler_ms)](
+              Context& context, std::string_view payload) { return handle(context, payload, tally, timed, takes); });
       ++registered;
     };
     try {
