@@ -241,5 +241,20 @@ TEST(Sessions, ASessionIsNotTakenForNotedByTheNoteOfTheOneBefore) {
   EXPECT_EQ(broker.delivered(3), 2U);
 }
 
+// Seed 268624325931214. The machine slept for longer than a mark is kept, and woke up with two HELLOs of the same
+// publisher: the first one's connection was gone, and so was what it was told.
+TEST(Publishing, APublisherWhoseMarkIsGoneIsToldUntilItPublishes) {
+  Broker broker;
+  broker.open_publisher(1, 9, 17);
+  broker.open_publisher(2, 9, 17);
+  EXPECT_FALSE(broker.last(2).welcome().publisher_known());
+
+  broker.publish(2, 25, 1);
+  broker.commit();
+  broker.open_publisher(3, 9, 26);
+
+  EXPECT_TRUE(broker.last(3).welcome().publisher_known());
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

@@ -173,12 +173,14 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   v1::Frame frame;
   v1::Welcome& welcome = *frame.mutable_welcome();
   fill_welcome(state, welcome);
-  welcome.set_publisher_known(!is_new || hello.lowest_unanswered() <= 1);
   if (is_new && hello.lowest_unanswered() > 1) {
-    // Its mark is gone, and with it what it had published: it goes on above.
+    // Its mark is gone, and with it what it had published: it goes on above. It is told so in each WELCOME until it
+    // publishes: a connection may be cut before it has read the first.
+    publisher.forgotten = true;
     publisher.taken = publisher.committed = hello.lowest_unanswered() - 1;
     publisher.mark.set_mark(publisher.taken);
   }
+  welcome.set_publisher_known(!publisher.forgotten);
   welcome.set_publisher_mark(publisher.committed);
   for (const auto& name : hello.publish_to()) {
     const auto queue = state.queues_by_name.find(name);

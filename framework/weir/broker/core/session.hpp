@@ -88,6 +88,7 @@ struct Publisher {
   v1::PublisherMark mark;     ///< as committed, or as the next commit has it
   std::uint64_t committed{};  ///< mark.mark on disk
   bool stored = false;        ///< a mark of it is on disk: the next broker will know it
+  bool forgotten = false;     ///< told that its mark is gone, and silent since: it may not have heard it
   /// Above it: what was confirmed without being written, first and last.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> elided;
   bool dirty = false;
