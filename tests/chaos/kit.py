@@ -113,6 +113,11 @@ class Deployment:
             return None
         return next(q for q in json.loads(done.stdout) if q["name"] == name)
 
+    def workers(self):
+        """The sessions of workers; None while the broker does not answer."""
+        done = self.weir("workers", "--json", "--engine", self.engine, check=False, timeout=15)
+        return json.loads(done.stdout) if done.returncode == 0 else None
+
     def dead(self, queue="work"):
         return json.loads(self.weir("dead", "list", queue, "--json", "--engine", self.engine).stdout)
 

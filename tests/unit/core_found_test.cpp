@@ -256,5 +256,32 @@ TEST(Publishing, APublisherWhoseMarkIsGoneIsToldUntilItPublishes) {
   EXPECT_TRUE(broker.last(3).welcome().publisher_known());
 }
 
+// restart_test.py --cuts 1000. What a worker has settled is out of its window as soon as it says so in its HELLO: others
+// come while the settlements themselves are still on their way. `leased` counts both.
+TEST(WindowHolds, WhatIsNamedAsSettledIsLeasedUntilItsSettlementComes) {
+  Broker broker;
+  broker.open_publisher(2);
+  broker.publish(2, 1, 200);
+  broker.commit();
+  broker.attach(1, token(1), 64);
+  broker.commit();
+  ASSERT_EQ(broker.delivered(1), 64U);
+  std::vector<v1::Claim> settled;
+  for (const auto& delivery : broker.deliveries(1)) settled.push_back(broker.claim_of(delivery, 1));
+
+  broker.attach(3, token(1), 64, {}, settled);
+
+  v1::Workers workers;
+  broker.core->list_workers(broker.now, workers);
+  EXPECT_EQ(workers.workers(0).held_messages(), 64U);
+  EXPECT_EQ(broker.delivered(3), 64U);
+  EXPECT_EQ(broker.queue().leased(), 128U);
+  for (const auto& frame : broker.inbox[3]) {
+    for (const auto& claim : frame.welcome().claims()) broker.settle(3, claim.lease(), claim.count(), v1::ACK);
+  }
+  EXPECT_EQ(broker.delivered(3), 64U);
+  EXPECT_EQ(broker.queue().leased(), 64U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing
