@@ -91,6 +91,7 @@ void BrokerHost::start() {
   config.queues = stage_.scenario.queues;
   config.session_timeout = stage_.scenario.session_timeout;
   config.publisher_window = stage_.scenario.publisher_window;
+  config.compaction = stage_.scenario.compaction;
   ++clients_.broker_life;
   config.seed = Random(stage_.scenario.seed, 500 + life()).next() | 1;
   core::Recovered recovered = store_.recover();

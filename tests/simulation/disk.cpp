@@ -147,6 +147,15 @@ void Ledger::on(const core::MoveMessage& write) {
   if (m.where != (write.source == core::Source::segment ? Where::segment : Where::record)) {
     throw Broken("what_has_ended_never_comes_again", print(uid) + " is moved");
   }
+  if (write.source == core::Source::segment && !write.dead && write.lease == LeaseId{}) {
+    // Compaction: nothing happens to it. Only what was delivered is moved, or it would overtake what came before.
+    if (write.attempts != m.attempts || write.attempt || write.suspicion != m.suspicion || m.grants.empty()) {
+      throw Broken("compaction_changes_nothing", print(uid) + " is no more what it was");
+    }
+    hit(m, MessageEvent::compacted);
+    m.where = Where::record;
+    return;
+  }
   HoldingId by = 0;
   for (const HoldingId id : m.holdings) {
     const Holding& held = holding(id);

@@ -52,6 +52,7 @@ enum class MessageEvent : std::uint8_t {
   in_doubt,
   granted,
   taken,
+  compacted,
   settled,  ///< and one for each outcome, in their table's order
 };
 

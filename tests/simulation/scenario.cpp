@@ -102,6 +102,10 @@ Scenario draw(const RunOptions& options) {
   scenario.faults = draw_faults(random);
   scenario.fault_every_us = random.between(60, 1500) * ms;
   for (auto& queue : scenario.queues) queue.policy.ahead = random.percent(75);
+  // A stream of its own: it came later, and seeds that were kept keep their worlds.
+  Random compaction(options.seed, 5);
+  scenario.compaction = {milliseconds(compaction.between(1, 2000)),
+                         static_cast<std::uint32_t>(compaction.between(1, 4)), Bytes{0}};
 
   // What was taken away changes nothing of what is left.
   if (options.without.contains("delays")) scenario.delayed_percent = 0;
@@ -110,6 +114,7 @@ Scenario draw(const RunOptions& options) {
   if (options.without.contains("ahead")) {
     for (auto& queue : scenario.queues) queue.policy.ahead = false;
   }
+  if (options.without.contains("compaction")) scenario.compaction.after = std::chrono::hours(10'000);
   if (options.without.contains("silence")) scenario.silent_percent = 0;
   for (std::size_t i = 0; i < scenario.faults.size(); ++i) {
     if (options.without.contains(fault_name(i))) scenario.faults[i] = 0;

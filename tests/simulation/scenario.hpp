@@ -10,6 +10,7 @@
 
 #include "options.hpp"
 #include "weir/broker/core/core.hpp"
+#include "weir/broker/core/core.hpp"
 
 namespace weir::simulation {
 
@@ -38,6 +39,7 @@ struct Scenario {
   std::uint32_t messages = 0;  ///< a publisher's
   Load window;
   Load publisher_window;
+  broker::core::Config::Compaction compaction;
   Duration session_timeout{};
   Range latency_us, write_us, handler_us, publish_every_us;
   Range payload_bytes;

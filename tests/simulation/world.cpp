@@ -16,7 +16,7 @@ constexpr std::int64_t patience_us = 900'000'000;
 constexpr std::uint64_t steps_most = 2'000'000;
 
 std::vector<const char*> message_events() {
-  std::vector<const char*> names{"stored", "confirmed", "refused", "in doubt", "granted", "taken"};
+  std::vector<const char*> names{"stored", "confirmed", "refused", "in doubt", "granted", "taken", "compacted"};
   for (const auto& kind : outcome_kinds) names.push_back(kind.name);
   for (std::size_t i = 0; i < fault_kinds(); ++i) names.push_back(fault_name(i));
   return names;

@@ -256,8 +256,8 @@ TEST(Publishing, APublisherWhoseMarkIsGoneIsToldUntilItPublishes) {
   EXPECT_TRUE(broker.last(3).welcome().publisher_known());
 }
 
-// restart_test.py --cuts 1000. What a worker has settled is out of its window as soon as it says so in its HELLO: others
-// come while the settlements themselves are still on their way. `leased` counts both.
+// restart_test.py --cuts 1000. What a worker has settled is out of its window as soon as it says so in its HELLO:
+// others come while the settlements themselves are still on their way. `leased` counts both.
 TEST(WindowHolds, WhatIsNamedAsSettledIsLeasedUntilItsSettlementComes) {
   Broker broker;
   broker.open_publisher(2);

@@ -37,6 +37,13 @@ struct Config {
   /// What all publishers together may have unanswered: it may have to be written after the disk is full, and then must
   /// fit the store's reserve, or settling would wait behind it for ever (promise 11).
   Bytes unanswered_most{16 * 1024 * 1024};
+  /// Of a segment whose last messages have been leased for `after` (one to two of it), these become records, and it is
+  /// dropped, if they are at most 1/`sparse` of it and the rest is worth it.
+  struct Compaction {
+    Duration after = std::chrono::seconds(10);
+    std::uint32_t sparse = 4;
+    Bytes freed_least{16 * 1024};
+  } compaction;
   std::uint64_t seed = 1;  ///< of the backoff's jitter
 };
 

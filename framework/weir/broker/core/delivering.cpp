@@ -303,6 +303,10 @@ void record_ready(State& state, Queue& queue, LeaseRun& run) {
     run.record.reset();
     return;
   }
+  if (!is_on_disk(state, *run.record)) {  // compacted just now: it cannot be read yet
+    state.gathering.moved.push_back({run.record->place, run.record->due_us});
+    return;
+  }
   queue.ready(std::move(*run.record), true);
 }
 

@@ -218,6 +218,7 @@ void records_tick(State& state, Now now, Actions& actions) {
     if (due) load_due(state, now, *queue);
     if (due || woken || housekeeping) dispatch(state, now, *queue, actions);
   }
+  if (housekeeping) compaction_tick(state, now);
 }
 
 }  // namespace weir::broker::core

@@ -158,6 +158,7 @@ void recover(State& state, Now now, Recovered recovered) {
   state.started = now.instant;
   state.next_beat = now.instant;
   state.next_housekeeping = now.instant;
+  state.next_compaction = now.instant + state.config.compaction.after;
   state.window_epochs = std::uint64_t{recovered.incarnation} << 32;
   state.recovering = recovered.sessions.size();
   state.recovered = recovered.sessions.empty();

@@ -14,6 +14,7 @@
 ///   settling    outcomes
 ///   history     what an attempt leaves
 ///   records     due times, dead letters, messages of unknown type
+///   compacting  the last messages of a segment become records, and it goes
 ///   recovery    what a restart found, claims
 ///   committing  what is written, and what is said once it is
 ///   looking     queues and workers, for people
@@ -86,6 +87,8 @@ class State {
   Instant last_turn;
   Instant next_beat;
   Instant next_housekeeping;
+  Instant next_compaction;
+  std::uint64_t leases_before{};  ///< leases below this were granted before the last compaction
 
   [[nodiscard]] Queue* find_queue(QueueId id) {
     const auto at = queues.find(id);
@@ -264,6 +267,11 @@ void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
 void records_tick(State& state, Now now, Actions& actions);
+
+// compacting.cpp
+void compaction_tick(State& state, Now now);
+/// False while it is only being written.
+[[nodiscard]] bool is_on_disk(const State& state, const RecordHead& record);
 
 // recovery.cpp
 void recover(State& state, Now now, Recovered recovered);

@@ -129,6 +129,7 @@ struct RecordHead {
   Bytes bytes;  ///< of the encoded Body
   LeaseId lease;
   v1::Suspicion suspicion = v1::UNSUSPECTED;
+  std::uint64_t batch{};  ///< with which it comes to disk; 0: it was found there
 };
 
 /// Where a walk over due records stands: after this one.

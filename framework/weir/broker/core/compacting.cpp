@@ -1,0 +1,126 @@
+// Compacting: a segment of which little is left gives its place up.
+//
+// A segment is dropped when its last message is settled. One that is held for long by a slow handler would keep the
+// bytes of up to 1,023 others with it: a window of 4,096 could pin gigabytes. So now and then a look is taken at what
+// has been leased for long. If all that is left of a segment is in somebody's hands, and is little, it becomes records
+// (places kept) and the segment goes, in one commit. The leases go on as leases of those records.
+//
+// What is ready stays where it is: as a record it would overtake what was published before it.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+using Lease = std::map<std::uint64_t, LeaseRun>::iterator;
+/// What is leased of one segment.
+struct Held {
+  std::vector<std::pair<Worker*, Lease>> runs;
+  std::uint32_t messages{};
+};
+
+/// Records made in one go: it must not hold up the loop.
+constexpr std::uint32_t records_most = 1024;
+/// It was ready once, and stays so whatever a later start's clock says. (0 would say: gone.)
+constexpr std::int64_t long_due_us = 1;
+
+std::uint32_t left(const Segment& segment) { return segment.count - segment.settled.count(); }
+
+/// By number; its sizes may have to be read from the store.
+bool has_little_left(const State& state, const Segment& segment) {
+  const std::uint32_t n = left(segment);
+  return !segment.ahead && n < segment.count && std::uint64_t{n} * state.config.compaction.sparse <= segment.count;
+}
+
+bool is_worth_it(State& state, const SegmentKey& key, Segment& segment) {
+  load(state, key, segment);
+  std::uint64_t live = 0;
+  for (std::uint32_t i = segment.settled.next_clear(0); i < segment.count; i = segment.settled.next_clear(i + 1)) {
+    live += segment.bytes_of(i, i + 1);
+  }
+  return live * state.config.compaction.sparse <= segment.bytes &&
+         segment.bytes - live >= state.config.compaction.freed_least.value;
+}
+
+/// Neighbouring leases of neighbouring messages become a lease each.
+void become_records(State& state, Worker& worker, Lease at) {
+  const std::uint64_t lease = at->first;
+  const LeaseRun run = std::move(at->second);
+  worker.leases.erase(at);
+  Queue& queue = *state.find_queue(run.key.queue);
+  Segment& segment = queue.lanes[run.key.lane].segments.at(run.key.segment);
+  const auto& types = state.type_sets.types(segment.types);
+  for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
+    const std::uint32_t index = run.first + i;
+    const Place place{run.key.queue, run.key.segment, index};
+    LeaseRun one;
+    one.key = run.key;
+    one.first = index;
+    one.count = 1;
+    one.attempt = run.attempt;
+    one.source = Source::record;
+    one.open.set(0);
+    one.settled_by_worker = run.settled_by_worker;
+    if (run.claimed != LeaseId{}) {
+      one.claimed = {run.claimed.incarnation, run.claimed.counter + i};
+      one.origin = {run.origin.incarnation, run.origin.counter + i};
+    }
+    one.record = std::make_unique<RecordHead>();
+    one.record->place = place;
+    one.record->type = types[segment.type_of.empty() ? 0 : segment.type_of[index]];
+    one.record->lane = run.key.lane;
+    one.record->attempts = run.attempt - 1;
+    one.record->due_us = long_due_us;
+    one.record->bytes = Bytes{segment.bytes_of(index, index + 1)};
+    one.record->batch = state.batches + 1;
+    worker.leases.emplace(lease + i, std::move(one));
+    // No outcome was applied: whatever lease it is claimed under after a restart is the latest.
+    state.gathering.writes.emplace_back(MoveMessage{place, run.key.lane, Source::segment, false, long_due_us,
+                                                    run.attempt - 1, LeaseId{}, std::nullopt, v1::UNSUSPECTED});
+    queue.loaded.insert(place);
+    queue.records += Messages{1};
+    settle_bits(state, queue, run.key, index, index + 1);
+  }
+}
+
+}  // namespace
+
+void compaction_tick(State& state, Now now) {
+  if (now.instant < state.next_compaction) return;
+  state.next_compaction = now.instant + state.config.compaction.after;
+  const std::uint64_t before = state.leases_before;
+  state.leases_before = state.next_lease;
+  // While a restart is not over, sessions that are yet to come may claim any of it; and records need room first.
+  if (!state.recovered || !state.room) return;
+  std::map<SegmentKey, Held> all;
+  for (auto& [token, process] : state.processes) {
+    for (auto& [shard, worker] : process.workers) {
+      for (auto at = worker->leases.begin(); at != worker->leases.end() && at->first < before; ++at) {
+        const LeaseRun& run = at->second;
+        if (run.source != Source::segment) continue;
+        const auto& segments = state.find_queue(run.key.queue)->lanes[run.key.lane].segments;
+        if (!has_little_left(state, segments.at(run.key.segment))) continue;
+        Held& held = all[run.key];
+        held.runs.emplace_back(worker.get(), at);
+        held.messages += run.open.count();
+      }
+    }
+  }
+  std::uint32_t records = 0;
+  for (auto& [key, held] : all) {
+    Queue& queue = *state.find_queue(key.queue);
+    Segment& segment = queue.lanes[key.lane].segments.at(key.segment);
+    // Some of it may be ready, leased lately, or about to return from a session that has ended.
+    if (held.messages < left(segment) || !is_worth_it(state, key, segment)) continue;
+    if ((records += held.messages) > records_most) return;
+    state.changed(queue);
+    for (const auto& [worker, at] : held.runs) become_records(state, *worker, at);
+  }
+}
+
+bool is_on_disk(const State& state, const RecordHead& record) {
+  return record.batch < state.batches || (record.batch == state.batches && !state.committing);
+}
+
+}  // namespace weir::broker::core
