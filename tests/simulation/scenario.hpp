@@ -10,7 +10,6 @@
 
 #include "options.hpp"
 #include "weir/broker/core/core.hpp"
-#include "weir/broker/core/core.hpp"
 
 namespace weir::simulation {
 
