@@ -24,8 +24,8 @@ constexpr std::size_t ends_kept_most = 8192;
 bool allowed(const State& state, const Queue& queue) { return queue.policy.ahead && state.room; }
 
 /// Those of the queue in a commit that is not on disk.
-template <class P, class Each>
-void for_segments(P& pending, QueueId queue, Each each) {
+template <class Each>
+void for_segments(Pending& pending, QueueId queue, Each each) {
   for (auto at = pending.segments.lower_bound(SegmentKey{queue, 0, 0});
        at != pending.segments.end() && at->first.queue == queue; ++at) {
     each(at->first, at->second);
@@ -63,31 +63,25 @@ void appear(State& state, Queue& queue, const SegmentKey& key, OpenSegment& open
     if (keep) segment.ends.push_back(end);
   }
   segment.bytes = end;
+  state.waiting.emplace(queue.id, &queue);
   LaneState& lane = queue.lanes[key.lane];
   lane.ready[segment.types].insert(key.segment);
   lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));
 }
 
-bool has_ahead(const State& state, const Queue& queue) {
-  if (!allowed(state, queue)) return false;
-  bool found = false;
-  for (const Pending* pending : {&state.sealed, &state.gathering}) {
-    for_segments(*pending, queue.id, [&](const SegmentKey&, const OpenSegment& open) { found |= !open.appeared; });
-  }
-  return found;
-}
+bool has_ahead(const State& state, const Queue& queue) { return queue.hidden > 0 && allowed(state, queue); }
 
 bool run_ahead(State& state, Queue& queue) {
-  if (!allowed(state, queue)) return false;
-  bool found = false;
+  if (!has_ahead(state, queue)) return false;
   for (Pending* pending : {&state.sealed, &state.gathering}) {
     for_segments(*pending, queue.id, [&](const SegmentKey& key, OpenSegment& open) {
       if (open.appeared) return;
-      open.closed = open.appeared = found = true;
+      open.closed = open.appeared = true;
+      --queue.hidden;
       appear(state, queue, key, open, true);
     });
   }
-  return found;
+  return true;
 }
 
 void needs_segment(State& state, const SegmentKey& key) {

@@ -157,6 +157,7 @@ void on_committed(State& state, Now now, Actions& actions) {
     Queue& queue = *state.queues.at(key.queue);
     touched.insert(&queue);
     if (!open.appeared) {
+      --queue.hidden;
       appear(state, queue, key, open, false);
       continue;
     }

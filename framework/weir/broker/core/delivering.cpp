@@ -50,6 +50,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
               worker.window.bytes.value);
   worker.last_sent = now.instant;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
+  if (worker.outbox.empty()) state.outboxes.push_back(&worker);
   worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source, std::move(ahead)});
   worker.outbox_bytes += bytes;
   run.open.set(0, run.count);
@@ -159,13 +160,20 @@ bool has_ready(const State& state, const Queue& queue) {
   return has_ahead(state, queue);
 }
 
+/// False if there is nothing for anybody: then nobody need be asked.
+bool has_work(const State& state, Now now, const Queue& queue) {
+  return has_ready(state, queue) || !queue.suspects.empty() ||
+         (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
+}
+
 /// What this worker may still take of this queue: no more than its share while another of its queues waits.
 std::uint64_t credit(const State& state, const Worker& worker, const Attached& attached) {
   if (worker.outstanding.messages >= worker.window.messages) return 0;
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
-  const bool others = std::any_of(worker.attached.begin(), worker.attached.end(), [&](const Attached& other) {
-    return &other != &attached && has_ready(state, *other.queue);
+  const bool others = std::any_of(state.waiting.begin(), state.waiting.end(), [&](const auto& waiting) {
+    const Queue* other = waiting.second;
+    return other != attached.queue && worker.attachment(other) != nullptr && has_ready(state, *other);
   });
   if (!others) return left;
   const std::uint64_t share = std::max<std::uint64_t>(1, worker.window.messages.value / worker.attached.size());
@@ -234,29 +242,47 @@ Attached::Match match(State& state, Attached& attached, TypeSet types) {
 }
 
 void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
-  if (queue.attached.empty()) return;
-  if (queue.paused_until) {
-    if (now.instant < *queue.paused_until) return;
-    queue.paused_until.reset();
-  }
+  if (queue.paused_until && now.instant >= *queue.paused_until) queue.paused_until.reset();
   const std::size_t n = queue.attached.size();
-  // In turns, a piece each, until nobody can take more.
-  for (std::size_t refusals = 0; refusals < n;) {
-    Worker& worker = *queue.attached[queue.turn++ % n];
-    refusals = hand_one(state, now, queue, worker, actions) ? 0 : refusals + 1;
+  if (n > 0 && !queue.paused_until) {
+    // In turns, a piece each, until nobody can take more.
+    for (std::size_t refusals = 0; refusals < n && has_work(state, now, queue);) {
+      Worker& worker = *queue.attached[queue.turn++ % n];
+      refusals = hand_one(state, now, queue, worker, actions) ? 0 : refusals + 1;
+    }
+    for (Worker* worker : state.outboxes) flush(state, *worker, actions);
+    state.outboxes.clear();
   }
-  for (Worker* worker : queue.attached) flush(state, *worker, actions);
+  if (has_work(state, now, queue)) {
+    state.waiting.emplace(queue.id, &queue);
+  } else {
+    state.waiting.erase(queue.id);
+  }
 }
 
 void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
   for (auto& attached : worker.attached) dispatch(state, now, *attached.queue, actions);
 }
 
+void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
+  // From the one after the last on, until its window is full: each has its turn.
+  for (std::size_t left = state.waiting.size(); left > 0 && worker.outstanding.messages < worker.window.messages;
+       --left) {
+    auto at = state.waiting.upper_bound(worker.queue_turn);
+    if (at == state.waiting.end()) at = state.waiting.begin();
+    if (at == state.waiting.end()) return;
+    Queue& queue = *at->second;
+    worker.queue_turn = queue.id;
+    if (worker.attachment(&queue) != nullptr) dispatch(state, now, queue, actions);
+  }
+}
+
 void dispatch_all(State& state, Now now, Actions& actions) {
   for (const auto& [id, queue] : state.queues) dispatch(state, now, *queue, actions);
 }
 
-void make_ready(State&, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count) {
+void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count) {
+  state.waiting.emplace(queue.id, &queue);
   LaneState& lane = queue.lanes[key.lane];
   const auto at = lane.segments.find(key.segment);
   if (at == lane.segments.end()) return;
@@ -307,6 +333,7 @@ void record_ready(State& state, Queue& queue, LeaseRun& run) {
     state.gathering.moved.push_back({run.record->place, run.record->due_us});
     return;
   }
+  state.waiting.emplace(queue.id, &queue);
   queue.ready(std::move(*run.record), true);
 }
 

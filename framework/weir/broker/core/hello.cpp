@@ -36,6 +36,8 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
     if (const Attached* before = worker.attachment(at->second)) one.outstanding = before->outstanding;
     attached.push_back(std::move(one));
   }
+  std::sort(attached.begin(), attached.end(),
+            [](const Attached& a, const Attached& b) { return a.queue->id < b.queue->id; });
   for (auto& [id, queue] : state.queues) std::erase(queue->attached, &worker);
   worker.attached = std::move(attached);
   for (auto& one : worker.attached) {

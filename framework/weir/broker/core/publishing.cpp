@@ -280,6 +280,8 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
     if (open.settled.count() == n) return {queue.id, key.segment, 0};  // all are records: no segment
   }
   pending.segments.emplace(key, std::move(open));
+  ++queue.hidden;
+  state.waiting.emplace(queue.id, &queue);
   return {queue.id, key.segment, 0};
 }
 

@@ -93,6 +93,7 @@ struct Queue {
   SegmentNumber next_segment = 1;
   SegmentNumber found_up_to{};  ///< what the start found stands at or below this
   std::array<LaneState, lanes_most> lanes;
+  std::size_t hidden{};  ///< segments that are not on disk, and have not appeared in their lanes ahead of that
 
   /// All that is not gone or dead, from the moment that it was taken.
   Load live;

@@ -161,6 +161,7 @@ void load_due(State& state, Now now, Queue& queue) {
         continue;
       }
       if (!queue.loaded.insert(head.place).second) continue;
+      state.waiting.emplace(queue.id, &queue);
       queue.ready(std::move(head), false);
       ++loaded;
     }

@@ -292,6 +292,7 @@ void recovery_tick(State& state, Now now, Actions& actions) {
       }
       lane.withheld = 0;
     }
+    state.waiting.emplace(id, queue.get());
     queue->due_cursor = {};
     queue->due_next_us = 0;
   }

@@ -2,6 +2,7 @@
 
 /// Who talks to the broker: connections, and the workers, processes and publishers behind them, which outlive them.
 
+#include <algorithm>
 #include <map>
 #include <memory>
 #include <optional>
@@ -54,7 +55,8 @@ struct Worker {
   std::uint64_t window_epoch{};
   Load window;
   Load outstanding;
-  std::vector<Attached> attached;
+  std::vector<Attached> attached;  ///< by the queue's id
+  QueueId queue_turn{};            ///< which of them was looked at last
   std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
   bool noted = false;                        ///< in the store, on disk: may be sent messages
   bool recovering = false;                   ///< noted before a restart, and not yet back
@@ -65,10 +67,12 @@ struct Worker {
   std::uint64_t outbox_bytes{};
 
   [[nodiscard]] Attached* attachment(const Queue* queue) {
-    for (auto& one : attached) {
-      if (one.queue == queue) return &one;
-    }
-    return nullptr;
+    const auto at = std::lower_bound(attached.begin(), attached.end(), queue,
+                                     [](const Attached& one, const Queue* wanted) { return one.queue->id < wanted->id; });
+    return at != attached.end() && at->queue == queue ? &*at : nullptr;
+  }
+  [[nodiscard]] const Attached* attachment(const Queue* queue) const {
+    return const_cast<Worker*>(this)->attachment(queue);
   }
 };
 

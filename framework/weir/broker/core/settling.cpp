@@ -306,7 +306,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
     dispatch(state, now, *queue, actions);
   }
   // The window that was freed may be another queue's of this worker.
-  if (worker.attached.size() > 1) dispatch_for(state, now, worker, actions);
+  if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
 }
 
 void settle_deferred(State& state, Now now) {

@@ -46,6 +46,10 @@ class State {
   std::map<ProcessToken, Process> processes;
   std::map<PublisherId, Publisher> publishers;
 
+  /// Queues with something for somebody, and perhaps a few more: whose window is freed, or shared, looks at these alone.
+  std::map<QueueId, Queue*> waiting;
+  std::vector<Worker*> outboxes;  ///< not empty, while a queue is dispatched
+
   Pending gathering;
   Pending sealed;
   std::vector<Answer> elided;  ///< to be told now: acked before they were written
@@ -192,7 +196,10 @@ void windows_tick(State& state, Queue& queue, Actions& actions);
 
 // delivering.cpp
 void dispatch(State& state, Now now, Queue& queue, Actions& actions);
+/// All of its queues.
 void dispatch_for(State& state, Now now, Worker& worker, Actions& actions);
+/// Those of its queues that have something for somebody.
+void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions);
 void dispatch_all(State& state, Now now, Actions& actions);
 /// Messages [first, first + count) of a segment are ready (again).
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count);
