@@ -101,8 +101,10 @@ class Bench {
         folder_(options.data),
         engine_("weir://127.0.0.1:" + std::to_string(free_port())) {
     const std::filesystem::path file = folder_.path() / "bench.yaml";
-    std::ofstream(file) << "engine: " << engine_ << "\nbroker: { data: ./data, durability: " << options.durability
-                        << " }\nqueues: { bench: }\n";
+    std::ofstream out(file);
+    out << "engine: " << engine_ << "\nbroker: { data: ./data, durability: " << options.durability << " }\nqueues:\n";
+    for (const auto& name : bench_queues(options.queues)) out << "  " << name << ":\n";
+    out.close();
     broker_.emplace("broker", with_log({"broker", file.string()}));
     await_broker();
   }
@@ -148,7 +150,9 @@ class Bench {
         {"publish_msgs_per_s", per_second(number(published, "first_ns"), number(published, "last_ns"))},
         {"concurrency", options_.window * options_.shards},
         {"size", options_.size},
-        {"shards", options_.shards}};
+        {"shards", options_.shards},
+        {"queues", options_.queues},
+        {"retry_percent", options_.retry_percent}};
     for (auto& [name, value] : more) line[name] = value;
     if (duplicates > 0) line["duplicates"] = duplicates;
     publisher.finish();
@@ -186,7 +190,11 @@ class Bench {
                                    "--rate",
                                    std::to_string(options_.rate),
                                    "--handler-ms",
-                                   std::to_string(options_.handler_ms)};
+                                   std::to_string(options_.handler_ms),
+                                   "--queues",
+                                   std::to_string(options_.queues),
+                                   "--retry-percent",
+                                   std::to_string(options_.retry_percent)};
     if (options_.rate > 0) words.emplace_back("--timed");
     return with_log(words);
   }

@@ -9,13 +9,20 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 namespace weir::cli {
 
 inline constexpr std::size_t bench_digits = 20;
 inline constexpr std::size_t bench_size_least = 2 * bench_digits;
-inline constexpr const char* bench_queue = "bench";
 inline constexpr const char* bench_type = "bench";
+
+/// bench, bench2, bench3, …
+[[nodiscard]] inline std::vector<std::string> bench_queues(std::uint32_t count) {
+  std::vector<std::string> names{"bench"};
+  for (std::uint32_t n = 2; n <= count; ++n) names.push_back("bench" + std::to_string(n));
+  return names;
+}
 
 /// CLOCK_MONOTONIC, which all processes of a machine share.
 [[nodiscard]] inline std::uint64_t nanoseconds_now() {

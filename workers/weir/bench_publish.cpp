@@ -23,17 +23,21 @@ struct Times {
 
 task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& times) {
   constexpr std::uint64_t turn_every = 256;
+  constexpr std::uint64_t in_a_row = 16;  ///< to one queue
   std::string payload(options.size, 'x');
-  co_await publisher.room(bench_queue);  // connected before the clock starts
+  const auto queues = bench_queues(options.queues);
+  for (const auto& queue : queues) co_await publisher.room(queue);  // connected before the clock starts
   times.first = nanoseconds_now();
+  const std::string* queue = nullptr;
   for (std::uint64_t i = 0; i < options.messages; ++i) {
     // One reading of the clock a batch: the time stands in every message all the same.
     if (i % turn_every == 0) {
       write_digits(payload.data() + bench_digits, nanoseconds_now());
       if (i > 0) co_await asio::post(asio::use_awaitable);
     }
+    if (i % in_a_row == 0) queue = &queues[i / in_a_row % queues.size()];
     write_digits(payload.data(), i);
-    while (!publisher.try_send(bench_queue, bench_type, payload)) co_await publisher.room(bench_queue);
+    while (!publisher.try_send(*queue, bench_type, payload)) co_await publisher.room(*queue);
   }
   co_await publisher.flush();
   times.last = nanoseconds_now();
@@ -43,7 +47,8 @@ task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& ti
 /// due.
 task<> send_paced(Publisher& publisher, const BenchPartOptions& options, Times& times) {
   std::string payload(options.size, 'x');
-  co_await publisher.room(bench_queue);
+  const auto queues = bench_queues(options.queues);
+  for (const auto& queue : queues) co_await publisher.room(queue);
   asio::steady_timer timer(co_await asio::this_coro::executor);
   const auto begin = std::chrono::steady_clock::now();
   times.first = nanoseconds_now();
@@ -56,7 +61,8 @@ task<> send_paced(Publisher& publisher, const BenchPartOptions& options, Times& 
     }
     write_digits(payload.data(), i);
     write_digits(payload.data() + bench_digits, nanoseconds_now());
-    while (!publisher.try_send(bench_queue, bench_type, payload)) co_await publisher.room(bench_queue);
+    const std::string& queue = queues[i % queues.size()];
+    while (!publisher.try_send(queue, bench_type, payload)) co_await publisher.room(queue);
   }
   co_await publisher.flush();
   times.last = nanoseconds_now();

@@ -40,9 +40,14 @@ void arrived(std::string_view payload, Tally* tally, bool timed) {
   }
 }
 
-task<> handle(Context&, std::string_view payload, Tally* tally, bool timed, std::chrono::milliseconds takes) {
-  arrived(payload, tally, timed);
-  if (takes.count() > 0) co_await sleep(takes);
+task<End> handle(Context& context, std::string_view payload, Tally* tally, const BenchPartOptions& options) {
+  if (options.retry_percent > 0 && context.attempt() == 1 &&
+      sequence_of(payload).value_or(0) % 100 < options.retry_percent) {
+    co_return retried("the first attempt fails", std::chrono::milliseconds(1));
+  }
+  arrived(payload, tally, options.timed);
+  if (options.handler_ms > 0) co_await sleep(std::chrono::milliseconds(options.handler_ms));
+  co_return acked();
 }
 
 /// Milliseconds that `share` of the messages were not above; the first tenth is warm-up. 0 if none was timed.
@@ -66,7 +71,7 @@ int bench_work(const BenchPartOptions& options) {
   worker::GroupSettings settings;
   settings.name = "bench";
   settings.engine = options.engine;
-  settings.queues = {bench_queue};
+  settings.queues = bench_queues(options.queues);
   settings.shards = options.shards;
   settings.window.messages = Messages{options.window};
   settings.concurrency = options.concurrency;
@@ -78,10 +83,11 @@ int bench_work(const BenchPartOptions& options) {
   std::thread working([&] {
     const auto registration = [&](Plugin& plugin) {
       Tally* tally = tallies[plugin.shard()].get();
-      plugin.on_raw(
-          bench_queue, bench_type,
-          [tally, timed = options.timed, takes = std::chrono::milliseconds(options.handler_ms)](
-              Context& context, std::string_view payload) { return handle(context, payload, tally, timed, takes); });
+      for (const auto& queue : settings.queues) {
+        plugin.on_raw(queue, bench_type, [tally, &options](Context& context, std::string_view payload) {
+          return handle(context, payload, tally, options);
+        });
+      }
       ++registered;
     };
     try {

@@ -96,6 +96,8 @@ struct BenchOptions {
   std::uint64_t size = 256;
   std::uint64_t window = 4096;
   std::uint32_t shards = 1;
+  std::uint32_t queues = 1;
+  unsigned retry_percent = 0;  ///< so many of a hundred fail once
   std::string durability = "fsync";
   std::optional<std::string> data;
 };
@@ -110,6 +112,8 @@ struct BenchPartOptions {
   std::uint32_t shards{};
   double rate{};
   std::uint64_t handler_ms{};
+  std::uint32_t queues = 1;
+  unsigned retry_percent{};
   bool timed{};  ///< the time of each message on its way is taken
 };
 

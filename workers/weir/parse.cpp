@@ -288,7 +288,12 @@ class Grammar {
       added->add_option("--size", options.size, "bytes of each payload")->check(CLI::Range(40ULL, 1ULL << 20));
       added->add_option("--window", options.window, "the worker's window in messages, a shard")
           ->check(CLI::Range(1ULL, 65536ULL));
-      added->add_option("--shards", options.shards, "the worker's threads")->check(CLI::Range(1U, 64U));
+      added->add_option("--shards", options.shards, "the worker's threads, each with a session")
+          ->check(CLI::Range(1U, 1024U));
+      added->add_option("--queues", options.queues, "publish to so many, 16 messages to each in turn")
+          ->check(CLI::Range(1U, 10'000U));
+      added->add_option("--retry-percent", options.retry_percent, "so many of a hundred messages fail once")
+          ->check(CLI::Range(0U, 100U));
       added->add_option("--durability", options.durability, "what a confirmation survives")
           ->check(CLI::IsMember({"fsync", "os", "none"}));
       added->add_option("--data", options.data, "folder for the store; a fresh one in it is used and removed")
@@ -326,6 +331,8 @@ class Grammar {
       command->add_option("--shards", part_.shards);
       command->add_option("--rate", part_.rate);
       command->add_option("--handler-ms", part_.handler_ms);
+      command->add_option("--queues", part_.queues);
+      command->add_option("--retry-percent", part_.retry_percent);
       command->add_flag("--timed", part_.timed);
     };
     part(hidden("bench-publish", [this] { return cli::bench_publish(part_); }));

@@ -167,7 +167,10 @@ void on_committed(State& state, Now now, Actions& actions) {
   for (const auto& moved : pending.moved) {
     Queue& queue = *state.queues.at(moved.place.queue);
     queue.loaded.erase(moved.place);
-    if (moved.due_us != 0) queue.expect_due(moved.due_us);
+    if (moved.due_us != 0) {
+      queue.expect_due(moved.due_us);
+      state.due_next_us = std::min(state.due_next_us, moved.due_us);
+    }
     touched.insert(&queue);
   }
   for (auto& run : pending.returning) {

@@ -38,12 +38,8 @@ Instant Core::next_tick() const {
   // take itself for one that was stopped, and never end a session.
   Instant next =
       std::min({state_->next_beat, state_->next_housekeeping, state_->last_turn + state_->config.session_timeout / 8});
-  for (const auto& [id, queue] : state_->queues) {
-    if (queue->due_next_us == std::numeric_limits<std::int64_t>::max()) continue;
-    if (queue->records.value == 0) continue;
-    // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
-    if (queue->ready_records.size() >= ready_records_most) continue;
-    const auto away = Duration{std::max<std::int64_t>(0, queue->due_next_us - state_->clock_us(state_->last_turn))};
+  if (state_->due_next_us != std::numeric_limits<std::int64_t>::max()) {
+    const auto away = Duration{std::max<std::int64_t>(0, state_->due_next_us - state_->clock_us(state_->last_turn))};
     next = std::min(next, state_->last_turn + away);
   }
   return next;

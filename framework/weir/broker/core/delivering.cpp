@@ -167,8 +167,11 @@ bool has_work(const State& state, Now now, const Queue& queue) {
 }
 
 /// What this worker may still take of this queue: no more than its share while another of its queues waits.
-std::uint64_t credit(const State& state, const Worker& worker, const Attached& attached) {
-  if (worker.outstanding.messages >= worker.window.messages) return 0;
+std::uint64_t credit(const State& state, Worker& worker, const Attached& attached) {
+  if (worker.outstanding.messages >= worker.window.messages) {
+    worker.turned_away = true;
+    return 0;
+  }
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
   const bool others = std::any_of(state.waiting.begin(), state.waiting.end(), [&](const auto& waiting) {
@@ -199,7 +202,11 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
     if (hand_record(state, now, queue, worker, attached, actions)) return true;
   }
   if (hand_from_lanes(state, now, queue, worker, attached, messages_most, actions)) return true;
-  return run_ahead(state, queue) && hand_from_lanes(state, now, queue, worker, attached, messages_most, actions);
+  if (run_ahead(state, queue) && hand_from_lanes(state, now, queue, worker, attached, messages_most, actions)) {
+    return true;
+  }
+  worker.turned_away = true;  // too many bytes, perhaps
+  return false;
 }
 
 [[noreturn]] void throw_damaged(const SegmentKey& key) {
@@ -265,6 +272,8 @@ void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
 }
 
 void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
+  if (!worker.turned_away) return;
+  worker.turned_away = false;
   // From the one after the last on, until its window is full: each has its turn.
   for (std::size_t left = state.waiting.size(); left > 0 && worker.outstanding.messages < worker.window.messages;
        --left) {
@@ -275,6 +284,7 @@ void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
     worker.queue_turn = queue.id;
     if (worker.attachment(&queue) != nullptr) dispatch(state, now, queue, actions);
   }
+  if (worker.outstanding.messages >= worker.window.messages) worker.turned_away = true;  // the rest was not asked
 }
 
 void dispatch_all(State& state, Now now, Actions& actions) {

@@ -146,14 +146,17 @@ void load_due(State& state, Now now, Queue& queue) {
   const auto snapshot = state.store.snapshot();
   std::vector<RecordHead> heads;
   std::size_t loaded = 0;
-  while (loaded == 0) {
+  bool more = true;
+  while (more && loaded == 0) {
     heads.clear();
     snapshot->due(queue.id, queue.due_cursor, load_most, heads);
+    more = heads.size() == load_most;
     queue.due_next_us = std::numeric_limits<std::int64_t>::max();
     for (auto& head : heads) {
       if (head.due_us > state.clock_us(now.instant)) {
         queue.due_next_us = head.due_us;
-        return;
+        more = false;
+        break;
       }
       queue.due_cursor = {head.due_us, head.place.segment, head.place.index};
       // Due since the start; but the wall clock may have been put back before it, and then somebody may hold it.
@@ -165,9 +168,9 @@ void load_due(State& state, Now now, Queue& queue) {
       queue.ready(std::move(head), false);
       ++loaded;
     }
-    if (heads.size() < load_most) return;
-    queue.due_next_us = queue.due_cursor.due_us;  // there is more
+    if (more) queue.due_next_us = queue.due_cursor.due_us;
   }
+  state.due_next_us = std::min(state.due_next_us, queue.due_next_us);
 }
 
 void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
@@ -207,6 +210,7 @@ void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_
 void records_tick(State& state, Now now, Actions& actions) {
   const bool housekeeping = now.instant >= state.next_housekeeping;
   if (housekeeping) state.next_housekeeping = now.instant + housekeeping_every;
+  state.due_next_us = std::numeric_limits<std::int64_t>::max();
   for (const auto& [id, queue] : state.queues) {
     if (housekeeping) {
       bury_unknown(state, now, *queue, actions);
@@ -218,6 +222,10 @@ void records_tick(State& state, Now now, Actions& actions) {
     const bool woken = queue->paused_until && now.instant >= *queue->paused_until;
     if (due) load_due(state, now, *queue);
     if (due || woken || housekeeping) dispatch(state, now, *queue, actions);
+    // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
+    if (queue->records.value > 0 && queue->ready_records.size() < ready_records_most) {
+      state.due_next_us = std::min(state.due_next_us, queue->due_next_us);
+    }
   }
   if (housekeeping) compaction_tick(state, now);
 }

@@ -55,8 +55,9 @@ struct Worker {
   std::uint64_t window_epoch{};
   Load window;
   Load outstanding;
-  std::vector<Attached> attached;  ///< by the queue's id
-  QueueId queue_turn{};            ///< which of them was looked at last
+  std::vector<Attached> attached;            ///< by the queue's id
+  QueueId queue_turn{};                      ///< which of them was looked at last
+  bool turned_away = false;                  ///< one of them had something, and the window no room for it
   std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
   bool noted = false;                        ///< in the store, on disk: may be sent messages
   bool recovering = false;                   ///< noted before a restart, and not yet back
@@ -67,8 +68,9 @@ struct Worker {
   std::uint64_t outbox_bytes{};
 
   [[nodiscard]] Attached* attachment(const Queue* queue) {
-    const auto at = std::lower_bound(attached.begin(), attached.end(), queue,
-                                     [](const Attached& one, const Queue* wanted) { return one.queue->id < wanted->id; });
+    const auto at =
+        std::lower_bound(attached.begin(), attached.end(), queue,
+                         [](const Attached& one, const Queue* wanted) { return one.queue->id < wanted->id; });
     return at != attached.end() && at->queue == queue ? &*at : nullptr;
   }
   [[nodiscard]] const Attached* attachment(const Queue* queue) const {

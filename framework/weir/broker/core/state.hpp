@@ -46,7 +46,8 @@ class State {
   std::map<ProcessToken, Process> processes;
   std::map<PublisherId, Publisher> publishers;
 
-  /// Queues with something for somebody, and perhaps a few more: whose window is freed, or shared, looks at these alone.
+  /// Queues with something for somebody, and perhaps a few more: whose window is freed, or shared, looks at these
+  /// alone.
   std::map<QueueId, Queue*> waiting;
   std::vector<Worker*> outboxes;  ///< not empty, while a queue is dispatched
 
@@ -91,6 +92,7 @@ class State {
   Instant last_turn;
   Instant next_beat;
   Instant next_housekeeping;
+  std::int64_t due_next_us = 0;  ///< no record that must be loaded is due before this, in any queue
   Instant next_compaction;
   std::uint64_t leases_before{};  ///< leases below this were granted before the last compaction
 
