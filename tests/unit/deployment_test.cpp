@@ -303,7 +303,9 @@ TEST(DeploymentFile, WhatIsNotYamlIsSaidWithItsPlace) {
                                  6)),
             "local.yaml: not YAML: it holds binary data\n");
   EXPECT_EQ(findings("queues: {orders: }\n---\nqueues: {orders: }\n"),
-            "local.yaml:3:1: a second YAML document: a deployment file is one\n");
+            "local.yaml:2:1: a second YAML document: a deployment file is one\n");
+  EXPECT_EQ(findings(","), "local.yaml:1:1: not YAML: no value begins like this\n");
+  EXPECT_EQ(findings("queues: {orders: }\n, broker: {}\n"), "local.yaml:2:1: not YAML: no value begins like this\n");
   EXPECT_THAT(findings("a: &a [*a]\n"), HasSubstr("unknown key 'a'"));
   EXPECT_THAT(findings(std::string(100000, '[')), HasSubstr("not YAML"));
   EXPECT_THAT(findings(std::string(100000, '{')), HasSubstr("not YAML"));

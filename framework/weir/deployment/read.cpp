@@ -1,5 +1,6 @@
 /// From YAML to a Deployment, by the table of keys.
 
+#include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
 
 #include <algorithm>
@@ -7,6 +8,7 @@
 #include <cstring>
 #include <fstream>
 #include <set>
+#include <sstream>
 
 #include "weir/deployment/check.hpp"
 #include "weir/deployment/keys.hpp"
@@ -19,11 +21,11 @@ namespace {
 /// A deployment file is written by people; what is larger is another file by mistake.
 constexpr std::uintmax_t file_bytes_most = 1 << 20;
 
-Position position(const YAML::Node& node) {
-  const YAML::Mark mark = node.Mark();
+Position position(const YAML::Mark& mark) {
   if (mark.is_null()) return {};
   return {static_cast<std::size_t>(mark.line) + 1, static_cast<std::size_t>(mark.column) + 1};
 }
+Position position(const YAML::Node& node) { return position(node.Mark()); }
 
 /// A scalar as it stands in the file.
 std::string text_of(const YAML::Node& node) { return unmask_variables(node.Scalar()); }
@@ -262,6 +264,36 @@ class Reader {
   const Environment& environment_;
 };
 
+/// Where the documents of a text begin.
+struct Beginnings final : YAML::EventHandler {
+  std::vector<YAML::Mark> marks;
+
+  void OnDocumentStart(const YAML::Mark& mark) override { marks.push_back(mark); }
+  void OnDocumentEnd() override {}
+  void OnNull(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnAlias(const YAML::Mark&, YAML::anchor_t) override {}
+  void OnScalar(const YAML::Mark&, const std::string&, YAML::anchor_t, const std::string&) override {}
+  void OnSequenceStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnSequenceEnd() override {}
+  void OnMapStart(const YAML::Mark&, const std::string&, YAML::anchor_t, YAML::EmitterStyle::value) override {}
+  void OnMapEnd() override {}
+};
+
+/// Not YAML::LoadAll: at what no value begins with (a ',') yaml-cpp 0.7 makes documents of nothing, until memory is
+/// gone. Three of them tell such a place from a document that follows the first.
+std::vector<YAML::Mark> beginnings_of(const std::string& text) {
+  std::istringstream stream(text);
+  YAML::Parser parser(stream);
+  Beginnings found;
+  const std::vector<YAML::Mark>& marks = found.marks;
+  while (marks.size() < 3 && parser.HandleNextDocument(found)) {
+    if (marks.size() > 1 && marks.back().pos == marks[marks.size() - 2].pos) {
+      throw YAML::ParserException(marks.back(), "no value begins like this");
+    }
+  }
+  return marks;
+}
+
 /// The root, if the text is one YAML map.
 std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
   // Also what stands in for YAML's own characters inside of variables.
@@ -270,22 +302,19 @@ std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
     return std::nullopt;
   }
   try {
-    const std::vector<YAML::Node> documents = YAML::LoadAll(mask_variables(text));
+    const std::string masked = mask_variables(text);
+    const std::vector<YAML::Mark> documents = beginnings_of(masked);
     if (documents.size() > 1) {
       findings.error(position(documents[1]), "a second YAML document: a deployment file is one");
       return std::nullopt;
     }
-    if (documents.empty() || documents.front().IsNull()) return YAML::Node(YAML::NodeType::Map);
-    if (documents.front().IsMap()) return documents.front();
-    findings.error(position(documents.front()),
-                   "the file is " + kind_of(documents.front()) +
-                       ": expected a map with the keys engine, broker, queues and workers");
+    YAML::Node root = YAML::Load(masked);
+    if (root.IsNull()) return YAML::Node(YAML::NodeType::Map);
+    if (root.IsMap()) return root;
+    findings.error(position(root), "the file is " + kind_of(root) +
+                                       ": expected a map with the keys engine, broker, queues and workers");
   } catch (const YAML::Exception& exception) {
-    Position at;
-    if (!exception.mark.is_null()) {
-      at = {static_cast<std::size_t>(exception.mark.line) + 1, static_cast<std::size_t>(exception.mark.column) + 1};
-    }
-    findings.error(at, "not YAML: " + exception.msg);
+    findings.error(position(exception.mark), "not YAML: " + exception.msg);
   }
   return std::nullopt;
 }
