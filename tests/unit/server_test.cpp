@@ -155,6 +155,25 @@ TEST_F(Broker, AMessageIsConfirmedDeliveredAndSettled) {
   EXPECT_EQ(broker->stop(), 0);
 }
 
+TEST_F(Broker, AQueueThatWritesFirstDeliversWhatIsOnDisk) {
+  std::vector<core::QueueConfig> writes_first = queues();
+  writes_first.front().policy.ahead = false;
+  Running broker(broker_settings(), std::move(writes_first));
+  RawClient publisher(broker.url());
+  RawClient worker(broker.url());
+  const v1::Welcome welcome = publisher.hello_publisher('p', "orders");
+  worker.hello_worker('w', "orders");
+
+  publish(publisher, welcome, 1, {"one"});
+
+  const v1::Frame confirmed = next_confirmed(publisher);
+  ASSERT_EQ(confirmed.confirmed().runs_size(), 1);
+  const v1::Frame delivered = next_delivery(worker);
+  ASSERT_EQ(delivered.deliver().deliveries_size(), 1);
+  EXPECT_EQ(delivered.deliver().deliveries(0).segment(), confirmed.confirmed().runs(0).segment());
+  EXPECT_EQ(worker.run(), body_of("one"));
+}
+
 TEST_F(Broker, ASmallWindowGetsSlicesOfASegment) {
   const auto broker = start();
   RawClient publisher(broker->url());

@@ -257,7 +257,8 @@ void Server::Loop::tick_if_due() {
 
 void Server::Loop::arm_timer() {
   Instant next = std::max(core_->next_tick(), ticked_ + tick_least);
-  if (!committing_ && stopping_ == Stopping::no) next = std::min(next, core_->commit_due());
+  // A commit that is due at once, at Instant::min(), is due since a time that the timer's clock has.
+  if (!committing_ && stopping_ == Stopping::no) next = std::min(next, std::max(core_->commit_due(), ticked_));
   if (next >= armed_for_) return;  // one that is too early costs a turn; re-arming costs a syscall
   armed_for_ = next;
   timer_.expires_at(std::chrono::steady_clock::time_point(next.time_since_epoch()));
