@@ -6,10 +6,13 @@
 //
 // A failed sync may be final: it is said once, what was written since the last sync is lost, and the next one succeeds,
 // as Linux has it. Or untold: all of that, but for the error.
-#include <dlfcn.h>
+//
+// What is real is asked of the kernel, not of the next definition: dlsym allocates, and AddressSanitizer's allocator
+// asks for the time while it holds its locks.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
@@ -50,10 +53,8 @@ Control* control() {
   return mapped;
 }
 
-/// The next definition of a symbol, of the type of `same`.
-template <class F>
-F* next(F*, const char* name) {
-  return reinterpret_cast<F*>(::dlsym(RTLD_NEXT, name));
+ssize_t real_pwrite(int file, const void* data, std::size_t size, off_t at) {
+  return ::syscall(SYS_pwrite64, file, data, size, at);
 }
 
 bool is_of_the_disk(int file) {
@@ -92,12 +93,11 @@ class Unsynced {
     const std::lock_guard lock(mutex_);
     std::erase_if(writes_, [of = inode(file)](const Before& write) { return write.inode == of; });
   }
-  template <class Pwrite>
-  void lose(int file, Pwrite* real) {
+  void lose(int file) {
     const std::lock_guard lock(mutex_);
     for (auto write = writes_.rbegin(); write != writes_.rend(); ++write) {
       if (write->inode == inode(file))
-        static_cast<void>(real(file, write->bytes.data(), write->bytes.size(), write->at));
+        static_cast<void>(real_pwrite(file, write->bytes.data(), write->bytes.size(), write->at));
     }
     std::erase_if(writes_, [of = inode(file)](const Before& write) { return write.inode == of; });
   }
@@ -117,19 +117,18 @@ class Unsynced {
 };
 Unsynced unsynced;
 
-/// One sync, by `real`; or its failure.
-template <class Sync, class Pwrite>
-int sync_or_fail(int file, Sync* real, Pwrite* real_pwrite) {
+/// One sync, by this system call; or its failure.
+int sync_or_fail(int file, long call) {
   Control* const c = control();
   const bool of_the_disk = c != nullptr && is_of_the_disk(file);
   if (of_the_disk && c->loss.load() != Loss::none && c->sync_errno.load() != 0) {
     errno = c->sync_errno.exchange(0);
     c->failed.fetch_add(1);
-    unsynced.lose(file, real_pwrite);
+    unsynced.lose(file);
     return c->loss.load() == Loss::told ? -1 : 0;
   }
   if (fails(file, &Control::sync_errno)) return -1;
-  const int status = real(file);
+  const int status = static_cast<int>(::syscall(call, file));
   if (of_the_disk && status == 0) {
     unsynced.forget(file);
     if (c->failed.load() > 0) c->synced_after.fetch_add(1);
@@ -145,38 +144,26 @@ std::int64_t offset_us() {
 
 extern "C" {
 
-int fsync(int file) {
-  static auto* const real = next(&::fsync, "fsync");
-  static auto* const real_pwrite = next(&::pwrite, "pwrite");
-  return sync_or_fail(file, real, real_pwrite);
-}
-int fdatasync(int file) {
-  static auto* const real = next(&::fdatasync, "fdatasync");
-  static auto* const real_pwrite = next(&::pwrite, "pwrite");
-  return sync_or_fail(file, real, real_pwrite);
-}
+int fsync(int file) { return sync_or_fail(file, SYS_fsync); }
+int fdatasync(int file) { return sync_or_fail(file, SYS_fdatasync); }
 ssize_t write(int file, const void* data, size_t size) {
-  static auto* const real = next(&::write, "write");
-  return fails(file, &Control::write_errno) ? -1 : real(file, data, size);
+  return fails(file, &Control::write_errno) ? -1 : ::syscall(SYS_write, file, data, size);
 }
 ssize_t pwrite(int file, const void* data, size_t size, off_t at) {
-  static auto* const real = next(&::pwrite, "pwrite");
   if (fails(file, &Control::write_errno)) return -1;
   unsynced.add(file, size, at);
-  return real(file, data, size, at);
+  return real_pwrite(file, data, size, at);
 }
 ssize_t writev(int file, const iovec* parts, int count) {
-  static auto* const real = next(&::writev, "writev");
   if (fails(file, &Control::write_errno)) return -1;
   std::size_t size = 0;
   for (int i = 0; i < count; ++i) size += parts[i].iov_len;
   unsynced.add(file, size, ::lseek(file, 0, SEEK_CUR));
-  return real(file, parts, count);
+  return ::syscall(SYS_writev, file, parts, count);
 }
 
 int clock_gettime(clockid_t clock, timespec* out) noexcept {
-  static auto* const real = next(&::clock_gettime, "clock_gettime");
-  const int status = real(clock, out);
+  const int status = static_cast<int>(::syscall(SYS_clock_gettime, clock, out));
   if (status == 0 && clock == CLOCK_REALTIME) {
     const std::int64_t ns = out->tv_sec * 1'000'000'000 + out->tv_nsec + offset_us() * 1000;
     out->tv_sec = ns / 1'000'000'000;
