@@ -1,7 +1,9 @@
 #!/usr/bin/python3
-"""What a message costs as a backlog grows: `weir bench backlog` over powers of ten, as a table and a plot.
+"""What a message costs as something grows: `weir bench` over powers of ten, as a table and a plot.
 
-    tests/bench/curve.py [--sizes 10000,100000,1000000,10000000] [--rounds 3] [--svg tests/bench/backlog.svg]
+    tests/bench/curve.py backlog|queues|sessions|retries [--rounds 3] [--svg FILE] [--most N]
+
+Rounds are in turns, so that a slow minute meets all of them; rows are medians.
 """
 
 import argparse
@@ -15,29 +17,45 @@ import plot
 
 WEIR = Path(os.environ.get("WEIR_BUILD") or Path(__file__).resolve().parents[2] / "build") / "bin" / "weir"
 
+# What grows, its values, what weir bench is told for each.
+CURVES = {
+    "backlog": ("messages waiting", (10_000, 100_000, 1_000_000, 10_000_000), lambda n: ["backlog", "--messages", n]),
+    "queues": ("queues", (1, 10, 100, 1000), lambda n: ["drain", "--queues", n]),
+    # A session is a shard, which is a thread; together they hold about what one holds by default.
+    "sessions": ("sessions of workers", (1, 10, 100, 1000), lambda n: ["drain", "--shards", n, "--window", max(64, 4096 // n)]),
+    "retries": ("percent retried once", (0, 1, 10, 50), lambda n: ["drain", "--retry-percent", n]),
+}
+
 
 def main():
-    options = argparse.ArgumentParser()
-    options.add_argument("--sizes", default="10000,100000,1000000,10000000")
+    options = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    options.add_argument("what", choices=CURVES)
     options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--most", type=int, default=10_000_000)
     options.add_argument("--svg", type=Path)
     args = options.parse_args()
-    sizes = [int(size) for size in args.sizes.split(",")]
-    lines = {size: [] for size in sizes}
-    for _ in range(args.rounds):  # in turns, so that a slow minute meets all of them
-        for size in sizes:
-            done = subprocess.run([WEIR, "bench", "backlog", "--messages", str(size)], capture_output=True, text=True, check=True)
-            lines[size].append(json.loads(done.stdout))
-    print("| backlog | publish msg/s | drain msg/s | broker RssAnon MB, waiting | disk MB |\n|---:|---:|---:|---:|---:|")
+    of_what, values, arguments = CURVES[args.what]
+    values = [n for n in values if n <= args.most]
+    lines = {n: [] for n in values}
+    for _ in range(args.rounds):
+        for n in values:
+            words = [WEIR, "bench", *map(str, arguments(n))]
+            done = subprocess.run(words, capture_output=True, text=True)
+            if done.returncode != 0:
+                raise SystemExit(f"{' '.join(map(str, words))} exited with {done.returncode}: {done.stderr}")
+            lines[n].append(json.loads(done.stdout))
+    print(f"| {of_what} | publish msg/s | drain msg/s (least to most) | broker RssAnon MB | CPU µs a message |\n|---:|---:|---:|---:|---:|")
     publish, drain = [], []
-    for size in sizes:
-        of = lambda field, size=size: statistics.median(line[field] for line in lines[size])
-        print(f"| {size:,} | {of('publish_msgs_per_s'):,.0f} | {of('msgs_per_s'):,.0f} | {of('backlog_rss_anon_mb'):.1f} "
-              f"| {of('backlog_disk_mb'):,.0f} |", flush=True)
-        publish.append((size, 1e6 / of("publish_msgs_per_s")))
-        drain.append((size, 1e6 / of("msgs_per_s")))
+    for n in values:
+        of = lambda field, n=n: statistics.median(line.get(field, 0) for line in lines[n])
+        rates = [line["msgs_per_s"] for line in lines[n]]
+        anonymous = max(of("backlog_rss_anon_mb"), of("broker_rss_anon_mb"))
+        print(f"| {n:,} | {of('publish_msgs_per_s'):,.0f} | {of('msgs_per_s'):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) "
+              f"| {anonymous:.1f} | {of('cpu_s') * 1e6 / of('messages'):.2f} |", flush=True)
+        publish.append((max(n, 1), 1e6 / of("publish_msgs_per_s")))
+        drain.append((max(n, 1), 1e6 / of("msgs_per_s")))
     if args.svg:
-        args.svg.write_text(plot.curve("What a message costs as the backlog grows", "messages waiting", "µs a message",
+        args.svg.write_text(plot.curve(f"What a message costs: {of_what}", of_what, "µs a message",
                                        {"published": publish, "drained": drain}))
 
 
