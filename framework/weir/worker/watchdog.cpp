@@ -23,9 +23,10 @@ using recorder::ThreadLine;
 using Clock = Stalls::Clock;
 using namespace std::chrono_literals;
 
-/// A stall is found within half of `stall_after`; memory is looked at each `look_most`. 20 wake-ups a second by
-/// default.
+/// A stall is found within half of `stall_after`; memory is looked at each `look_most` while handlers run, and each
+/// `sample_most` while none does. 20 wake-ups a second by default.
 constexpr Clock::duration look_most = 50ms;
+constexpr Clock::duration sample_most = 1s;
 constexpr Clock::duration look_least = 2ms;
 /// Of all shards together: a stack is taken and printed for each.
 constexpr Duration stalls_every = 1s;
@@ -68,17 +69,30 @@ struct Watchdog::State {
 
   void run() {
     pthread_setname_np(pthread_self(), "weir-watchdog");
-    Clock::time_point sample_at;
+    Clock::time_point sampled_at;
     std::unique_lock lock(mutex);
     while (!wake.wait_for(lock, looks, [this] { return ending; })) {
       lock.unlock();
-      if (const auto now = Clock::now(); now >= sample_at) {
+      const auto now = Clock::now();
+      if (now - sampled_at >= (have_run() ? look_most : sample_most)) {
         recorder.sample();
-        sample_at = now + look_most;
+        sampled_at = now;
       }
       for (std::size_t i = 0; i < threads.size(); ++i) look(i);
       lock.lock();
     }
+  }
+
+  /// True if a handler was on a CPU since this was asked last, or is.
+  bool have_run() {
+    std::uint64_t sum = 0;
+    bool runs = false;
+    for (const ThreadLine& line : recorder.threads()) {
+      const std::uint64_t running = line.running.load(std::memory_order_relaxed);
+      sum += running >> 32;
+      runs = runs || static_cast<std::uint32_t>(running) != 0;
+    }
+    return std::exchange(turns, sum) != sum || runs;
   }
 
   void look(std::size_t i) {
@@ -147,6 +161,7 @@ struct Watchdog::State {
   const std::vector<std::string> types;
   const std::function<void(const Stuck&)> stuck;
   const Clock::duration looks;
+  std::uint64_t turns = 0;  ///< of all threads, when they were looked at last
   log::Limit stalls{stalls_every};
   std::vector<Stalls> threads;
   std::mutex mutex;
