@@ -23,7 +23,7 @@ CURVES = {
     "queues": ("queues", (1, 10, 100, 1000), lambda n: ["drain", "--queues", n]),
     # A session is a shard, which is a thread; together they hold about what one holds by default.
     "sessions": ("sessions of workers", (1, 10, 100, 1000), lambda n: ["drain", "--shards", n, "--window", max(64, 4096 // n)]),
-    "retries": ("percent retried once", (0, 1, 10, 50), lambda n: ["drain", "--retry-percent", n]),
+    "retries": ("percent retried once", (1, 10, 50), lambda n: ["drain", "--retry-percent", n]),
 }
 
 

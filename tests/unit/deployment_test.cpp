@@ -305,7 +305,7 @@ TEST(DeploymentFile, WhatIsNotYamlIsSaidWithItsPlace) {
   EXPECT_EQ(findings("queues: {orders: }\n---\nqueues: {orders: }\n"),
             "local.yaml:2:1: a second YAML document: a deployment file is one\n");
   EXPECT_EQ(findings(","), "local.yaml:1:1: not YAML: no value begins like this\n");
-  EXPECT_EQ(findings("queues: {orders: }\n, broker: {}\n"), "local.yaml:2:1: not YAML: no value begins like this\n");
+  EXPECT_EQ(findings("queues: {orders: }\n, broker: {}\n"), "local.yaml:2:1: not YAML: end of map not found\n");
   EXPECT_THAT(findings("a: &a [*a]\n"), HasSubstr("unknown key 'a'"));
   EXPECT_THAT(findings(std::string(100000, '[')), HasSubstr("not YAML"));
   EXPECT_THAT(findings(std::string(100000, '{')), HasSubstr("not YAML"));

@@ -291,7 +291,7 @@ class Grammar {
       added->add_option("--shards", options.shards, "the worker's threads, each with a session")
           ->check(CLI::Range(1U, 1024U));
       added->add_option("--queues", options.queues, "publish to so many, 16 messages to each in turn")
-          ->check(CLI::Range(1U, 10'000U));
+          ->check(CLI::Range(1U, 2'000U));
       added->add_option("--retry-percent", options.retry_percent, "so many of a hundred messages fail once")
           ->check(CLI::Range(0U, 100U));
       added->add_option("--durability", options.durability, "what a confirmation survives")

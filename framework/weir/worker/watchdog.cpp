@@ -74,7 +74,7 @@ struct Watchdog::State {
     while (!wake.wait_for(lock, looks, [this] { return ending; })) {
       lock.unlock();
       const auto now = Clock::now();
-      if (now - sampled_at >= (have_run() ? look_most : sample_most)) {
+      if (now - sampled_at >= sample_most || (now - sampled_at >= look_most && have_run())) {
         recorder.sample();
         sampled_at = now;
       }

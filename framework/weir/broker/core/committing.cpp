@@ -173,9 +173,10 @@ void on_committed(State& state, Now now, Actions& actions) {
     }
     touched.insert(&queue);
   }
-  for (auto& run : pending.returning) {
-    Queue& queue = *state.queues.at(run.key.queue);
-    give_back(state, queue, run);
+  // From behind: records go to the front, one before the other.
+  for (auto at = pending.returning.rbegin(); at != pending.returning.rend(); ++at) {
+    Queue& queue = *state.queues.at(at->key.queue);
+    give_back(state, queue, *at);
     touched.insert(&queue);
   }
   for (const auto& [id, mark] : pending.publisher_marks) {

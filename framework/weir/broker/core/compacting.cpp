@@ -1,7 +1,7 @@
 // Compacting: a segment of which little is left gives its place up.
 //
 // A segment is dropped when its last message is settled. One that is held for long by a slow handler would keep the
-// bytes of up to 1,023 others with it: a window of 4,096 could pin gigabytes. So now and then a look is taken at what
+// bytes of up to 255 others with it: a window of 4,096 could pin 256 MiB. So now and then a look is taken at what
 // has been leased for long. If all that is left of a segment is in somebody's hands, and is little, it becomes records
 // (places kept) and the segment goes, in one commit. The leases go on as leases of those records.
 //
@@ -22,8 +22,12 @@ struct Held {
 
 /// Records made in one go: it must not hold up the loop.
 constexpr std::uint32_t records_most = 1024;
-/// It was ready once, and stays so whatever a later start's clock says. (0 would say: gone.)
-constexpr std::int64_t long_due_us = 1;
+/// It was ready once, and stays so whatever a later start's clock says: due so long ago that no clock is before it, in
+/// publish order, and a bucket of the store's (64 ms) to a segment. 0 would say: gone.
+std::int64_t long_due_us(SegmentNumber segment) {
+  constexpr SegmentNumber most = SegmentNumber{1} << 32;  // nine years of buckets, from 1970 on
+  return 1 + (static_cast<std::int64_t>(std::min(segment, most)) << 16);
+}
 
 std::uint32_t left(const Segment& segment) { return segment.count - segment.settled.count(); }
 
@@ -51,6 +55,7 @@ void become_records(State& state, Worker& worker, Lease at) {
   Queue& queue = *state.find_queue(run.key.queue);
   Segment& segment = queue.lanes[run.key.lane].segments.at(run.key.segment);
   const auto& types = state.type_sets.types(segment.types);
+  const std::int64_t due_us = long_due_us(run.key.segment);
   for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
     const std::uint32_t index = run.first + i;
     const Place place{run.key.queue, run.key.segment, index};
@@ -71,12 +76,12 @@ void become_records(State& state, Worker& worker, Lease at) {
     one.record->type = types[segment.type_of.empty() ? 0 : segment.type_of[index]];
     one.record->lane = run.key.lane;
     one.record->attempts = run.attempt - 1;
-    one.record->due_us = long_due_us;
+    one.record->due_us = due_us;
     one.record->bytes = Bytes{segment.bytes_of(index, index + 1)};
     one.record->batch = state.batches + 1;
     worker.leases.emplace(lease + i, std::move(one));
     // No outcome was applied: whatever lease it is claimed under after a restart is the latest.
-    state.gathering.writes.emplace_back(MoveMessage{place, run.key.lane, Source::segment, false, long_due_us,
+    state.gathering.writes.emplace_back(MoveMessage{place, run.key.lane, Source::segment, false, due_us,
                                                     run.attempt - 1, LeaseId{}, std::nullopt, v1::UNSUSPECTED});
     queue.loaded.insert(place);
     queue.records += Messages{1};

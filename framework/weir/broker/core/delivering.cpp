@@ -49,6 +49,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
               worker.outstanding.messages.value, worker.outstanding.bytes.value, worker.window.messages.value,
               worker.window.bytes.value);
   worker.last_sent = now.instant;
+  worker.queue_turn = run.key.queue;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
   if (worker.outbox.empty()) state.outboxes.push_back(&worker);
   worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source, std::move(ahead)});
@@ -166,27 +167,37 @@ bool has_work(const State& state, Now now, const Queue& queue) {
          (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
 }
 
-/// What this worker may still take of this queue: no more than its share while another of its queues waits.
-std::uint64_t credit(const State& state, Worker& worker, const Attached& attached) {
-  if (worker.outstanding.messages >= worker.window.messages) {
-    worker.turned_away = true;
-    return 0;
+/// Calls `each` with those of the worker's queues that are waiting, until it returns false.
+template <class Each>
+void for_waiting(State& state, Worker& worker, Each each) {
+  if (worker.attached.size() < state.waiting.size()) {
+    for (Attached& one : worker.attached) {
+      if (state.waiting.contains(one.queue->id) && !each(*one.queue)) return;
+    }
+    return;
   }
+  for (const auto& [id, queue] : state.waiting) {
+    if (worker.attachment(queue) != nullptr && !each(*queue)) return;
+  }
+}
+
+/// What this worker may still take of this queue: no more than its share while another of its queues waits.
+std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
+  if (worker.outstanding.messages >= worker.window.messages) return 0;
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
-  const bool others = std::any_of(state.waiting.begin(), state.waiting.end(), [&](const auto& waiting) {
-    const Queue* other = waiting.second;
-    return other != attached.queue && worker.attachment(other) != nullptr && has_ready(state, *other);
+  bool others = false;
+  for_waiting(state, worker, [&](const Queue& other) {
+    others = &other != attached.queue && !other.paused_until && has_ready(state, other);
+    return !others;
   });
   if (!others) return left;
-  const std::uint64_t share = std::max<std::uint64_t>(1, worker.window.messages.value / worker.attached.size());
+  const std::uint64_t share = std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
   const std::uint64_t used = attached.outstanding.value;
   return used >= share ? 0 : std::min(left, share - used);
 }
 
-/// One piece for one worker; false if it can take none.
-bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
-  if (worker.connection == 0 || !worker.noted) return false;
+bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
   Attached& attached = *worker.attachment(&queue);
   if (worker.process->alone && !takes_others(state, *worker.process)) {
     return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
@@ -202,10 +213,14 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
     if (hand_record(state, now, queue, worker, attached, actions)) return true;
   }
   if (hand_from_lanes(state, now, queue, worker, attached, messages_most, actions)) return true;
-  if (run_ahead(state, queue) && hand_from_lanes(state, now, queue, worker, attached, messages_most, actions)) {
-    return true;
-  }
-  worker.turned_away = true;  // too many bytes, perhaps
+  return run_ahead(state, queue) && hand_from_lanes(state, now, queue, worker, attached, messages_most, actions);
+}
+
+/// One piece for one worker; false if it can take none.
+bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
+  if (worker.connection == 0 || !worker.noted) return false;
+  if (hand_to(state, now, queue, worker, actions)) return true;
+  worker.turned_away = true;
   return false;
 }
 
@@ -274,17 +289,23 @@ void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
 void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
   if (!worker.turned_away) return;
   worker.turned_away = false;
-  // From the one after the last on, until its window is full: each has its turn.
-  for (std::size_t left = state.waiting.size(); left > 0 && worker.outstanding.messages < worker.window.messages;
-       --left) {
-    auto at = state.waiting.upper_bound(worker.queue_turn);
-    if (at == state.waiting.end()) at = state.waiting.begin();
-    if (at == state.waiting.end()) return;
-    Queue& queue = *at->second;
-    worker.queue_turn = queue.id;
-    if (worker.attachment(&queue) != nullptr) dispatch(state, now, queue, actions);
+  std::vector<Queue*> waiting;
+  for_waiting(state, worker, [&](Queue& queue) {
+    waiting.push_back(&queue);
+    return true;
+  });
+  worker.sharers = static_cast<unsigned>(waiting.size());
+  // From the one after the last served on, until its window is full: each has its turn.
+  const auto next = std::partition_point(waiting.begin(), waiting.end(),
+                                         [&](const Queue* queue) { return queue->id <= worker.queue_turn; });
+  std::rotate(waiting.begin(), next, waiting.end());
+  for (Queue* queue : waiting) {
+    if (worker.outstanding.messages >= worker.window.messages) {
+      worker.turned_away = true;  // the rest was not asked
+      return;
+    }
+    dispatch(state, now, *queue, actions);
   }
-  if (worker.outstanding.messages >= worker.window.messages) worker.turned_away = true;  // the rest was not asked
 }
 
 void dispatch_all(State& state, Now now, Actions& actions) {

@@ -182,6 +182,7 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
     publisher.taken = publisher.committed = hello.lowest_unanswered() - 1;
     publisher.mark.set_mark(publisher.taken);
   }
+  if (hello.lowest_unanswered() > publisher.taken + 1) publisher.forgotten = false;  // it has heard, and given those up
   welcome.set_publisher_known(!publisher.forgotten);
   welcome.set_publisher_mark(publisher.committed);
   for (const auto& name : hello.publish_to()) {

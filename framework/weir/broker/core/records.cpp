@@ -223,7 +223,9 @@ void records_tick(State& state, Now now, Actions& actions) {
     if (due) load_due(state, now, *queue);
     if (due || woken || housekeeping) dispatch(state, now, *queue, actions);
     // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
-    if (queue->records.value > 0 && queue->ready_records.size() < ready_records_most) {
+    const bool full =
+        queue->ready_records.size() >= ready_records_most && queue->due_next_us <= state.clock_us(now.instant);
+    if (queue->records.value > 0 && !full) {
       state.due_next_us = std::min(state.due_next_us, queue->due_next_us);
     }
   }

@@ -56,8 +56,9 @@ struct Worker {
   Load window;
   Load outstanding;
   std::vector<Attached> attached;            ///< by the queue's id
-  QueueId queue_turn{};                      ///< which of them was looked at last
-  bool turned_away = false;                  ///< one of them had something, and the window no room for it
+  QueueId queue_turn{};                      ///< the one that it was sent something of last
+  unsigned sharers{};                        ///< how many of them had something when that was last looked at
+  bool turned_away = false;                  ///< one of them had something, and it took none
   std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
   bool noted = false;                        ///< in the store, on disk: may be sent messages
   bool recovering = false;                   ///< noted before a restart, and not yet back

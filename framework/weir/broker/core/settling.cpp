@@ -301,12 +301,12 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
     share_room(state, *queue, actions);
     if (queue->policy.ahead) touched.insert(queue);
   }
+  // The window that was freed is the next queue's, not that of the one that freed it.
+  if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
   for (Queue* queue : touched) {
     if (!queue->windows.empty()) share_room(state, *queue, actions);
     dispatch(state, now, *queue, actions);
   }
-  // The window that was freed may be another queue's of this worker.
-  if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
 }
 
 void settle_deferred(State& state, Now now) {

@@ -1,0 +1,105 @@
+// One worker of several queues: who is given the room in its window.
+#include <gtest/gtest.h>
+
+#include "core_harness.hpp"
+
+namespace weir::broker::core::testing {
+namespace {
+
+constexpr Connection publisher = 1;
+constexpr Connection worker = 2;
+
+/// A worker that consumes all queues there are.
+struct Queues : Broker {
+  explicit Queues(std::uint32_t count) : Broker(configs(count)) {
+    v1::Frame frame;
+    auto& hello = *frame.mutable_hello();
+    hello.set_magic(protocol::magic);
+    hello.set_version_lowest(1);
+    hello.set_version_highest(1);
+    hello.set_kind(v1::PUBLISHER);
+    hello.set_publisher(std::string(token(7).view()));
+    hello.set_lowest_unanswered(1);
+    for (const auto& queue : config.queues) hello.add_publish_to(queue.name);
+    say(publisher, std::move(frame));
+    for (const auto& info : last(publisher).welcome().queues()) epoch = std::max(epoch, info.window().epoch());
+  }
+  static std::vector<QueueConfig> configs(std::uint32_t count) {
+    std::vector<QueueConfig> all;
+    for (std::uint32_t n = 1; n <= count; ++n) all.push_back({"queue" + std::to_string(n), written_first()});
+    return all;
+  }
+  void put(QueueId queue, int count) {
+    v1::Frame frame = publish_frame(next, count);
+    frame.mutable_publish()->mutable_groups(0)->set_queue(queue);
+    next += static_cast<std::uint64_t>(count);
+    say(publisher, std::move(frame), std::string(10 * static_cast<std::size_t>(count), 'x'));
+    commit();
+  }
+  void consume(std::uint64_t window) {
+    v1::Frame frame = worker_hello(token(1), window, 1, config.queues[0].name);
+    for (std::size_t i = 1; i < config.queues.size(); ++i) {
+      frame.mutable_hello()->add_attach()->set_queue(config.queues[i].name);
+    }
+    say(worker, std::move(frame));
+    commit();
+  }
+  std::uint64_t delivered_of(QueueId queue) {
+    std::uint64_t n = 0;
+    for (const auto& one : deliveries(worker)) {
+      if (one.queue() == queue) n += static_cast<std::uint64_t>(one.index().lengths_size());
+    }
+    return n;
+  }
+  std::uint64_t next = 1;
+};
+
+TEST(Sharing, WhatAQueueLeavesGoesToTheOthersAtOnce) {
+  Queues broker(2);
+  broker.put(1, 10);
+  broker.put(2, 1);
+  broker.consume(4);
+  ASSERT_EQ(broker.delivered_of(2), 1U);
+  const std::uint64_t first = broker.delivered_of(1);
+  for (const auto& one : broker.deliveries(worker)) {
+    if (one.queue() == 2) broker.settle(worker, one.lease(), 1, v1::ACK);
+  }
+
+  EXPECT_GE(broker.delivered_of(1), first + 1);
+  EXPECT_EQ(broker.delivered_of(1), 4U);  // the window is full
+}
+
+TEST(Sharing, EachQueueHasItsTurnThoughTheWindowHasNoRoomForAll) {
+  Queues broker(3);
+  for (QueueId queue = 1; queue <= 3; ++queue) broker.put(queue, 20);
+  broker.consume(1);
+  for (int i = 0; i < 11; ++i) {
+    ASSERT_EQ(broker.delivered(worker), static_cast<std::uint64_t>(i) + 1);
+    broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::ACK);
+  }
+
+  for (QueueId queue = 1; queue <= 3; ++queue) EXPECT_EQ(broker.delivered_of(queue), 4U) << queue;
+}
+
+TEST(Sharing, OnlyQueuesThatHaveSomethingShare) {
+  Queues broker(50);
+  broker.put(1, 200);
+  broker.put(2, 200);
+  broker.consume(100);
+  // The first that was asked may have had it all: the others waited for nothing then.
+  for (int i = 0; i < 20; ++i) {
+    for (const auto& one : broker.deliveries(worker)) {
+      broker.settle(worker, one.lease(), static_cast<std::uint32_t>(one.index().lengths_size()), v1::ACK);
+      if (broker.delivered(worker) > 250) break;
+    }
+    if (broker.delivered(worker) > 250) break;
+  }
+
+  v1::Workers workers;
+  broker.core->list_workers(broker.now, workers);
+  EXPECT_GE(workers.workers(0).held_messages(), 99U);
+  EXPECT_GT(broker.delivered_of(2), 20U);
+}
+
+}  // namespace
+}  // namespace weir::broker::core::testing
