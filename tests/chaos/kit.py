@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import random
+import re
 import shutil
 import signal
 import socket
@@ -15,6 +16,9 @@ import time
 
 BUILD = pathlib.Path(os.environ.get("WEIR_BUILD", "build")).resolve()
 WEIR = str(BUILD / "bin" / "weir")
+CACHE = BUILD / "CMakeCache.txt"
+# What a process then needs of memory is mostly the sanitizer's, which also keeps what was freed.
+SANITIZED = CACHE.exists() and re.search(r"^WEIR_SANITIZE:\w+=.", CACHE.read_text(), re.MULTILINE) is not None
 
 
 def plugin(name):

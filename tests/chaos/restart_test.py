@@ -12,7 +12,7 @@ import subprocess
 import threading
 import time
 
-from kit import WEIR, Deployment, Suite, Tail, children, kill, plugin, rss_anon_mib, wait_for
+from kit import SANITIZED, WEIR, Deployment, Suite, Tail, children, kill, plugin, rss_anon_mib, wait_for
 from proxy import Proxy
 
 YAML = """
@@ -149,7 +149,13 @@ def peaks_under_a_backlog(messages):
 
 
 def window_holds_under_a_backlog(messages=1_000_000):
-    """Handlers that never finish: no more than the window in flight, and ten times the backlog costs no memory."""
+    """Handlers that never finish: no more than the window in flight, and ten times the backlog costs no memory.
+
+    Under sanitizers the window alone: the bounds are of Weir's own memory.
+    """
+    if SANITIZED:
+        peaks_under_a_backlog(messages // 10)
+        return f"{messages // 10} waiting, 256 in flight; their memory is measured without sanitizers alone"
     few, many = peaks_under_a_backlog(messages // 10), peaks_under_a_backlog(messages)
     told = "; ".join(f"{name} RssAnon at most {few[name]:.1f} and {many[name]:.1f} MiB" for name in ("broker", "worker"))
     assert many["worker"] - few["worker"] < 2, told
