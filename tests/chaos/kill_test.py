@@ -212,6 +212,7 @@ def kill_rounds(target, rounds, seed, all_of_them, ahead=True):
                     break
                 time.sleep(0.0005)
             else:
+                d.ended(broker, "broker")  # by itself: then nothing will ever be in flight
                 continue
             sent = publisher.sent
             if target in ("worker", "all"):
