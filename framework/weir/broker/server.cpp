@@ -60,7 +60,7 @@ async::SocketOptions socket_options(const BrokerSettings& settings) {
 /// A commit takes a few MiB for LMDB's new pages and gives them back, and so does each batch of frames. Given back to
 /// the kernel each time, as malloc would, they cost a page fault every 4 KiB: an eighth of the broker's time.
 void keep_freed_memory() {
-  ::mallopt(M_MMAP_THRESHOLD, 1024 * 1024);
+  ::mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
   ::mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
 }
 
