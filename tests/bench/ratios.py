@@ -36,6 +36,10 @@ def medians(lines):
     return runs
 
 
+def times(ratio):
+    return (f"{ratio:,.0f}" if ratio >= 100 else f"{ratio:.3g}") + " ×"
+
+
 def table(workload, peers):
     unit, value = WORKLOADS[workload]
     weir, latency = value(peers["weir"]), workload == "latency"
@@ -49,8 +53,8 @@ def table(workload, peers):
         more = f"{row['p99_ms']:.2f}" if latency else f"{min(row['rates']):,.0f} to {max(row['rates']):,.0f}"
         figure = f"{value(row):.2f}" if latency else f"{value(row):,.0f}"
         cpu = 1e6 * row["cpu_s"] / row["messages"]
-        print(f"| {name} | {row['durability']} | {figure} | {more} | {cpu:.3g} | {'' if name == 'weir' else f'{ratio:.3g} ×'} |")
-        bars.append((name, value(row), figure + ("" if name == "weir" else f"   (Weir: {ratio:.3g} ×)"), name == "weir"))
+        print(f"| {name} | {row['durability']} | {figure} | {more} | {cpu:.3g} | {'' if name == 'weir' else f'{times(ratio)}'} |")
+        bars.append((name, value(row), figure + ("" if name == "weir" else f"   (Weir: {times(ratio)})"), name == "weir"))
     print()
     return f"{workload} ({'shorter' if latency else 'longer'} is better)", unit, bars
 
