@@ -21,13 +21,7 @@ struct OneIsHeld : Broker {
     commit();
   }
   /// As long as it takes, with the process alive.
-  void wait() {
-    open_keeper(3, token(1));
-    for (int i = 0; i < 25; ++i) {
-      keep_alive(3, token(1));
-      pass(1s);
-    }
-  }
+  void wait() { pass_alive(token(1), 25); }
   template <class Kind>
   std::vector<Kind> writes() {
     std::vector<Kind> found;
@@ -134,11 +128,7 @@ TEST(Compaction, ASegmentIsLeftWhereItIsWhileAnythingOfItIsReady) {
   ASSERT_EQ(broker.delivered(worker), 99U);
   broker.settle(worker, broker.deliveries(worker).front().lease(), 98, v1::ACK);
   broker.commit();
-  broker.open_keeper(3, token(1));
-  for (int i = 0; i < 25; ++i) {
-    broker.keep_alive(3, token(1));
-    broker.pass(1s);
-  }
+  broker.pass_alive(token(1), 25);
   broker.commit();
 
   EXPECT_EQ(broker.queue().ready(), 1U);
@@ -151,11 +141,7 @@ TEST(Compaction, OneOfFewIsLeftWhereItIs) {
   broker.give(100, worker, token(1));
   broker.settle(worker, broker.deliveries(worker).front().lease(), 99, v1::ACK);
   broker.commit();
-  broker.open_keeper(3, token(1));
-  for (int i = 0; i < 25; ++i) {
-    broker.keep_alive(3, token(1));
-    broker.pass(1s);
-  }
+  broker.pass_alive(token(1), 25);
   broker.commit();
 
   EXPECT_TRUE(broker.store.snapshot()->segment({1, default_lane, 1}));

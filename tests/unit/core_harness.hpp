@@ -135,7 +135,7 @@ struct Broker {
     for (auto& claim : settled) *hello.add_settled() = claim;
     say(from, std::move(frame));
   }
-  void open_publisher(Connection from, unsigned char id = 7, std::uint64_t lowest_unanswered = 1) {
+  static v1::Frame publisher_hello(unsigned char id = 7, std::uint64_t lowest_unanswered = 1) {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
@@ -144,7 +144,11 @@ struct Broker {
     hello.set_kind(v1::PUBLISHER);
     hello.set_publisher(std::string(token(id).view()));
     hello.set_lowest_unanswered(lowest_unanswered);
-    hello.add_publish_to("orders");
+    return frame;
+  }
+  void open_publisher(Connection from, unsigned char id = 7, std::uint64_t lowest_unanswered = 1) {
+    v1::Frame frame = publisher_hello(id, lowest_unanswered);
+    frame.mutable_hello()->add_publish_to("orders");
     say(from, std::move(frame));
     for (const auto& info : last(from).welcome().queues()) epoch = info.window().epoch();
   }
@@ -202,6 +206,14 @@ struct Broker {
     v1::Frame frame;
     frame.mutable_keep_alive()->set_process_token(std::string(process.view()));
     say(from, std::move(frame));
+  }
+  /// Time passes, and somebody vouches for the process meanwhile.
+  void pass_alive(ProcessToken process, int seconds, Connection keeper = 99) {
+    open_keeper(keeper, process);
+    for (; seconds > 0; --seconds) {
+      keep_alive(keeper, process);
+      pass(1s);
+    }
   }
   void report(Connection from, ProcessToken process, const std::vector<v1::Started>& started = {}, int signal = 9,
               bool on_purpose = false) {

@@ -12,15 +12,8 @@ constexpr Connection worker = 2;
 /// A worker that consumes all queues there are.
 struct Queues : Broker {
   explicit Queues(std::uint32_t count) : Broker(configs(count)) {
-    v1::Frame frame;
-    auto& hello = *frame.mutable_hello();
-    hello.set_magic(protocol::magic);
-    hello.set_version_lowest(1);
-    hello.set_version_highest(1);
-    hello.set_kind(v1::PUBLISHER);
-    hello.set_publisher(std::string(token(7).view()));
-    hello.set_lowest_unanswered(1);
-    for (const auto& queue : config.queues) hello.add_publish_to(queue.name);
+    v1::Frame frame = publisher_hello();
+    for (const auto& queue : config.queues) frame.mutable_hello()->add_publish_to(queue.name);
     say(publisher, std::move(frame));
     for (const auto& info : last(publisher).welcome().queues()) epoch = std::max(epoch, info.window().epoch());
   }
