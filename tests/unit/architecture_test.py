@@ -73,6 +73,27 @@ def findings(path, text):
     return found
 
 
+# What a file defines for itself, at the start of a line: a type, an alias, a constant; a function by its whole first line.
+DEFINES = re.compile(r"(?:struct|class|enum class|enum|using) (\w+)(?: final)?(?: :[^;]*)?(?: \{| =)|constexpr [^=({]*?(\w+)(?: =|\{)|(\w[^;=]*\)(?: const)?) \{")
+
+
+def defined_twice(sources):
+    """Lines for people: names that two of `sources` (path: text), files of one folder, define in an unnamed namespace."""
+    seen, found = {}, []
+    for path, text in sources.items():
+        inside = False
+        for number, line in enumerate(text.splitlines(), 1):
+            inside = line == "namespace {" or (inside and not line.startswith("}  // namespace"))
+            match = DEFINES.match(line) if inside else None
+            if not match:
+                continue
+            name = next(group for group in match.groups() if group)
+            first = seen.setdefault(name, (path, line))
+            if first[0] != path and not (line.startswith("using") and line == first[1]):
+                found.append(f"{path}:{number}: {first[0]} defines '{name}' too, and a unity build makes one file of both")
+    return found
+
+
 def test_this_test_can_fail():
     planted = {
         ("broker/server.cpp", '#include "weir/worker/shard.hpp"'): "broker/ may not include worker/",
@@ -88,6 +109,14 @@ def test_this_test_can_fail():
         found = findings(path, text)
         assert len(found) == 1 and expected in found[0], f"planted in {path}: {text!r}, found {found}"
     assert not findings("engine/memory/x.cpp", '#include "weir/broker/core/core.hpp"\n#include "weir/engine/engine.hpp"')
+    for line in ("struct Held {", "class Held final {", "constexpr int most = 3;", "int left(int a) {"):
+        text = "namespace {\n" + line + "\n}  // namespace\n"
+        assert len(defined_twice({"a.cpp": text, "b.cpp": text})) == 1, line
+        assert not defined_twice({"a.cpp": text, "b.cpp": line}), line
+    same, other = ("namespace {\nusing Held = " + of + ";\n}  // namespace\n" for of in ("int", "char"))
+    assert defined_twice({"a.cpp": same, "b.cpp": other}) and not defined_twice({"a.cpp": same, "b.cpp": same})
+    overloads = {f"{name}.cpp": "namespace {\nint left(" + name + ") {\n}  // namespace\n" for name in ("int", "char")}
+    assert not defined_twice(overloads)
 
 
 def test_includes_point_one_way():
@@ -107,6 +136,14 @@ def test_the_broker_and_the_worker_meet_in_the_program_alone():
             if include and include[1] not in ("handler.hpp", "testing.hpp"):
                 found.append(f"{p.relative_to(ROOT)}:{number}: a plugin includes <weir/handler.hpp>, not {include[1]}")
     assert not found, "\n  ".join(["not for authors:"] + found)
+
+
+def test_files_of_a_folder_can_be_compiled_as_one():
+    """The presets clang and tsan do so, eight at a time: which eight changes with every file that is added."""
+    found = []
+    for folder in sorted({p.parent for top in ("framework/weir", "workers/plugins") for p in (ROOT / top).rglob("*.cpp")}):
+        found += defined_twice({p.relative_to(ROOT).as_posix(): p.read_text() for p in sorted(folder.glob("*.cpp"))})
+    assert not found, "\n  ".join(["defined twice:"] + found)
 
 
 if __name__ == "__main__":

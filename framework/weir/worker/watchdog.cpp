@@ -20,7 +20,7 @@ namespace {
 
 using recorder::OnCpu;
 using recorder::ThreadLine;
-using Clock = Stalls::Clock;
+using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 /// A stall is found within half of `stall_after`; memory is looked at each `look_most` while handlers run, and each

@@ -15,7 +15,7 @@ namespace {
 
 using Lease = std::map<std::uint64_t, LeaseRun>::iterator;
 /// What is leased of one segment.
-struct Held {
+struct SegmentLeases {
   std::vector<std::pair<Worker*, Lease>> runs;
   std::uint32_t messages{};
 };
@@ -98,7 +98,7 @@ void compaction_tick(State& state, Now now) {
   state.leases_before = state.next_lease;
   // While a restart is not over, sessions that are yet to come may claim any of it; and records need room first.
   if (!state.recovered || !state.room) return;
-  std::map<SegmentKey, Held> all;
+  std::map<SegmentKey, SegmentLeases> all;
   for (auto& [token, process] : state.processes) {
     for (auto& [shard, worker] : process.workers) {
       for (auto at = worker->leases.begin(); at != worker->leases.end() && at->first < before; ++at) {
@@ -106,7 +106,7 @@ void compaction_tick(State& state, Now now) {
         if (run.source != Source::segment) continue;
         const auto& segments = state.find_queue(run.key.queue)->lanes[run.key.lane].segments;
         if (!has_little_left(state, segments.at(run.key.segment))) continue;
-        Held& held = all[run.key];
+        SegmentLeases& held = all[run.key];
         held.runs.emplace_back(worker.get(), at);
         held.messages += run.open.count();
       }

@@ -6,7 +6,7 @@ namespace weir::engine::weir_broker {
 namespace {
 
 /// 128 MiB is the most that a broker may allow a message.
-constexpr std::size_t frame_bytes_most = (128 + 1) * 1024 * 1024;
+constexpr std::size_t received_bytes_most = (128 + 1) * 1024 * 1024;
 /// For a GOODBYE, and settlements before it.
 constexpr std::chrono::milliseconds linger{500};
 /// For TCP that died without a word; the broker's beats see to the rest.
@@ -18,7 +18,7 @@ class ZmqTransport final : public Transport, async::PumpOwner {
                TransportOwner& owner)
       : owner_(owner),
         pump_(executor, context,
-              {.frame_bytes_most = frame_bytes_most, .linger = linger, .dead_after = dead_after, .monitor = true},
+              {.frame_bytes_most = received_bytes_most, .linger = linger, .dead_after = dead_after, .monitor = true},
               *this) {
     pump_.connect(endpoint);
   }
