@@ -67,8 +67,8 @@ TEST(FlightRecorder, SaysWhoseHandlersHaveStartedAndWhoWasOnTheCpu) {
   recorder.starts(6, starts(1, 3, 0));
   recorder.starts(7, starts(1, 3, 1));
   recorder.ends(6);
-  Recorder::enter(recorder.shard(0), 1, Clock::now());
-  Recorder::enter(recorder.shard(1), 7, Clock::now());
+  recorder.enter(recorder.shard(0), 1, Clock::now());
+  recorder.enter(recorder.shard(1), 7, Clock::now());
   Recorder::leave(recorder.shard(1));
 
   const Record record = in.read();
@@ -87,8 +87,8 @@ TEST(FlightRecorder, SaysWhoseHandlersHaveStartedAndWhoWasOnTheCpu) {
 TEST(FlightRecorder, CountsASlotThatIsOnTheShardAndInThePoolOnce) {
   InAFile in;
   in.recorder.starts(1, starts(0, 1, 0));
-  Recorder::enter(in.recorder.shard(0), 1, Clock::now());
-  Recorder::enter(in.recorder.pool(3), 1, Clock::now());
+  in.recorder.enter(in.recorder.shard(0), 1, Clock::now());
+  in.recorder.enter(in.recorder.pool(3), 1, Clock::now());
   EXPECT_THAT(in.read().on_cpu, ElementsAre(1));
 }
 
@@ -116,7 +116,7 @@ TEST(FlightRecorder, TakesLinesOfSeveralThreadsAtOnce) {
 TEST(FlightRecorder, IsReadWhateverItsBytesAre) {
   InAFile in;
   in.recorder.starts(1, starts(0, 0x4f, 17));
-  Recorder::enter(in.recorder.shard(0), 1, Clock::now());
+  in.recorder.enter(in.recorder.shard(0), 1, Clock::now());
   in.recorder.log("line");
   in.recorder.save_map();
   const std::vector<std::byte> whole = in.bytes();
@@ -162,7 +162,7 @@ Record after(const Crash& crash) {
       make_known();
       set_own({&in.recorder, &in.recorder.shard(1)});
       in.recorder.starts(5, starts(1, 9, 3));
-      Recorder::enter(in.recorder.shard(1), 5, Clock::now());
+      in.recorder.enter(in.recorder.shard(1), 5, Clock::now());
       crash();
     }).join();
     _exit(0);

@@ -31,8 +31,9 @@ void thread_begins() noexcept { recorder::make_known(); }
 void begins(std::uint32_t number, OffloadOwner owner) noexcept {
   ThreadLine* const line = line_of(number, owner);
   if (line == nullptr) return;
-  recorder::set_own({static_cast<Recorder*>(owner.record), line});
-  Recorder::enter(*line, owner.slot, Recorder::Clock::now());
+  Recorder& recorder = *static_cast<Recorder*>(owner.record);
+  recorder::set_own({&recorder, line});
+  recorder.enter(*line, owner.slot, Recorder::Clock::now());
 }
 
 void ends(std::uint32_t number, OffloadOwner owner) noexcept {

@@ -28,9 +28,7 @@ class Running {
     recorder_.ends(first_slot_ + slot);
   }
   /// The slot's code runs (again) from `since` on.
-  void enters(std::uint32_t slot, Clock::time_point since) {
-    recorder::Recorder::enter(line_, first_slot_ + slot, since);
-  }
+  void enters(std::uint32_t slot, Clock::time_point since) { recorder_.enter(line_, first_slot_ + slot, since); }
   void leaves() { recorder::Recorder::leave(line_); }
 
   /// Nothing while no handler is on the CPU (or one changes just now).

@@ -4,8 +4,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
-#include <mutex>
 #include <thread>
 #include <utility>
 
@@ -24,8 +22,11 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 /// A stall is found within half of `stall_after`; memory is looked at each `look_most` while handlers run, and each
-/// `sample_most` while none does. 20 wake-ups a second by default.
+/// `sample_most` while none does. 20 wake-ups a second by default; while none runs it naps until one does, and looks up
+/// now and then, so that a nap is not taken for a stopped process.
 constexpr Clock::duration look_most = 50ms;
+constexpr Clock::duration nap_most = 400ms;
+static_assert(nap_most < Stalls::gap_most);
 constexpr Clock::duration sample_most = 1s;
 constexpr Clock::duration look_least = 2ms;
 /// Of all shards together: a stack is taken and printed for each.
@@ -59,27 +60,25 @@ struct Watchdog::State {
     thread = std::thread([this] { run(); });
   }
   ~State() {
-    {
-      const std::scoped_lock lock(mutex);
-      ending = true;
-    }
-    wake.notify_all();
+    recorder.bell().close();
     thread.join();
   }
 
   void run() {
     pthread_setname_np(pthread_self(), "weir-watchdog");
     Clock::time_point sampled_at;
-    std::unique_lock lock(mutex);
-    while (!wake.wait_for(lock, looks, [this] { return ending; })) {
-      lock.unlock();
+    bool ran = false;  // since the last sample
+    bool idle = false;
+    while (!recorder.bell().wait(idle ? nap_most : looks, idle)) {
       const auto now = Clock::now();
-      if (now - sampled_at >= sample_most || (now - sampled_at >= look_most && have_run())) {
+      idle = !have_run();
+      ran = ran || !idle;
+      if (now - sampled_at >= (ran ? look_most : sample_most)) {
         recorder.sample();
         sampled_at = now;
+        ran = false;
       }
       for (std::size_t i = 0; i < threads.size(); ++i) look(i);
-      lock.lock();
     }
   }
 
@@ -164,9 +163,6 @@ struct Watchdog::State {
   std::uint64_t turns = 0;  ///< of all threads, when they were looked at last
   log::Limit stalls{stalls_every};
   std::vector<Stalls> threads;
-  std::mutex mutex;
-  std::condition_variable wake;
-  bool ending = false;
   std::thread thread;  // last: it uses the rest
 };
 

@@ -17,6 +17,7 @@
 #include <utility>
 #include <vector>
 
+#include "weir/worker/recorder/bell.hpp"
 #include "weir/worker/recorder/layout.hpp"
 
 namespace weir::worker::recorder {
@@ -88,10 +89,11 @@ class Recorder {
   }
 
   /// The thread runs the slot's code from `since` on.
-  static void enter(ThreadLine& line, std::uint32_t slot, Clock::time_point since) {
+  void enter(ThreadLine& line, std::uint32_t slot, Clock::time_point since) {
     const std::uint64_t entry = (line.running.load(std::memory_order_relaxed) >> 32) + 1;
     line.since.store(since.time_since_epoch().count(), std::memory_order_relaxed);
     line.running.store(entry << 32 | (slot + 1), std::memory_order_release);
+    bell_.ring();
   }
   /// Nobody's; the entry's number stays.
   static void leave(ThreadLine& line) {
@@ -99,6 +101,8 @@ class Recorder {
                        std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_release);
   }
+  /// Rings at an entry.
+  [[nodiscard]] Bell& bell() { return bell_; }
   /// Nothing while no handler is on the CPU, or one changes just now.
   [[nodiscard]] std::optional<OnCpu> on_cpu(const ThreadLine& line) const;
   /// Nothing unless its handler has started and not ended.
@@ -125,6 +129,7 @@ class Recorder {
   LogLine* log_ = nullptr;
   ThreadLine* threads_ = nullptr;
   SlotLine* slots_ = nullptr;
+  Bell bell_;
   std::atomic<bool> map_begun_{false};
   std::atomic<bool> map_saved_{false};
 };
