@@ -15,6 +15,7 @@ enum class EventKind : std::uint8_t {
   client_tick,      ///< a: endpoint
   broker_turn,      ///< b: the broker's life
   broker_start,     ///< b: the life that it will be
+  broker_crash,     ///< b: the broker's life
   commit_written,   ///< b: life; the disk has it
   commit_told,      ///< b: life; the loop hears of it
   handler_end,      ///< a: endpoint (shard), b: ticket; c: holding

@@ -56,9 +56,7 @@ void storm(World& world, Random& random) {
 
 void broker_crash(World& world, Random& random) {
   if (!world.broker.is_up()) return;
-  world.broker.crash("kill -9");
-  const std::int64_t after = random.percent(70) ? random.between(0, 300 * ms) : some_time(world, random);
-  world.stage.in(after, EventKind::broker_start, 0, world.broker.life() + 1);
+  crash_broker(world, random.percent(70) ? random.between(0, 300 * ms) : some_time(world, random));
 }
 void broker_pause(World& world, Random& random) {
   if (world.broker.is_up()) world.broker.pause(some_time(world, random));
@@ -74,6 +72,15 @@ void worker_crash(World& world, Random& random) {
 }
 void worker_pause(World& world, Random& random) {
   if (ProcessHost* process = one_of(world.living_processes(), random)) process->pause(some_time(world, random), false);
+}
+/// It sleeps through the end of its sessions and the next start of the broker, and comes back with what it held.
+void worker_misses_a_restart(World& world, Random& random) {
+  ProcessHost* process = one_of(world.living_processes(), random);
+  if (process == nullptr) return;
+  const std::int64_t timeout = world.scenario.session_timeout.count();
+  const std::int64_t asleep = random.between(timeout * 5 / 4, timeout * 5 / 2);
+  process->pause(asleep, false);
+  world.stage.in(asleep - random.between(ms, timeout / 8), EventKind::broker_crash, 0, world.broker.life());
 }
 void shard_stuck(World& world, Random& random) {
   if (ProcessHost* process = one_of(world.living_processes(), random)) process->pause(some_time(world, random), true);
@@ -149,6 +156,7 @@ constexpr std::array table{
     Fault{"sync_fails", 4, sync_fails},
     Fault{"wall_jump", 6, wall_jump},
     Fault{"suspend", 2, suspend},
+    Fault{"worker_misses_a_restart", 3, worker_misses_a_restart},
 };
 
 }  // namespace
@@ -165,6 +173,11 @@ std::vector<unsigned> draw_faults(Random& random) {
     if (random.percent(chance)) weights[i] = weight;
   }
   return weights;
+}
+
+void crash_broker(World& world, std::int64_t starts_after_us) {
+  world.broker.crash("kill -9");
+  world.stage.in(starts_after_us, EventKind::broker_start, 0, world.broker.life() + 1);
 }
 
 void happen(World& world, std::size_t kind, Random& random) { table[kind].happen(world, random); }

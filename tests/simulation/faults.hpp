@@ -3,6 +3,7 @@
 /// Everything that goes wrong. A new fault is a row of the table in faults.cpp, and nowhere else.
 
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 #include "random.hpp"
@@ -17,5 +18,7 @@ class World;
 [[nodiscard]] std::vector<unsigned> draw_faults(Random& random);
 /// It happens. `random` is this fault's own.
 void happen(World& world, std::size_t kind, Random& random);
+/// kill -9; it is started again after so long.
+void crash_broker(World& world, std::int64_t starts_after_us);
 
 }  // namespace weir::simulation

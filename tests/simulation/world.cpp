@@ -139,6 +139,8 @@ bool World::is_void(const Event& event) const {
     case EventKind::commit_written:
     case EventKind::commit_told:
       return event.b != broker.life() || !broker.is_up();
+    case EventKind::broker_crash:
+      return event.b != broker.life() || !broker.is_up() || stage.healed;
     case EventKind::frame_at_broker:
     case EventKind::frame_at_client:
       return network.is_void(event);
@@ -168,6 +170,8 @@ void World::handle(const Event& event) {
     case EventKind::broker_start:
       if (!broker.is_up() && event.b == broker.life() + 1) broker.start();
       return;
+    case EventKind::broker_crash:
+      return crash_broker(*this, 0);
     case EventKind::commit_written:
       return broker.commit_written();
     case EventKind::commit_told:

@@ -1,6 +1,8 @@
 // One worker of several queues: who is given the room in its window.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "core_harness.hpp"
 
 namespace weir::broker::core::testing {
@@ -92,6 +94,29 @@ TEST(Sharing, OnlyQueuesThatHaveSomethingShare) {
   broker.core->list_workers(broker.now, workers);
   EXPECT_GE(workers.workers(0).held_messages(), 99U);
   EXPECT_GT(broker.delivered_of(2), 20U);
+}
+
+TEST(Sharing, WhatASettlementFreesGoesOutInOneFrameHoweverManyQueuesItIsOf) {
+  Queues broker(40);
+  for (QueueId queue = 1; queue <= 40; ++queue) broker.put(queue, 20);
+  broker.consume(80);
+  ASSERT_EQ(broker.delivered(worker), 80U);
+  const auto frames = [&] {
+    return std::ranges::count_if(broker.inbox[worker], [](const v1::Frame& frame) { return frame.has_deliver(); });
+  };
+  const auto before = frames();
+  v1::Frame frame;
+  for (const auto& one : broker.deliveries(worker)) {
+    auto* run = frame.mutable_settle()->add_runs();
+    run->set_lease(one.lease());
+    run->set_count(static_cast<std::uint32_t>(one.index().lengths_size()));
+    run->set_outcome(v1::ACK);
+  }
+  broker.say(worker, std::move(frame));
+
+  EXPECT_EQ(broker.delivered(worker), 160U);
+  EXPECT_EQ(frames(), before + 1);
+  for (QueueId queue = 1; queue <= 40; ++queue) EXPECT_EQ(broker.delivered_of(queue), 4U) << queue;
 }
 
 }  // namespace

@@ -203,10 +203,8 @@ void on_committed(State& state, Now now, Actions& actions) {
     frame.mutable_control_reply();  // id 0: the death is on disk
     send(state, connection, std::move(frame), actions);
   }
-  for (Queue* queue : touched) {
-    share_room(state, *queue, actions);
-    dispatch(state, now, *queue, actions);
-  }
+  for (Queue* queue : touched) share_room(state, *queue, actions);
+  dispatch(state, now, touched, actions);
   if (pending.given_up > 0) {
     state.recovering -= pending.given_up;
     recovery_tick(state, now, actions);

@@ -167,18 +167,34 @@ bool has_work(const State& state, Now now, const Queue& queue) {
          (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
 }
 
-/// Calls `each` with those of the worker's queues that are waiting, until it returns false.
-template <class Each>
-void for_waiting(State& state, Worker& worker, Each each) {
+/// The worker's queue with the lowest id above `after` that is waiting; nullptr if none is.
+Queue* next_waiting(State& state, Worker& worker, QueueId after) {
   if (worker.attached.size() < state.waiting.size()) {
-    for (Attached& one : worker.attached) {
-      if (state.waiting.contains(one.queue->id) && !each(*one.queue)) return;
-    }
-    return;
+    auto at = std::partition_point(worker.attached.begin(), worker.attached.end(),
+                                   [&](const Attached& one) { return one.queue->id <= after; });
+    at = std::find_if(at, worker.attached.end(),
+                      [&](const Attached& one) { return state.waiting.contains(one.queue->id); });
+    return at == worker.attached.end() ? nullptr : at->queue;
   }
-  for (const auto& [id, queue] : state.waiting) {
-    if (worker.attachment(queue) != nullptr && !each(*queue)) return;
+  for (auto at = state.waiting.upper_bound(after); at != state.waiting.end(); ++at) {
+    if (worker.attachment(at->second) != nullptr) return at->second;
   }
+  return nullptr;
+}
+
+/// How many of the worker's queues are waiting.
+unsigned count_waiting(State& state, Worker& worker) {
+  unsigned n = 0;
+  for (Queue* queue = next_waiting(state, worker, 0); queue != nullptr; queue = next_waiting(state, worker, queue->id))
+    ++n;
+  return n;
+}
+
+/// The most of a queue that the worker may have while another of its queues waits. Rounded up: together they fill the
+/// window, and then no more need be asked.
+std::uint64_t share_of(const Worker& worker) {
+  const std::uint64_t sharers = std::max(2U, worker.sharers);
+  return (worker.window.messages.value + sharers - 1) / sharers;
 }
 
 /// What this worker may still take of this queue: no more than its share while another of its queues waits.
@@ -186,13 +202,13 @@ std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
   if (worker.outstanding.messages >= worker.window.messages) return 0;
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
-  bool others = false;
-  for_waiting(state, worker, [&](const Queue& other) {
-    others = &other != attached.queue && !other.paused_until && has_ready(state, other);
-    return !others;
-  });
-  if (!others) return left;
-  const std::uint64_t share = std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
+  const auto shares = [&](const Queue* other) {
+    return other == nullptr || (other != attached.queue && !other->paused_until && has_ready(state, *other));
+  };
+  const Queue* other = next_waiting(state, worker, 0);
+  while (!shares(other)) other = next_waiting(state, worker, other->id);
+  if (other == nullptr) return left;
+  const std::uint64_t share = share_of(worker);
   const std::uint64_t used = attached.outstanding.value;
   return used >= share ? 0 : std::min(left, share - used);
 }
@@ -263,7 +279,10 @@ Attached::Match match(State& state, Attached& attached, TypeSet types) {
   return known;
 }
 
-void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
+namespace {
+
+/// Gathers in outboxes.
+void serve(State& state, Now now, Queue& queue, Actions& actions) {
   if (queue.paused_until && now.instant >= *queue.paused_until) queue.paused_until.reset();
   const std::size_t n = queue.attached.size();
   if (n > 0 && !queue.paused_until) {
@@ -272,8 +291,6 @@ void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
       Worker& worker = *queue.attached[queue.turn++ % n];
       refusals = hand_one(state, now, queue, worker, actions) ? 0 : refusals + 1;
     }
-    for (Worker* worker : state.outboxes) flush(state, *worker, actions);
-    state.outboxes.clear();
   }
   if (has_work(state, now, queue)) {
     state.waiting.emplace(queue.id, &queue);
@@ -282,34 +299,68 @@ void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
   }
 }
 
-void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
-  for (auto& attached : worker.attached) dispatch(state, now, *attached.queue, actions);
+void flush(State& state, Actions& actions) {
+  for (Worker* worker : state.outboxes) flush(state, *worker, actions);
+  state.outboxes.clear();
 }
 
-void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
-  if (!worker.turned_away) return;
-  worker.turned_away = false;
-  std::vector<Queue*> waiting;
-  for_waiting(state, worker, [&](Queue& queue) {
-    waiting.push_back(&queue);
-    return true;
-  });
-  worker.sharers = static_cast<unsigned>(waiting.size());
-  // From the one after the last served on, until its window is full: each has its turn.
-  const auto next = std::partition_point(waiting.begin(), waiting.end(),
-                                         [&](const Queue* queue) { return queue->id <= worker.queue_turn; });
-  std::rotate(waiting.begin(), next, waiting.end());
-  for (Queue* queue : waiting) {
+/// From the one after the last served on, until the window is full: each has its turn.
+void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
+  QueueId last = worker.queue_turn;  // of the round
+  QueueId at = last;
+  bool below = false;  // of where it began
+  while (true) {
     if (worker.outstanding.messages >= worker.window.messages) {
       worker.turned_away = true;  // the rest was not asked
       return;
     }
-    dispatch(state, now, *queue, actions);
+    Queue* const queue = next_waiting(state, worker, at);
+    if (queue != nullptr && !(below && queue->id > last)) {
+      at = queue->id;
+      if (worker.sharers < 2 || worker.attachment(queue)->outstanding.value < share_of(worker)) {
+        serve(state, now, *queue, actions);
+      } else {
+        worker.turned_away = true;
+      }
+      continue;
+    }
+    if (below) return;
+    below = true;
+    at = 0;
+    // Once a round: it asks all of them.
+    if (const unsigned before = std::exchange(worker.sharers, count_waiting(state, worker)); before > worker.sharers) {
+      last = ~QueueId{0};  // those that were asked had a smaller share
+    }
   }
 }
 
+}  // namespace
+
+void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
+  serve(state, now, queue, actions);
+  flush(state, actions);
+}
+
+void dispatch(State& state, Now now, const QueueSet& queues, Actions& actions) {
+  for (Queue* queue : queues) serve(state, now, *queue, actions);
+  flush(state, actions);
+}
+
+void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
+  worker.sharers = count_waiting(state, worker);
+  for (auto& attached : worker.attached) serve(state, now, *attached.queue, actions);
+  flush(state, actions);
+}
+
+void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
+  if (!std::exchange(worker.turned_away, false)) return;
+  serve_waiting(state, now, worker, actions);
+  flush(state, actions);
+}
+
 void dispatch_all(State& state, Now now, Actions& actions) {
-  for (const auto& [id, queue] : state.queues) dispatch(state, now, *queue, actions);
+  for (const auto& [id, queue] : state.queues) serve(state, now, *queue, actions);
+  flush(state, actions);
 }
 
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count) {

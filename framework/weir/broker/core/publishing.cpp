@@ -205,10 +205,12 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
     if (!take(state, now, client, group, *state.find_queue(group.queue()), run.sub(at, bytes), actions)) return;
     at += bytes;
   }
+  QueueSet ahead;
   for (const auto& group : publish.groups()) {
     Queue& queue = *state.find_queue(group.queue());
-    if (queue.policy.ahead) dispatch(state, now, queue, actions);
+    if (queue.policy.ahead) ahead.insert(&queue);
   }
+  dispatch(state, now, ahead, actions);
 }
 
 Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run) {

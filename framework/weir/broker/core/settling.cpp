@@ -305,8 +305,8 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
   if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
   for (Queue* queue : touched) {
     if (!queue->windows.empty()) share_room(state, *queue, actions);
-    dispatch(state, now, *queue, actions);
   }
+  dispatch(state, now, touched, actions);
 }
 
 void settle_deferred(State& state, Now now) {

@@ -49,7 +49,7 @@ class State {
   /// Queues with something for somebody, and perhaps a few more: whose window is freed, or shared, looks at these
   /// alone.
   std::map<QueueId, Queue*> waiting;
-  std::vector<Worker*> outboxes;  ///< not empty, while a queue is dispatched
+  std::vector<Worker*> outboxes;  ///< not empty, while queues are dispatched
 
   Pending gathering;
   Pending sealed;
@@ -197,7 +197,9 @@ void count_windows(State& state);
 void windows_tick(State& state, Queue& queue, Actions& actions);
 
 // delivering.cpp
+/// What one call gives a worker of several queues leaves in one frame.
 void dispatch(State& state, Now now, Queue& queue, Actions& actions);
+void dispatch(State& state, Now now, const QueueSet& queues, Actions& actions);
 /// All of its queues.
 void dispatch_for(State& state, Now now, Worker& worker, Actions& actions);
 /// Those of its queues that have something for somebody.

@@ -21,13 +21,19 @@ ProducerMachine::Queue& ProducerMachine::queue(std::string_view name) {
   if (at == queues_.end()) {
     at = queues_.emplace(std::string(name), Queue{}).first;
     at->second.name = name;
-    if (const auto known = known_.find(at->second.name); known != known_.end()) {
-      at->second.id = known->second.id();
-      at->second.in_file = known->second.in_file();
-    }
+    name_as_known(at->second);
   }
   last_queue_ = &at->second;
   return *last_queue_;
+}
+
+const v1::QueueInfo* ProducerMachine::name_as_known(Queue& queue) {
+  const auto known = known_.find(queue.name);
+  if (known == known_.end()) return nullptr;
+  queue.id = known->second.id();
+  queue.in_file = known->second.in_file();
+  by_id_[*queue.id] = &queue;
+  return &known->second;
 }
 
 void ProducerMachine::check_known(const Queue& queue) const {
@@ -76,8 +82,7 @@ std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
     return std::nullopt;
   }
 
-  auto at = std::find_if(open_.begin(), open_.end(),
-                         [&](const GroupPtr& group) { return group->queue == &to && group->lane == message.priority; });
+  auto at = open_group(to, message.priority);
   if (at != open_.end() && (*at)->run.size() + size.value > protocol::segment_bytes_most) {
     GroupPtr full = std::move(*at);
     open_.erase(at);
@@ -109,6 +114,14 @@ std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
   return mine;
 }
 
+/// Mostly the one that was opened last.
+std::vector<ProducerMachine::GroupPtr>::iterator ProducerMachine::open_group(const Queue& queue, Lane lane) {
+  const auto from_behind = std::find_if(open_.rbegin(), open_.rend(), [&](const GroupPtr& group) {
+    return group->queue == &queue && group->lane == lane;
+  });
+  return from_behind == open_.rend() ? open_.end() : std::prev(from_behind.base());
+}
+
 void ProducerMachine::flush() {
   if (!is_up()) return;
   for (GroupPtr& open : open_) {
@@ -123,7 +136,6 @@ ProducerMachine::GroupPtr ProducerMachine::new_group(Queue& queue, Lane lane) {
   GroupPtr group;
   if (spare_.empty()) {
     group = std::make_unique<Group>();
-    group->run.reserve(protocol::segment_bytes_most);
   } else {
     group = std::move(spare_.back());
     spare_.pop_back();
@@ -208,17 +220,15 @@ void ProducerMachine::hello(Instant) {
 
 void ProducerMachine::welcomed(Instant now, const v1::Welcome& welcome) {
   known_.clear();
+  by_id_.clear();
   for (const auto& info : welcome.queues()) known_[info.name()] = info;
   if (welcome.message_most_bytes() > 0) message_most_ = Bytes{welcome.message_most_bytes()};
   for (auto& [name, queue] : queues_) {
     queue.epoch = 0;
     queue.window = {};
     queue.id.reset();
-    const auto info = known_.find(name);
-    if (info == known_.end()) continue;
-    queue.id = info->second.id();
-    queue.in_file = info->second.in_file();
-    if (info->second.has_window()) set_window(queue, info->second.window());
+    const v1::QueueInfo* const info = name_as_known(queue);
+    if (info != nullptr && info->has_window()) set_window(queue, info->window());
   }
   next_number_ = std::max(next_number_, welcome.publisher_mark() + 1);
   const bool mark_may_be_gone =
@@ -272,21 +282,23 @@ void ProducerMachine::received(Instant, const std::shared_ptr<Received>& frame) 
     trim();
   } else if (frame->head.has_window()) {
     const v1::Window& window = frame->head.window();
-    for (auto& [name, queue] : queues_) {
-      if (queue.id == window.queue() && window.epoch() >= queue.epoch) {
-        // What was gathered was let in by the old window, and says so.
-        flush();
-        const Load before = queue.window;
-        set_window(queue, window);
-        // Until it hears this, the broker must hold room for all that the larger window allowed.
-        if (queue.window.messages < before.messages || queue.window.bytes < before.bytes) {
-          interest_.Clear();
-          interest_.mutable_window()->set_queue(window.queue());
-          interest_.mutable_window()->set_epoch(window.epoch());
-          send(interest_);
-        }
-      }
-    }
+    const auto at = by_id_.find(window.queue());
+    if (at != by_id_.end() && window.epoch() >= at->second->epoch) window_changed(*at->second, window);
+  }
+}
+
+void ProducerMachine::window_changed(Queue& queue, const v1::Window& window) {
+  // What was gathered was let in by the old window, and says so.
+  const auto gathered = [&](const GroupPtr& group) { return group->queue == &queue; };
+  if (std::any_of(open_.begin(), open_.end(), gathered)) flush();
+  const Load before = queue.window;
+  set_window(queue, window);
+  // Until it hears this, the broker must hold room for all that the larger window allowed.
+  if (queue.window.messages < before.messages || queue.window.bytes < before.bytes) {
+    interest_.Clear();
+    interest_.mutable_window()->set_queue(window.queue());
+    interest_.mutable_window()->set_epoch(window.epoch());
+    send(interest_);
   }
 }
 

@@ -70,9 +70,12 @@ class ProducerMachine final : public ClientMachine {
   using GroupPtr = std::unique_ptr<Group>;
 
   Queue& queue(std::string_view name);
+  /// Its id, as WELCOME listed it; nullptr if it did not.
+  const v1::QueueInfo* name_as_known(Queue& queue);
   void check_known(const Queue& queue) const;
   void express_interest(Queue& queue);
   GroupPtr new_group(Queue& queue, Lane lane);
+  [[nodiscard]] std::vector<GroupPtr>::iterator open_group(const Queue& queue, Lane lane);
   /// Numbers a group, and keeps it for its answer.
   Group& number(GroupPtr group);
   /// Puts messages [first, first + count) of a group into the frame being made.
@@ -88,6 +91,7 @@ class ProducerMachine final : public ClientMachine {
   void all_in_doubt(const std::string& reason);
   void trim();
   [[nodiscard]] std::uint64_t lowest_unanswered() const;
+  void window_changed(Queue& queue, const v1::Window& window);
   void set_window(Queue& queue, const v1::Window& window);
 
   PublisherId publisher_;
@@ -102,7 +106,8 @@ class ProducerMachine final : public ClientMachine {
   std::vector<Confirmation> answers_;
   Bytes message_most_;
   std::map<std::string, v1::QueueInfo> known_;  // as WELCOME listed them
-  Instant left_at_ = Instant::max();            // when the last session ended
+  std::map<std::uint32_t, Queue*> by_id_;
+  Instant left_at_ = Instant::max();  // when the last session ended
   v1::Frame head_;
   v1::Frame interest_;                 // and what else is said seldom
   std::vector<std::string_view> run_;  // of the frame being made, by group
