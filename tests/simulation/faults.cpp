@@ -136,6 +136,7 @@ struct Fault {
   unsigned weight;  ///< at most
   void (*happen)(World& world, Random& random);
 };
+constexpr std::size_t later_ones = 1;
 constexpr std::array table{
     Fault{"cut", 20, cut},
     Fault{"vanish", 8, vanish},
@@ -156,6 +157,7 @@ constexpr std::array table{
     Fault{"sync_fails", 4, sync_fails},
     Fault{"wall_jump", 6, wall_jump},
     Fault{"suspend", 2, suspend},
+    // Later ones: seeds that were kept keep their worlds where these do not happen.
     Fault{"worker_misses_a_restart", 3, worker_misses_a_restart},
 };
 
@@ -164,13 +166,14 @@ constexpr std::array table{
 std::size_t fault_kinds() { return table.size(); }
 const char* fault_name(std::size_t kind) { return table[kind].name; }
 
-std::vector<unsigned> draw_faults(Random& random) {
+std::vector<unsigned> draw_faults(Random& random, Random later) {
   std::vector<unsigned> weights(table.size(), 0);
   if (random.percent(5)) return weights;
   const auto chance = static_cast<unsigned>(random.between(15, 90));
   for (std::size_t i = 0; i < table.size(); ++i) {
-    const auto weight = static_cast<unsigned>(random.between(1, table[i].weight));
-    if (random.percent(chance)) weights[i] = weight;
+    Random& from = i + later_ones < table.size() ? random : later;
+    const auto weight = static_cast<unsigned>(from.between(1, table[i].weight));
+    if (from.percent(chance)) weights[i] = weight;
   }
   return weights;
 }

@@ -14,8 +14,9 @@ class World;
 
 [[nodiscard]] std::size_t fault_kinds();
 [[nodiscard]] const char* fault_name(std::size_t kind);
-/// Weights by kind: a calm world now and then, else some kinds often and others never.
-[[nodiscard]] std::vector<unsigned> draw_faults(Random& random);
+/// Weights by kind: a calm world now and then, else some kinds often and others never. `later`: a stream for rows that
+/// were added since seeds were kept.
+[[nodiscard]] std::vector<unsigned> draw_faults(Random& random, Random later);
 /// It happens. `random` is this fault's own.
 void happen(World& world, std::size_t kind, Random& random);
 /// kill -9; it is started again after so long.

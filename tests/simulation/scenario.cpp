@@ -99,7 +99,7 @@ Scenario draw(const RunOptions& options) {
   scenario.outputs_percent = sometimes(40, 10, 50);
   scenario.operator_percent = sometimes(40, 20, 80);
   scenario.outcomes = draw_outcomes(random);
-  scenario.faults = draw_faults(random);
+  scenario.faults = draw_faults(random, Random(options.seed, 6));
   scenario.fault_every_us = random.between(60, 1500) * ms;
   for (auto& queue : scenario.queues) queue.policy.ahead = random.percent(75);
   // A stream of its own: it came later, and seeds that were kept keep their worlds.

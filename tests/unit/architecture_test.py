@@ -139,7 +139,7 @@ def test_the_broker_and_the_worker_meet_in_the_program_alone():
 
 
 def test_files_of_a_folder_can_be_compiled_as_one():
-    """The presets clang and tsan do so, eight at a time: which eight changes with every file that is added."""
+    """Most builds do so, eight at a time: which eight changes with every file that is added."""
     found = []
     for folder in sorted({p.parent for top in ("framework/weir", "workers/plugins") for p in (ROOT / top).rglob("*.cpp")}):
         found += defined_twice({p.relative_to(ROOT).as_posix(): p.read_text() for p in sorted(folder.glob("*.cpp"))})

@@ -119,5 +119,31 @@ TEST(Sharing, WhatASettlementFreesGoesOutInOneFrameHoweverManyQueuesItIsOf) {
   for (QueueId queue = 1; queue <= 40; ++queue) EXPECT_EQ(broker.delivered_of(queue), 4U) << queue;
 }
 
+TEST(Sharing, SlowQueuesDoNotTakeWhatIsTheShareOfAQuickOne) {
+  Queues broker(3);
+  for (QueueId queue = 1; queue <= 3; ++queue) broker.put(queue, 100);
+  broker.consume(4);
+  std::size_t seen = 0;
+  for (int i = 0; i < 50; ++i) {  // queue 3 answers at once, the others never
+    const auto all = broker.deliveries(worker);
+    for (; seen < all.size(); ++seen) {
+      if (all[seen].queue() == 3) {
+        broker.settle(worker, all[seen].lease(), static_cast<std::uint32_t>(all[seen].index().lengths_size()), v1::ACK);
+      }
+    }
+  }
+
+  EXPECT_GE(broker.delivered_of(3), 50U);
+}
+
+TEST(Sharing, WhatSharesLeaveFreeIsGivenWithinASecondThoughNobodySettles) {
+  Queues broker(40);
+  for (QueueId queue = 1; queue <= 40; ++queue) broker.put(queue, queue <= 2 ? 100 : 1);
+  broker.consume(80);
+  broker.pass(2s);
+
+  EXPECT_EQ(broker.delivered(worker), 80U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

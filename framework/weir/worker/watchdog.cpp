@@ -71,14 +71,14 @@ struct Watchdog::State {
     bool idle = false;
     while (!recorder.bell().wait(idle ? nap_most : looks, idle)) {
       const auto now = Clock::now();
-      idle = !have_run();
-      ran = ran || !idle;
       if (now - sampled_at >= (ran ? look_most : sample_most)) {
         recorder.sample();
         sampled_at = now;
         ran = false;
       }
       for (std::size_t i = 0; i < threads.size(); ++i) look(i);
+      idle = !have_run();  // last: what enters after this rings
+      ran = ran || !idle;
     }
   }
 

@@ -13,6 +13,8 @@ namespace {
 constexpr SegmentNumber mark_step = 1024;
 /// Segments of types that a session does not know, or knows in part, that are passed over in one go.
 constexpr int passed_over_most = 256;
+/// Queues with their share in a worker's hands that are looked at for one settlement.
+constexpr int asked_in_vain_most = 128;
 
 /// True if `segment` is below the lane's committed mark; asks for a higher one in time.
 bool may_deliver(State& state, Queue& queue, Lane lane, SegmentNumber segment) {
@@ -182,19 +184,20 @@ Queue* next_waiting(State& state, Worker& worker, QueueId after) {
   return nullptr;
 }
 
-/// How many of the worker's queues are waiting.
-unsigned count_waiting(State& state, Worker& worker) {
-  unsigned n = 0;
-  for (Queue* queue = next_waiting(state, worker, 0); queue != nullptr; queue = next_waiting(state, worker, queue->id))
-    ++n;
-  return n;
+/// How many of the worker's queues are waiting. It asks them all.
+void count_sharers(State& state, Worker& worker) {
+  worker.sharers = 0;
+  for (Queue* queue = next_waiting(state, worker, 0); queue != nullptr;
+       queue = next_waiting(state, worker, queue->id)) {
+    ++worker.sharers;
+  }
+  worker.waiting_counted = state.waiting.size();
 }
 
-/// The most of a queue that the worker may have while another of its queues waits. Rounded up: together they fill the
-/// window, and then no more need be asked.
+/// The most of a queue that the worker may have while another of its queues waits. Rounded down: rounded up, some slow
+/// queues would have what is meant for the last.
 std::uint64_t share_of(const Worker& worker) {
-  const std::uint64_t sharers = std::max(2U, worker.sharers);
-  return (worker.window.messages.value + sharers - 1) / sharers;
+  return std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
 }
 
 /// What this worker may still take of this queue: no more than its share while another of its queues waits.
@@ -306,32 +309,37 @@ void flush(State& state, Actions& actions) {
 
 /// From the one after the last served on, until the window is full: each has its turn.
 void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
+  if (state.waiting.size() > 2 * worker.waiting_counted) count_sharers(state, worker);
   QueueId last = worker.queue_turn;  // of the round
   QueueId at = last;
   bool below = false;  // of where it began
-  while (true) {
-    if (worker.outstanding.messages >= worker.window.messages) {
-      worker.turned_away = true;  // the rest was not asked
-      return;
+  for (int in_vain = 0;;) {
+    if (worker.outstanding.messages >= worker.window.messages) break;  // the rest is not asked
+    if (in_vain == asked_in_vain_most) {
+      worker.queue_turn = at;  // the next settlement goes on there
+      break;
     }
     Queue* const queue = next_waiting(state, worker, at);
     if (queue != nullptr && !(below && queue->id > last)) {
       at = queue->id;
-      if (worker.sharers < 2 || worker.attachment(queue)->outstanding.value < share_of(worker)) {
+      const Attached& attached = *worker.attachment(queue);
+      if (attached.outstanding.value < share_of(worker) || credit(state, worker, attached) > 0) {
         serve(state, now, *queue, actions);
+        in_vain = 0;
       } else {
         worker.turned_away = true;
+        ++in_vain;
       }
       continue;
     }
     if (below) return;
     below = true;
     at = 0;
-    // Once a round: it asks all of them.
-    if (const unsigned before = std::exchange(worker.sharers, count_waiting(state, worker)); before > worker.sharers) {
-      last = ~QueueId{0};  // those that were asked had a smaller share
-    }
+    const unsigned before = worker.sharers;
+    count_sharers(state, worker);                     // once a round
+    if (before > worker.sharers) last = ~QueueId{0};  // those that were asked had a smaller share
   }
+  worker.turned_away = true;
 }
 
 }  // namespace
@@ -347,8 +355,11 @@ void dispatch(State& state, Now now, const QueueSet& queues, Actions& actions) {
 }
 
 void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
-  worker.sharers = count_waiting(state, worker);
+  count_sharers(state, worker);
   for (auto& attached : worker.attached) serve(state, now, *attached.queue, actions);
+  // What waited for little has it; the others share what is left.
+  if (worker.attached.size() > 1 && std::exchange(worker.turned_away, false))
+    serve_waiting(state, now, worker, actions);
   flush(state, actions);
 }
 

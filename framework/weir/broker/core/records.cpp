@@ -229,7 +229,14 @@ void records_tick(State& state, Now now, Actions& actions) {
       state.due_next_us = std::min(state.due_next_us, queue->due_next_us);
     }
   }
-  if (housekeeping) compaction_tick(state, now);
+  if (!housekeeping) return;
+  // Room that the shares of some moment ago leave, and that no settlement gives away.
+  for (auto& [token, process] : state.processes) {
+    for (auto& [shard, worker] : process.workers) {
+      if (worker->attached.size() > 1) dispatch_waiting(state, now, *worker, actions);
+    }
+  }
+  compaction_tick(state, now);
 }
 
 }  // namespace weir::broker::core

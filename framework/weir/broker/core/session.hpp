@@ -58,6 +58,7 @@ struct Worker {
   std::vector<Attached> attached;            ///< by the queue's id
   QueueId queue_turn{};                      ///< the one that it was sent something of last
   unsigned sharers{};                        ///< how many of them had something when that was last looked at
+  std::size_t waiting_counted{};             ///< how many queues of all had, then
   bool turned_away = false;                  ///< one of them had something, and it took none
   std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
   bool noted = false;                        ///< in the store, on disk: may be sent messages

@@ -11,7 +11,7 @@ namespace weir::worker::recorder {
 
 /// One watch waits; any thread rings. Where nobody waits for it, a ring is one relaxed load.
 ///
-/// An entry in the very nanoseconds in which the watch begins to wait may go unheard (no fence is paid for that): the
+/// An entry in the very moment in which the watch begins to wait may go unheard (no fence is paid for that): the
 /// watch waits no longer than it may look away.
 class Bell {
  public:
