@@ -1,7 +1,5 @@
 #include "weir/broker/server.hpp"
 
-#include <malloc.h>
-
 #include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
@@ -55,13 +53,6 @@ async::SocketOptions socket_options(const BrokerSettings& settings) {
   options.linger = linger;
   options.dead_after = std::chrono::duration_cast<std::chrono::seconds>(settings.session_timeout);
   return options;
-}
-
-/// A commit takes a few MiB for LMDB's new pages and gives them back, and so does each batch of frames. Given back to
-/// the kernel each time, as malloc would, they cost a page fault every 4 KiB: an eighth of the broker's time.
-void keep_freed_memory() {
-  ::mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
-  ::mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);
 }
 
 core::Config core_config(const BrokerSettings& settings, std::vector<core::QueueConfig> queues) {
@@ -348,7 +339,6 @@ void Server::stop() { loop_->stop(); }
 void Server::stop_on_signals() { loop_->stop_on_signals(); }
 
 int run_broker(BrokerSettings settings, std::vector<core::QueueConfig> queues) {
-  keep_freed_memory();
   Server server(std::move(settings), std::move(queues));
   server.stop_on_signals();
   return server.run();

@@ -67,10 +67,13 @@ struct Outgoing {
   std::string_view type;
   std::string_view key;
   std::string_view unique_id;
-  std::string_view body;  ///< an encoded v1::Body
+  std::string_view body;       ///< an encoded v1::Body, but for
+  std::string_view body_head;  ///< its first bytes: so a payload need not be copied to stand behind its headers
   Duration delay{};
   std::optional<WallTime> deliver_at;
   Lane priority = default_lane;
+
+  [[nodiscard]] Bytes size() const { return Bytes{body_head.size() + body.size()}; }
 };
 
 /// An Outgoing that owns its bytes: what a handler published, leaving with its ack.

@@ -60,6 +60,8 @@ struct BodyView {
 void append_body(std::string_view payload, std::string& run);
 /// Appends `head_bytes` (an encoded v1::Body without payload) and the payload.
 void append_body(std::string_view encoded_headers, std::string_view payload, std::string& run);
+/// What stands between the headers and a payload of so many bytes.
+void append_payload_tag(std::size_t payload_bytes, std::string& run);
 
 /// True if the columns of `index` agree with each other and with `run_bytes`: one error says which does not.
 /// A group of more than 256 messages, or above 64 KiB with more than one message, or a message above `message_most`:

@@ -42,7 +42,6 @@ struct Publisher::State : std::enable_shared_from_this<State> {
   std::map<std::uint64_t, Waiter*> waiters;
   std::string headers;
   std::string payload;
-  std::string body;
 
   void start_reading();
   void answered(const Confirmation& answer);
@@ -121,14 +120,14 @@ bool Publisher::State::offer(std::string_view queue, std::string_view type, std:
     }
     head.SerializeToString(&headers);
   }
-  body.clear();
-  protocol::append_body(headers, bytes, body);
+  protocol::append_payload_tag(bytes.size(), headers);
   engine::Outgoing message;
   message.queue = queue;
   message.type = type;
   message.key = options.key;
   message.unique_id = options.unique_id;
-  message.body = body;
+  message.body_head = headers;
+  message.body = bytes;
   message.delay = options.delay;
   message.deliver_at = options.deliver_at;
   message.priority = options.priority;

@@ -191,9 +191,13 @@ std::uint64_t ClientMachine::send(v1::Frame& head, std::span<const std::string_v
   head.set_number(++number_out_);
   std::size_t run_bytes = 0;
   for (const std::string_view piece : run) run_bytes += piece.size();
-  std::string& bytes = outbox.emplace_back(protocol::encoded_size(head, run_bytes), '\0');
-  char* at = protocol::encode_head(head, run_bytes, bytes.data());
-  for (const std::string_view piece : run) at = std::copy(piece.begin(), piece.end(), at);
+  // The run is appended: bytes that a megabyte is about to be copied over need not be zeros first.
+  const std::size_t size = protocol::encoded_size(head, run_bytes);
+  std::string& bytes = outbox.emplace_back();
+  bytes.reserve(size);
+  bytes.resize(size - run_bytes);
+  protocol::encode_head(head, run_bytes, bytes.data());
+  for (const std::string_view piece : run) bytes.append(piece);
   return number_out_;
 }
 

@@ -45,12 +45,19 @@ void append_message(v1::Index& index, const Outgoing& message) {
   set_entry(*index.mutable_delay_us(), n, static_cast<std::uint64_t>(std::max(Duration{0}, message.delay).count()));
   set_entry(*index.mutable_deliver_at_us(), n,
             static_cast<std::int64_t>(message.deliver_at ? message.deliver_at->time_since_epoch().count() : 0));
-  index.add_lengths(static_cast<std::uint32_t>(message.body.size()));
+  index.add_lengths(static_cast<std::uint32_t>(message.size().value));
 }
 
 Outgoing view_of(const Output& output) {
-  return {output.queue, output.type,  output.key,        output.unique_id,
-          output.body,  output.delay, output.deliver_at, output.priority};
+  return {.queue = output.queue,
+          .type = output.type,
+          .key = output.key,
+          .unique_id = output.unique_id,
+          .body = output.body,
+          .body_head = {},
+          .delay = output.delay,
+          .deliver_at = output.deliver_at,
+          .priority = output.priority};
 }
 
 void Outputs::add(const Output& output, std::uint32_t queue, std::uint64_t lease) {

@@ -66,7 +66,7 @@ bool ProducerMachine::has_room(std::string_view name) {
 
 std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
   Queue& to = queue(message.queue);
-  const Bytes size{message.body.size()};
+  const Bytes size = message.size();
   if (!is_up()) {
     to.refused_size = size;
     return std::nullopt;
@@ -95,7 +95,7 @@ std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
   Group& group = **at;
   append_message(group.index, message);
   ++group.count;
-  group.run.append(message.body);
+  group.run.append(message.body_head).append(message.body);
   const std::uint64_t mine = next_for_caller_++;
   if (!group.callers.empty() && group.callers.back().first + group.callers.back().second == mine) {
     ++group.callers.back().second;
