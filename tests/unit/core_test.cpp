@@ -238,6 +238,27 @@ TEST(Settling, OutputsLeaveWithTheirAckAndNotWithAStaleOne) {
   EXPECT_EQ(broker.queue(0).acked(), 1U);
 }
 
+TEST(Settling, MoreRetriesThanMemoryKeepsComeBackInTime) {
+  constexpr int groups = 80;  // 20,480 messages; 16,384 are kept
+  Broker broker;
+  broker.open_publisher(publisher);
+  for (std::uint64_t n = 0; n < groups; ++n) {
+    broker.publish(publisher, 1 + n * 256, 256);
+    broker.commit();
+  }
+  broker.attach(worker, token(1), groups * 256);
+  broker.commit();
+  ASSERT_EQ(broker.delivered(worker), groups * 256U);
+  broker.settle(worker, 1, groups * 256, v1::RETRY, 1'000'000);
+  broker.commit();
+
+  broker.pass(999ms);
+  EXPECT_EQ(broker.delivered(worker), groups * 256U);
+  broker.pass(2ms);
+  EXPECT_EQ(broker.delivered(worker), 2 * groups * 256U);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 2U);
+}
+
 TEST(Delays, AMessagePublishedWithADelayIsARecordFromTheStart) {
   Broker broker;
   broker.attach(worker, token(1));

@@ -1,8 +1,7 @@
 /// The command line program: reads what was typed, runs the command, reports what it throws.
 
-#include <malloc.h>
-
 #include <google/protobuf/stubs/logging.h>
+#include <malloc.h>
 
 #include <cstdlib>
 #include <exception>
@@ -37,9 +36,9 @@ void words_of_protobuf(google::protobuf::LogLevel level, const char*, int, const
   weir::log::warn(limit, "protobuf", {{"text", text}});
 }
 
-/// A broker's commit takes a few MiB for LMDB's new pages and gives them back, and so does each batch of frames and each
-/// large message, here and in workers. Given back to the kernel each time, as malloc would, they cost a page fault every
-/// 4 KiB: an eighth of a broker's time, a quarter of all with messages of 1 MiB. Up to 16 MiB a heap are kept.
+/// A broker's commit takes a few MiB for LMDB's new pages and gives them back, and so does each batch of frames and
+/// each large message, here and in workers. Given back to the kernel each time, as malloc would, they cost a page fault
+/// every 4 KiB: an eighth of a broker's time, a quarter of all with messages of 1 MiB. Up to 16 MiB a heap are kept.
 void keep_freed_memory() {
   ::mallopt(M_MMAP_THRESHOLD, 8 * 1024 * 1024);
   ::mallopt(M_TRIM_THRESHOLD, 16 * 1024 * 1024);

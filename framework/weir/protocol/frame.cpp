@@ -64,6 +64,13 @@ bool split_last_field(std::string_view bytes, std::string_view& head, std::strin
   return true;
 }
 
+inline void append_tag(std::size_t payload_bytes, std::string& run) {
+  run.push_back(static_cast<char>(last_field_tag));
+  std::uint8_t length[10];
+  const auto* end = CodedOutputStream::WriteVarint64ToArray(payload_bytes, length);
+  run.append(reinterpret_cast<const char*>(length), static_cast<std::size_t>(end - length));
+}
+
 ProtocolError malformed(std::string message) { return {v1::Error::MALFORMED, std::move(message)}; }
 
 }  // namespace
@@ -150,16 +157,11 @@ void append_body(std::string_view payload, std::string& run) { append_body({}, p
 
 void append_body(std::string_view encoded_headers, std::string_view payload, std::string& run) {
   run.append(encoded_headers);
-  append_payload_tag(payload.size(), run);
+  append_tag(payload.size(), run);
   run.append(payload);
 }
 
-void append_payload_tag(std::size_t payload_bytes, std::string& run) {
-  run.push_back(static_cast<char>(last_field_tag));
-  std::uint8_t length[10];
-  const auto* end = CodedOutputStream::WriteVarint64ToArray(payload_bytes, length);
-  run.append(reinterpret_cast<const char*>(length), static_cast<std::size_t>(end - length));
-}
+void append_payload_tag(std::size_t payload_bytes, std::string& run) { append_tag(payload_bytes, run); }
 
 bool admits(const Load& window, const Load& outstanding, Bytes size) noexcept {
   if (window.messages.value == 0) return false;

@@ -92,6 +92,11 @@ class Limit {
   explicit Limit(Duration every = std::chrono::seconds(10)) : every_(every) {}
   /// Nothing: leave it out. Else how many were left out since the last that passed. Thread: any.
   [[nodiscard]] std::optional<std::uint64_t> pass(std::chrono::steady_clock::time_point now);
+  /// False: pass() would leave it out. Worth asking before fields are made that cost something. Thread: any.
+  [[nodiscard]] bool due(std::chrono::steady_clock::time_point now) const {
+    return now.time_since_epoch().count() >= next_.load(std::memory_order_relaxed);
+  }
+  void leave_out() { left_out_.fetch_add(1, std::memory_order_relaxed); }
   /// How many were left out since the last that passed; they are told with this.
   [[nodiscard]] std::uint64_t take_left_out() { return left_out_.exchange(0, std::memory_order_relaxed); }
 

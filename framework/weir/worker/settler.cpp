@@ -1,5 +1,6 @@
 #include "weir/worker/settler.hpp"
 
+#include <algorithm>
 #include <boost/asio/post.hpp>
 #include <utility>
 
@@ -29,6 +30,8 @@ std::size_t character(std::string_view text, std::size_t at) {
 }  // namespace
 
 std::string printable_reason(std::string_view text) {
+  const auto is_ascii = [](char byte) { return static_cast<unsigned char>(byte) < 0x80; };
+  if (text.size() <= reason_most && std::all_of(text.begin(), text.end(), is_ascii)) return std::string(text);
   std::string out;
   for (std::size_t at = 0; at < text.size();) {
     const std::size_t size = character(text, at);

@@ -333,6 +333,7 @@ void Slots::settle_unstarted(Place& place, const End& end) {
 }
 
 void Slots::log_failure(const engine::Delivery& delivery, const End& end, Clock::duration took) {
+  if (!failures_.due(now_)) return failures_.leave_out();  // thousands a second may fail: nothing is made of them
   const std::string reason = printable_reason(end.why());
   log::warn(failures_, end.outcome() == Outcome::reject ? "rejected" : "handler_failed",
             {{"queue", settings_.queues[delivery.queue]},

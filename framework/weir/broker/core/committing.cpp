@@ -164,14 +164,15 @@ void on_committed(State& state, Now now, Actions& actions) {
     auto& segments = queue.lanes[key.lane].segments;
     if (const auto at = segments.find(key.segment); at != segments.end()) at->second.ahead.reset();
   }
-  for (const auto& moved : pending.moved) {
+  for (auto& moved : pending.moved) {
     Queue& queue = *state.queues.at(moved.place.queue);
+    touched.insert(&queue);
+    if (moved.head && schedule(state, now, queue, *moved.head)) continue;
     queue.loaded.erase(moved.place);
     if (moved.due_us != 0) {
       queue.expect_due(moved.due_us);
       state.due_next_us = std::min(state.due_next_us, moved.due_us);
     }
-    touched.insert(&queue);
   }
   // From behind: records go to the front, one before the other.
   for (auto at = pending.returning.rbegin(); at != pending.returning.rend(); ++at) {

@@ -106,11 +106,15 @@ struct Queue {
   std::deque<RecordHead> ready_records;
   /// and suspects, those to be tried first first. No deque is empty.
   std::map<v1::Suspicion, std::deque<RecordHead>, std::greater<>> suspects;
-  /// Every record that memory knows of: ready, leased, or with a new fate not yet committed. A walk over due records
-  /// leaves them out.
+  /// Records that this broker wrote and that are due soon, if there are not too many (records.cpp).
+  std::map<DueCursor, RecordHead> scheduled;
+  /// Every record that memory knows of: ready, scheduled, leased, or with a new fate not yet committed. A walk over due
+  /// records leaves them out.
   std::set<Place> loaded;
   DueCursor due_cursor;
   /// No unloaded record is due before this; the largest value: none is known.
+  std::int64_t walk_next_us = 0;
+  /// Nor is a scheduled one before this.
   std::int64_t due_next_us = 0;
 
   std::vector<Worker*> attached;
@@ -138,6 +142,7 @@ struct Queue {
 
   /// A record with this due time exists now: the walk must come by it.
   void expect_due(std::int64_t due_us) {
+    walk_next_us = std::min(walk_next_us, due_us);
     due_next_us = std::min(due_next_us, due_us);
     if (due_cursor.due_us >= due_us) due_cursor = {due_us - 1, std::numeric_limits<SegmentNumber>::max(), 0};
   }

@@ -10,6 +10,9 @@ namespace {
 
 constexpr Duration housekeeping_every = std::chrono::seconds(1);
 constexpr std::size_t load_most = 256;
+/// What is retried soon need not be looked up on disk again: so many records, in all queues, some 250 bytes each.
+constexpr std::size_t scheduled_most = 16384;
+constexpr Duration scheduled_within = std::chrono::seconds(2);
 /// Of each kind, in one go of the housekeeping: it must not hold up the loop.
 constexpr std::size_t housekeeping_most = 1024;
 
@@ -141,8 +144,24 @@ void tell_dead(Queue& queue, Actions& actions) {
 
 }  // namespace
 
-void load_due(State& state, Now now, Queue& queue) {
-  if (queue.due_next_us > state.clock_us(now.instant) || queue.ready_records.size() >= ready_records_most) return;
+namespace {
+
+/// The scheduled ones that are due, but for those that come after what only the store knows. How many there were.
+std::size_t load_scheduled(State& state, Queue& queue, std::int64_t clock) {
+  std::size_t loaded = 0;
+  auto at = queue.scheduled.begin();
+  for (; at != queue.scheduled.end() && loaded < load_most; ++at, ++loaded) {
+    if (at->first.due_us > std::min(clock, queue.walk_next_us)) break;
+    queue.ready(std::move(at->second), false);
+  }
+  queue.scheduled.erase(queue.scheduled.begin(), at);
+  state.scheduled -= loaded;
+  if (loaded > 0) state.waiting.emplace(queue.id, &queue);
+  return loaded;
+}
+
+/// Those that only the store knows, from where the walk stands.
+void load_from_store(State& state, Now now, Queue& queue) {
   const auto snapshot = state.store.snapshot();
   std::vector<RecordHead> heads;
   std::size_t loaded = 0;
@@ -151,10 +170,10 @@ void load_due(State& state, Now now, Queue& queue) {
     heads.clear();
     snapshot->due(queue.id, queue.due_cursor, load_most, heads);
     more = heads.size() == load_most;
-    queue.due_next_us = std::numeric_limits<std::int64_t>::max();
+    queue.walk_next_us = std::numeric_limits<std::int64_t>::max();
     for (auto& head : heads) {
       if (head.due_us > state.clock_us(now.instant)) {
-        queue.due_next_us = head.due_us;
+        queue.walk_next_us = head.due_us;
         more = false;
         break;
       }
@@ -168,14 +187,38 @@ void load_due(State& state, Now now, Queue& queue) {
       queue.ready(std::move(head), false);
       ++loaded;
     }
-    if (more) queue.due_next_us = queue.due_cursor.due_us;
+    if (more) queue.walk_next_us = queue.due_cursor.due_us;
   }
+}
+
+}  // namespace
+
+void load_due(State& state, Now now, Queue& queue) {
+  const std::int64_t clock = state.clock_us(now.instant);
+  if (queue.due_next_us > clock || queue.ready_records.size() >= ready_records_most) return;
+  if (load_scheduled(state, queue, clock) == 0 && queue.walk_next_us <= clock) load_from_store(state, now, queue);
+  queue.due_next_us = queue.walk_next_us;
+  if (!queue.scheduled.empty()) queue.due_next_us = std::min(queue.due_next_us, queue.scheduled.begin()->first.due_us);
   state.due_next_us = std::min(state.due_next_us, queue.due_next_us);
 }
 
-void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
-                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt,
-                  v1::Suspicion suspicion) {
+bool schedule(State& state, Now now, Queue& queue, RecordHead& head) {
+  // While a restart is not over, a session may yet claim it.
+  if (!state.recovered || state.scheduled >= scheduled_most ||
+      head.due_us > state.clock_us(now.instant) + scheduled_within.count()) {
+    return false;
+  }
+  queue.due_next_us = std::min(queue.due_next_us, head.due_us);
+  state.due_next_us = std::min(state.due_next_us, head.due_us);
+  const DueCursor at{head.due_us, head.place.segment, head.place.index};
+  queue.scheduled.emplace(at, std::move(head));
+  ++state.scheduled;
+  return true;
+}
+
+Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
+                             bool dead, std::int64_t at_us, std::uint32_t attempts, LeaseId lease,
+                             std::optional<v1::Attempt> attempt, v1::Suspicion suspicion) {
   // Attempts end (promise 4): what has made its last one is dead.
   WEIR_ASSERT(dead || !attempt || attempts < queue.policy.attempts, key.queue, key.segment, index, attempts,
               queue.policy.attempts);
@@ -197,6 +240,7 @@ void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32
     if (queue.dead_untold.value == 0) queue.dead_untold_first = place;
     queue.dead_untold += Messages{1};
   }
+  return state.gathering.moved.back();
 }
 
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {

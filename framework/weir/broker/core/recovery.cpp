@@ -294,7 +294,7 @@ void recovery_tick(State& state, Now now, Actions& actions) {
     }
     state.waiting.emplace(id, queue.get());
     queue->due_cursor = {};
-    queue->due_next_us = state.due_next_us = 0;
+    queue->walk_next_us = queue->due_next_us = state.due_next_us = 0;
   }
   settle_deferred(state, now);
   dispatch_all(state, now, actions);

@@ -178,6 +178,30 @@ std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, s
   return segment.bytes_of(run.first + first, run.first + last);
 }
 
+namespace {
+
+/// What a message that failed, or was put off, is as a record.
+RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts, std::int64_t due_us,
+                   LeaseId lease) {
+  RecordHead head;
+  head.place = {run.key.queue, run.key.segment, run.first + offset};
+  if (run.source == Source::record) {
+    head.type = run.record->type;
+  } else {
+    const Segment& segment = state.find_queue(run.key.queue)->lanes[run.key.lane].segments.at(run.key.segment);
+    head.type = state.type_sets.types(segment.types)[segment.type_of.empty() ? 0 : segment.type_of[head.place.index]];
+  }
+  head.lane = run.key.lane;
+  head.attempts = attempts;
+  head.due_us = due_us;
+  head.bytes = Bytes{bytes_of(state, run, offset, offset + 1)};
+  head.lease = lease;
+  head.batch = state.batches + 1;
+  return head;
+}
+
+}  // namespace
+
 void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
            std::uint32_t last, const v1::Settle::Run& outcome) {
   Queue& queue = *state.find_queue(run.key.queue);
@@ -197,7 +221,7 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
       queue.state.set_acked(queue.state.acked() + n);
       if (run.source == Source::record) {
         const Place place{run.key.queue, run.key.segment, run.first};
-        state.gathering.writes.emplace_back(DropRecord{place});
+        state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us});
         state.gathering.moved.push_back({place, 0});
         queue.records -= Messages{1};
       } else {
@@ -247,8 +271,10 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
     } else if (counted) {
       queue.state.set_retried(queue.state.retried() + 1);
     }
-    move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts,
-                 LeaseId{state.incarnation, lease + i}, std::move(attempt));
+    const LeaseId under{state.incarnation, lease + i};
+    auto& moved =
+        move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts, under, std::move(attempt));
+    if (!dead) moved.head = head_of(state, run, i, attempts, at, under);
   }
 }
 

@@ -62,6 +62,7 @@ class State {
   std::uint64_t window_epochs{};  ///< grows over restarts too: its upper half is the incarnation
   std::size_t windows_open{};     ///< of publishers, in all queues, when they were last counted
   std::size_t ends_kept{};        ///< segments whose `ends` are in memory
+  std::size_t scheduled{};        ///< records that wait in memory for being due, in all queues
 
   // After a restart.
   std::size_t recovering{};  ///< noted sessions that are not back
@@ -271,10 +272,12 @@ void bound(v1::Attempt& attempt);
 // records.cpp
 /// Takes records that are due into memory, as many as may be needed.
 void load_due(State& state, Now now, Queue& queue);
+/// Keeps a record that is on disk now in memory until it is due, if that is soon: it stays loaded. False: it does not.
+bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
 /// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
-void move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, bool dead,
-                  std::int64_t at_us, std::uint32_t attempts, LeaseId lease, std::optional<v1::Attempt> attempt,
-                  v1::Suspicion suspicion = v1::UNSUSPECTED);
+Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
+                             bool dead, std::int64_t at_us, std::uint32_t attempts, LeaseId lease,
+                             std::optional<v1::Attempt> attempt, v1::Suspicion suspicion = v1::UNSUSPECTED);
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
 void records_tick(State& state, Now now, Actions& actions);

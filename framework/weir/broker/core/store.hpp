@@ -79,6 +79,7 @@ struct MoveMessage {
 /// A record is gone (acked).
 struct DropRecord {
   Place place;
+  std::int64_t due_us{};  ///< as far as is known: right, it saves a look
 };
 /// A dead letter becomes a record due at `due_us`, with its attempts at 0 and its history kept.
 struct ReplayDead {

@@ -120,10 +120,12 @@ void Apply::operator()(const core::MoveMessage& write) {
 
 void Apply::operator()(const core::DropRecord& write) {
   const auto key = layout::key_of(write.place);
-  const auto stored = lmdb::get(txn_, databases_.records, key.view());
-  if (!stored) return;
-  layout::read_record(*stored, write.place, record_);
-  lmdb::remove(txn_, databases_.due, layout::due_key(write.place, record_.due_us()).view());
+  if (!lmdb::remove(txn_, databases_.due, layout::due_key(write.place, write.due_us).view())) {
+    const auto stored = lmdb::get(txn_, databases_.records, key.view());
+    if (!stored) return;
+    layout::read_record(*stored, write.place, record_);
+    lmdb::remove(txn_, databases_.due, layout::due_key(write.place, record_.due_us()).view());
+  }
   lmdb::remove(txn_, databases_.records, key.view());
 }
 
