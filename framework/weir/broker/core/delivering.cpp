@@ -153,67 +153,10 @@ bool hand_from_lanes(State& state, Now now, Queue& queue, Worker& worker, Attach
   return false;
 }
 
-bool has_ready(const State& state, const Queue& queue) {
-  if (!queue.ready_records.empty()) return true;
-  for (const auto& lane : queue.lanes) {
-    for (const auto& [types, ready] : lane.ready) {
-      if (!ready.empty()) return true;
-    }
-  }
-  return has_ahead(state, queue);
-}
-
 /// False if there is nothing for anybody: then nobody need be asked.
 bool has_work(const State& state, Now now, const Queue& queue) {
   return has_ready(state, queue) || !queue.suspects.empty() ||
          (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
-}
-
-/// The worker's queue with the lowest id above `after` that is waiting; nullptr if none is.
-Queue* next_waiting(State& state, Worker& worker, QueueId after) {
-  if (worker.attached.size() < state.waiting.size()) {
-    auto at = std::partition_point(worker.attached.begin(), worker.attached.end(),
-                                   [&](const Attached& one) { return one.queue->id <= after; });
-    at = std::find_if(at, worker.attached.end(),
-                      [&](const Attached& one) { return state.waiting.contains(one.queue->id); });
-    return at == worker.attached.end() ? nullptr : at->queue;
-  }
-  for (auto at = state.waiting.upper_bound(after); at != state.waiting.end(); ++at) {
-    if (worker.attachment(at->second) != nullptr) return at->second;
-  }
-  return nullptr;
-}
-
-/// How many of the worker's queues are waiting. It asks them all.
-void count_sharers(State& state, Worker& worker) {
-  worker.sharers = 0;
-  for (Queue* queue = next_waiting(state, worker, 0); queue != nullptr;
-       queue = next_waiting(state, worker, queue->id)) {
-    ++worker.sharers;
-  }
-  worker.waiting_counted = state.waiting.size();
-}
-
-/// The most of a queue that the worker may have while another of its queues waits. Rounded down: rounded up, some slow
-/// queues would have what is meant for the last.
-std::uint64_t share_of(const Worker& worker) {
-  return std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
-}
-
-/// What this worker may still take of this queue: no more than its share while another of its queues waits.
-std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
-  if (worker.outstanding.messages >= worker.window.messages) return 0;
-  const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
-  if (worker.attached.size() < 2) return left;
-  const auto shares = [&](const Queue* other) {
-    return other == nullptr || (other != attached.queue && !other->paused_until && has_ready(state, *other));
-  };
-  const Queue* other = next_waiting(state, worker, 0);
-  while (!shares(other)) other = next_waiting(state, worker, other->id);
-  if (other == nullptr) return left;
-  const std::uint64_t share = share_of(worker);
-  const std::uint64_t used = attached.outstanding.value;
-  return used >= share ? 0 : std::min(left, share - used);
 }
 
 bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {

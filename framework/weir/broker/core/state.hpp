@@ -9,6 +9,7 @@
 ///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
+///   sharing     how a worker's queues share its window
 ///   ahead       what is not on disk yet goes to who has credit
 ///   holding     how long a commit waits for work that makes it needless
 ///   settling    outcomes
@@ -218,6 +219,18 @@ void record_ready(State& state, Queue& queue, LeaseRun& run);
 /// What is still open of a run is ready again; its attempt does not count.
 void give_back(State& state, Queue& queue, LeaseRun& run);
 [[nodiscard]] Attached::Match match(State& state, Attached& attached, TypeSet types);
+
+// sharing.cpp
+/// Something of the queue may be delivered to somebody who knows its type.
+[[nodiscard]] bool has_ready(const State& state, const Queue& queue);
+/// The worker's queue with the lowest id above `after` that is waiting; nullptr if none is.
+[[nodiscard]] Queue* next_waiting(State& state, Worker& worker, QueueId after);
+/// How many of the worker's queues are waiting. It asks them all.
+void count_sharers(State& state, Worker& worker);
+/// The most of a queue that the worker may have while another of its queues waits.
+[[nodiscard]] std::uint64_t share_of(const Worker& worker);
+/// What this worker may still take of this queue: no more than its share while another of its queues waits.
+[[nodiscard]] std::uint64_t credit(State& state, Worker& worker, const Attached& attached);
 
 // ahead.cpp
 /// A segment stands in its lane, and is ready: it is on disk, or `ahead` of that.

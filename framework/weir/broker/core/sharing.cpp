@@ -1,0 +1,64 @@
+// Sharing: a worker of several queues has room for each of them.
+//
+// While more than one of its queues has something for it, none may fill its window: a queue's share is the window
+// divided by how many are waiting. What a queue leaves of its share goes to the others in turn.
+#include <algorithm>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+
+bool has_ready(const State& state, const Queue& queue) {
+  if (!queue.ready_records.empty()) return true;
+  for (const auto& lane : queue.lanes) {
+    for (const auto& [types, ready] : lane.ready) {
+      if (!ready.empty()) return true;
+    }
+  }
+  return has_ahead(state, queue);
+}
+
+Queue* next_waiting(State& state, Worker& worker, QueueId after) {
+  if (worker.attached.size() < state.waiting.size()) {
+    auto at = std::partition_point(worker.attached.begin(), worker.attached.end(),
+                                   [&](const Attached& one) { return one.queue->id <= after; });
+    at = std::find_if(at, worker.attached.end(),
+                      [&](const Attached& one) { return state.waiting.contains(one.queue->id); });
+    return at == worker.attached.end() ? nullptr : at->queue;
+  }
+  for (auto at = state.waiting.upper_bound(after); at != state.waiting.end(); ++at) {
+    if (worker.attachment(at->second) != nullptr) return at->second;
+  }
+  return nullptr;
+}
+
+void count_sharers(State& state, Worker& worker) {
+  worker.sharers = 0;
+  for (Queue* queue = next_waiting(state, worker, 0); queue != nullptr;
+       queue = next_waiting(state, worker, queue->id)) {
+    ++worker.sharers;
+  }
+  worker.waiting_counted = state.waiting.size();
+}
+
+std::uint64_t share_of(const Worker& worker) {
+  // Rounded down: rounded up, some slow queues would have what is meant for the last.
+  return std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
+}
+
+std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
+  if (worker.outstanding.messages >= worker.window.messages) return 0;
+  const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
+  if (worker.attached.size() < 2) return left;
+  const auto shares = [&](const Queue* other) {
+    return other == nullptr || (other != attached.queue && !other->paused_until && has_ready(state, *other));
+  };
+  const Queue* other = next_waiting(state, worker, 0);
+  while (!shares(other)) other = next_waiting(state, worker, other->id);
+  if (other == nullptr) return left;
+  const std::uint64_t share = share_of(worker);
+  const std::uint64_t used = attached.outstanding.value;
+  return used >= share ? 0 : std::min(left, share - used);
+}
+
+}  // namespace weir::broker::core
