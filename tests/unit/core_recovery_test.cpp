@@ -99,6 +99,34 @@ TEST(Recovery, AResentAckIsTakenAtOnceAndAResentRetryOnceAllAreBack) {
   EXPECT_EQ(broker.queue().retried(), 1U);
 }
 
+TEST(Recovery, AResentRetryGoesToWhoKnowsItsType) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  v1::Frame frame = broker.publish_frame(1, 2, 0, "A");
+  auto* index = frame.mutable_publish()->mutable_groups(0)->mutable_index();
+  index->add_types("B");
+  index->add_type_of(0);
+  index->add_type_of(1);
+  broker.say(publisher, std::move(frame), std::string(20, 'x'));
+  broker.commit();
+  broker.attach(worker, token(1), 2, {}, {}, "orders", "B");
+  broker.commit();
+  const auto held = broker.deliveries(worker).front();
+  ASSERT_EQ(held.first(), 1U);
+  broker.attach(other, token(2), 2, {}, {}, "orders", "C");
+  broker.commit();
+  broker.restart();
+
+  broker.attach(worker, token(1), 2, {}, {broker.claim_of(held, 1)}, "orders", "B");
+  broker.settle(worker, broker.inbox[worker].front().welcome().claims(0).lease(), 1, v1::RETRY, 1000);
+  broker.attach(other, token(2), 2, {}, {}, "orders", "C");  // the last that is waited for
+  broker.commit();
+  broker.pass(2ms);
+
+  ASSERT_EQ(broker.delivered(worker), 1U);
+  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 2U);
+}
+
 TEST(Recovery, ARetryThatWasHeardBeforeTheRestartCountsOnce) {
   Broker broker;
   broker.give(1, worker, token(1));

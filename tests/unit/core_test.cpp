@@ -239,7 +239,7 @@ TEST(Settling, OutputsLeaveWithTheirAckAndNotWithAStaleOne) {
 }
 
 TEST(Settling, MoreRetriesThanMemoryKeepsComeBackInTime) {
-  constexpr int groups = 80;  // 20,480 messages; 16,384 are kept
+  constexpr int groups = 80;  // 20,480 messages; 16,384 of them wait in memory
   Broker broker;
   broker.open_publisher(publisher);
   for (std::uint64_t n = 0; n < groups; ++n) {

@@ -10,9 +10,11 @@ namespace {
 
 constexpr Duration housekeeping_every = std::chrono::seconds(1);
 constexpr std::size_t load_most = 256;
-/// What is retried soon need not be looked up on disk again: so many records, in all queues, some 250 bytes each.
-constexpr std::size_t scheduled_most = 16384;
-constexpr Duration scheduled_within = std::chrono::seconds(2);
+/// Records that wait in memory for being due, some 250 bytes each: in all queues, and in one. A queue that nobody takes
+/// anything of shall not have all the room.
+constexpr std::size_t scheduled_most = 65'536;
+constexpr std::size_t scheduled_of_queue_most = 16'384;
+constexpr Duration scheduled_within = std::chrono::seconds(10);
 /// Of each kind, in one go of the housekeeping: it must not hold up the loop.
 constexpr std::size_t housekeeping_most = 1024;
 
@@ -142,11 +144,7 @@ void tell_dead(Queue& queue, Actions& actions) {
   queue.dead_untold = {};
 }
 
-}  // namespace
-
-namespace {
-
-/// The scheduled ones that are due, but for those that come after what only the store knows. How many there were.
+/// The scheduled ones that are due, but for those that come after what the store alone may know. How many there were.
 std::size_t load_scheduled(State& state, Queue& queue, std::int64_t clock) {
   std::size_t loaded = 0;
   auto at = queue.scheduled.begin();
@@ -172,17 +170,19 @@ void load_from_store(State& state, Now now, Queue& queue) {
     more = heads.size() == load_most;
     queue.walk_next_us = std::numeric_limits<std::int64_t>::max();
     for (auto& head : heads) {
-      if (head.due_us > state.clock_us(now.instant)) {
+      const bool known = queue.loaded.contains(head.place);  // it is passed, due or not: memory has it
+      if (!known && head.due_us > state.clock_us(now.instant)) {
         queue.walk_next_us = head.due_us;
         more = false;
         break;
       }
       queue.due_cursor = {head.due_us, head.place.segment, head.place.index};
+      if (known) continue;
       // Due since the start; but the wall clock may have been put back before it, and then somebody may hold it.
       if (!state.recovered && head.lease.incarnation < state.incarnation && head.place.segment <= queue.found_up_to) {
         continue;
       }
-      if (!queue.loaded.insert(head.place).second) continue;
+      queue.loaded.insert(head.place);
       state.waiting.emplace(queue.id, &queue);
       queue.ready(std::move(head), false);
       ++loaded;
@@ -202,12 +202,14 @@ void load_due(State& state, Now now, Queue& queue) {
   state.due_next_us = std::min(state.due_next_us, queue.due_next_us);
 }
 
-bool schedule(State& state, Now now, Queue& queue, RecordHead& head) {
+bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us) {
   // While a restart is not over, a session may yet claim it.
-  if (!state.recovered || state.scheduled >= scheduled_most ||
-      head.due_us > state.clock_us(now.instant) + scheduled_within.count()) {
-    return false;
-  }
+  return state.recovered && state.scheduled < scheduled_most && queue.scheduled.size() < scheduled_of_queue_most &&
+         due_us <= state.clock_us(now.instant) + scheduled_within.count();
+}
+
+bool schedule(State& state, Now now, Queue& queue, RecordHead& head) {
+  if (!may_wait_in_memory(state, now, queue, head.due_us)) return false;
   queue.due_next_us = std::min(queue.due_next_us, head.due_us);
   state.due_next_us = std::min(state.due_next_us, head.due_us);
   const DueCursor at{head.due_us, head.place.segment, head.place.index};

@@ -184,6 +184,7 @@ namespace {
 RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts, std::int64_t due_us,
                    LeaseId lease) {
   RecordHead head;
+  head.bytes = Bytes{bytes_of(state, run, offset, offset + 1)};  // first: it loads what is read of the segment below
   head.place = {run.key.queue, run.key.segment, run.first + offset};
   if (run.source == Source::record) {
     head.type = run.record->type;
@@ -194,7 +195,6 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
   head.lane = run.key.lane;
   head.attempts = attempts;
   head.due_us = due_us;
-  head.bytes = Bytes{bytes_of(state, run, offset, offset + 1)};
   head.lease = lease;
   head.batch = state.batches + 1;
   return head;
@@ -274,7 +274,7 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
     const LeaseId under{state.incarnation, lease + i};
     auto& moved =
         move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts, under, std::move(attempt));
-    if (!dead) moved.head = head_of(state, run, i, attempts, at, under);
+    if (!dead && may_wait_in_memory(state, now, queue, at)) moved.head = head_of(state, run, i, attempts, at, under);
   }
 }
 

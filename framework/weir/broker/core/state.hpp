@@ -285,7 +285,9 @@ void bound(v1::Attempt& attempt);
 // records.cpp
 /// Takes records that are due into memory, as many as may be needed.
 void load_due(State& state, Now now, Queue& queue);
-/// Keeps a record that is on disk now in memory until it is due, if that is soon: it stays loaded. False: it does not.
+/// True if a record that is due then need not be looked up in the store: that is soon, and there are not too many.
+[[nodiscard]] bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us);
+/// A record that is on disk now waits in memory until it is due, and stays loaded. False: it may not.
 bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
 /// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
 Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
