@@ -148,7 +148,7 @@ class Bench {
         {"cpu_s", rounded(cpu)},
         {"worker_rss_mb", megabytes(worker_->memory("VmHWM"))},
         {"publish_msgs_per_s", per_second(number(published, "first_ns"), number(published, "last_ns"))},
-        {"concurrency", options_.window * options_.shards},
+        {"concurrency", std::min(options_.window, options_.concurrency.value_or(options_.window)) * options_.shards},
         {"size", options_.size},
         {"shards", options_.shards},
         {"queues", options_.queues},
@@ -196,6 +196,7 @@ class Bench {
                                    "--retry-percent",
                                    std::to_string(options_.retry_percent)};
     if (options_.rate > 0) words.emplace_back("--timed");
+    if (options_.concurrency) words.insert(words.end(), {"--concurrency", std::to_string(*options_.concurrency)});
     return with_log(words);
   }
 

@@ -95,6 +95,7 @@ struct BenchOptions {
   std::uint64_t handler_ms = 0;  ///< how long each handler waits
   std::uint64_t size = 256;
   std::uint64_t window = 4096;
+  std::optional<std::uint64_t> concurrency;  ///< handlers at once, a shard; absent: the window's messages
   std::uint32_t shards = 1;
   std::uint32_t queues = 1;
   unsigned retry_percent = 0;  ///< so many of a hundred fail once

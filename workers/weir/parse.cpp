@@ -288,6 +288,12 @@ class Grammar {
       added->add_option("--size", options.size, "bytes of each payload")->check(CLI::Range(40ULL, 1ULL << 20));
       added->add_option("--window", options.window, "the worker's window in messages, a shard")
           ->check(CLI::Range(1ULL, 65536ULL));
+      if (options.concurrency) {
+        added
+            ->add_option("--concurrency", options.concurrency,
+                         "handlers at once, a shard; a larger window keeps the next ones at hand")
+            ->check(CLI::Range(1ULL, 65536ULL));
+      }
       added->add_option("--shards", options.shards, "the worker's threads, each with a session")
           ->check(CLI::Range(1U, 1024U));
       added->add_option("--queues", options.queues, "publish to so many, 16 messages to each in turn")
@@ -306,8 +312,8 @@ class Grammar {
     workload("backlog", "publish with no worker, then drain", {});
     workload("latency", "publish at a steady rate; the time from each publish to the start of its handler",
              {.messages = 10'000, .rate = 1000});
-    workload("waiting", "as drain, with handlers that wait; at most window / handler-ms",
-             {.messages = 500'000, .handler_ms = 100, .window = 10'000});
+    workload("waiting", "as drain, with handlers that wait; at most concurrency / handler-ms",
+             {.messages = 500'000, .handler_ms = 100, .window = 12'500, .concurrency = 10'000});
   }
 
   void internal() {
