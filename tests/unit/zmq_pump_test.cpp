@@ -182,5 +182,17 @@ TEST(ZmqPump, ATakenPortIsNamed) {
   }
 }
 
+TEST(ZmqFrame, ASmallOneIsKeptByItselfAndALargeOneWhereItLies) {
+  for (const std::size_t size : {1'000U, 100'000U}) {
+    ZmqFrame frame(std::string(size, 'x'));
+    const char* const where = frame.data();
+
+    const Slice kept = ZmqFrame::share(std::move(frame));
+
+    EXPECT_EQ(kept.bytes, std::string(size, 'x'));
+    EXPECT_EQ(kept.bytes.data() == where, size > 8192) << size;
+  }
+}
+
 }  // namespace
 }  // namespace weir::async

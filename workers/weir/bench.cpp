@@ -65,7 +65,7 @@ std::uint16_t free_port() {
 }
 
 double megabytes(std::uint64_t bytes) { return std::round(static_cast<double>(bytes) / 1e5) / 10; }
-double rounded(double seconds) { return std::round(seconds * 100) / 100; }
+double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
 
 /// Blocks that are on disk: the store's file is sparse.
 std::uint64_t disk_of(const std::filesystem::path& folder) {

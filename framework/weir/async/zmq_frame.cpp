@@ -15,6 +15,8 @@ namespace {
 
 /// Below this a copy is as fast as handing the memory over (engineering notes: zero copy pays from 64 KiB).
 constexpr std::size_t take_over_from = 16 * 1024;
+/// libzmq reads so many bytes at once, and small messages stay where they lie in them: one that is kept would keep all.
+constexpr std::size_t read_at_once = 8192;
 
 // libzmq hands what it is given to the thread that frees it, by atomic operations of its own: ThreadSanitizer, for
 // which it is not instrumented, is told so.
@@ -61,6 +63,7 @@ std::string_view ZmqFrame::property(const char* name) const noexcept {
 }
 
 Slice ZmqFrame::share(ZmqFrame frame) {
+  if (frame.size() < read_at_once) return Slice::of(std::string(frame.bytes()));
   auto kept = std::make_shared<ZmqFrame>(std::move(frame));
   const std::string_view bytes = kept->bytes();
   return {std::move(kept), bytes};

@@ -42,7 +42,8 @@ class ZmqFrame {
   [[nodiscard]] std::string_view property(const char* name) const noexcept;
   [[nodiscard]] zmq_msg_t* raw() noexcept { return &msg_; }
 
-  /// The bytes as a slice that keeps them alive; the last one frees them, on whatever thread.
+  /// The bytes as a slice that keeps them alive, and below 8 KiB nothing else: small ones are copied. The last slice
+  /// frees them, on whatever thread.
   [[nodiscard]] static Slice share(ZmqFrame frame);
 
  private:
