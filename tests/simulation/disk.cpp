@@ -94,11 +94,11 @@ void Ledger::acked(Uid uid) {
   for (const HoldingId id : m.holdings) {
     const Holding& held = holding(id);
     if (!kind_of(held.outcome).ends || !may_apply(m, held)) continue;
-    by = id;
-    if (std::any_of(batch_stored_.begin(), batch_stored_.end(),
-                    [&](Uid output) { return message(output).source == id; })) {
-      break;
-    }
+    const bool came = std::any_of(batch_stored_.begin(), batch_stored_.end(),
+                                  [&](Uid output) { return message(output).source == id; });
+    // None came: then it is rather one that brought none than one that the broker may not have heard of yet.
+    if (by == 0 || came || held.outputs.empty() || !holding(by).outputs.empty()) by = id;
+    if (came) break;
   }
   if (by == 0) throw Broken("only_its_holder_settles", print(uid) + " is gone, and nobody who may has acked it");
   holding(by).applied = true;
