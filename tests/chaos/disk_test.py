@@ -21,7 +21,8 @@ import threading
 import time
 
 from kit import BUILD, WEIR, Deployment, Suite, kill, plugin, wait_for
-from storm import Shim, task
+from machines import Shim
+from publishers import task
 
 YAML = """
 engine: weir://127.0.0.1:{port}

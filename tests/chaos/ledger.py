@@ -3,13 +3,16 @@
 import collections
 import dataclasses
 import itertools
+import json
+import threading
+import time
+
+from kit import Tail
 
 # What fails on purpose, so that a counted second attempt needs no other cause.
 FAILING = ("fail", "never")
-# Seconds around the end of a session in which its process may still start what it holds: it was cut off for as long, and
-# learns when it is back that its leases are lost. (The longest fault of a link, its session timeout, and some lag.)
-CUT_OFF = 10.0
-TOLD_LATE = 0.5  # and so much later may the broker's log tell it
+TOLD_LATE = 0.5  # seconds after it happened may a line of the broker's log be read
+FLUSH = 5.0      # and so long after it gave up what it held may a process that drains say goodbye
 
 
 @dataclasses.dataclass
@@ -36,14 +39,63 @@ def read(path):
     return places
 
 
+class BrokerLog:
+    """What brokers' logs tell: of each session, by process and shard, when a HELLO came and when and why it ended.
+
+    The time is when the line was read: the log's own is by the wall clock, which jumps.
+    """
+
+    def __init__(self, folder):
+        self.folder, self.tails, self.closing = folder, {}, False
+        self.sessions = collections.defaultdict(list)  # (pid, shard) -> [(time, "hello", "goodbye" or "lost")]
+        self.starts = []
+        self.thread = threading.Thread(target=self.follow, daemon=True)
+        self.thread.start()
+
+    def follow(self):
+        while True:
+            last = self.closing
+            for log in self.folder.glob("up-*.log"):
+                if log not in self.tails:
+                    self.tails[log] = Tail(log)
+                for line in self.tails[log].new():
+                    self.read(line, time.monotonic())
+            if last:
+                return
+            time.sleep(0.02)
+
+    def read(self, line, now):
+        if '"broker_listening"' in line:
+            self.starts.append(now)
+        if any(f'"{event}"' in line for event in ("worker_attached", "worker_back", "session_ended")):
+            told = json.loads(line)
+            pid, shard = map(int, told["worker"].split("/")[2:])
+            what = "hello" if told["event"] != "session_ended" else "goodbye" if told["why"] == "goodbye" else "lost"
+            self.sessions[pid, shard].append((now, what))
+
+    def end(self):
+        """Both are whole, to the end of the logs; it follows no further."""
+        self.closing = True
+        self.thread.join()
+        return self
+
+    def of(self, pid):
+        return [events for (each, _), events in self.sessions.items() if each == pid]
+
+    def lost_while(self, pid, begin, end):
+        """A session of the process was ended between these times; or before, and until then it had not said HELLO again."""
+        return any(what == "lost" and at <= end + TOLD_LATE and all(again >= begin - TOLD_LATE for again, _ in events[n + 1:n + 2])
+                   for events in self.of(pid) for n, (at, what) in enumerate(events))
+
+    def said_goodbye(self, pid, begin, end):
+        return any(what == "goodbye" and begin <= at <= end for events in self.of(pid) for at, what in events)
+
+
 class Judge:
-    """`actions`: number -> what it was told to do; `hurt`: [(from, to, {pids})]; `lost`: [(time, pid)] of sessions that ended."""
+    """`actions`: number -> what it was told to do; `timeout`: of its handler, seconds."""
 
-    def __init__(self, places, actions, hurt, lost):
-        self.places, self.actions, self.hurt, self.lost = places, actions, hurt, lost
-
-    def was_hurt(self, pid, begin, end):
-        return any(pid in pids and since <= end and until >= begin for since, until, pids in self.hurt)
+    def __init__(self, places, actions, log, timeout):
+        self.places, self.actions, self.log, self.timeout = places, actions, log, timeout
 
     def lost_messages(self, confirmed, dead):
         """Numbers that were confirmed and neither handled nor dead."""
@@ -51,18 +103,19 @@ class Judge:
         dead_numbers = {start.number for place in dead for start in self.places.get(place, [])}
         return set(confirmed) - handled - dead_numbers
 
-    def lost_its_lease(self, pid, begin, end):
-        return any(each == pid and begin - CUT_OFF <= at <= end + TOLD_LATE for at, each in self.lost)
-
     def cause(self, before, after):
         """Why it ran again, or None."""
-        if self.was_hurt(before.pid, before.at, after.at):
-            return "as their process was hurt"
+        if not before.ended and after.attempt == before.attempt + 1:
+            if self.actions[before.number] in FAILING:
+                return "as they failed"
+            if after.at - before.at >= self.timeout:
+                return "as they timed out"  # their process, or its machine, stood still
         # Whoever starts first, one of the two was no longer its holder.
-        if self.lost_its_lease(before.pid, before.at, after.at) or self.lost_its_lease(after.pid, after.at, after.at):
+        if self.log.lost_while(before.pid, before.at, after.at) or self.log.lost_while(after.pid, after.at, after.at):
             return "as their session had ended"
-        if self.actions[before.number] in FAILING and not before.ended and after.attempt == before.attempt + 1:
-            return "as they failed"
+        drained = self.log.said_goodbye(before.pid, before.at, after.at + FLUSH)
+        if drained and not before.ended and after.attempt == before.attempt:
+            return "as their process drained"
         return None
 
     def doubles(self):

@@ -71,12 +71,13 @@ class Link:
 
 
 class Proxy:
-    """Listens on a free port of 127.0.0.1 on a thread of its own, for as long as the process lives.
+    """Listens on a free port of `host` on a thread of its own, for as long as the process lives.
 
     `fault` is one of FAULTS or None, for all its links at once.
     """
 
-    def __init__(self, to, seed=None):
+    def __init__(self, to, seed=None, host="127.0.0.1"):
+        self.host = host
         self.to, self.chance, self.fault = to, random.Random(seed), None
         self.links = set()
         ready = threading.Event()
@@ -85,7 +86,7 @@ class Proxy:
 
     async def serve(self, ready):
         self.loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self.connected, "127.0.0.1", 0)
+        server = await asyncio.start_server(self.connected, self.host, 0)
         self.port = server.sockets[0].getsockname()[1]
         ready.set()
         await server.serve_forever()

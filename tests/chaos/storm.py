@@ -1,23 +1,21 @@
 """The processes of a storm, and everything that may happen to them."""
 
 import errno
-import fcntl
-import json
-import mmap
 import os
 import random
 import shutil
 import signal
-import socket
-import struct
 import subprocess
-import threading
 import time
 
-from kit import BUILD, WEIR, Deployment, Tail, children, plugin, wait_for
+from kit import WEIR, Deployment, children, plugin, wait_for
+from ledger import BrokerLog
+from machines import FarMachine, Shim, set_loopback
 from proxy import FAULTS, Proxy
+from publishers import Numbers, Publisher
 
 SESSION_TIMEOUT = 3.0
+HANDLER_TIMEOUT = 2.0
 YAML = """
 engine: weir://127.0.0.1:{proxy}
 broker: {{ data: {data}, listen: "127.0.0.1:{port}", session_timeout: 3s, reserve: 16MiB }}
@@ -43,181 +41,35 @@ EVENTS = {
     "half_open": ("client", "server"),
     "link": FAULTS,
     "loopback": ("down",),
+    "cable": ("out", "out for long"),
     "full_disk": ("full",),
     "failing_disk": ("sync EIO", "sync ENOSPC", "write EIO", "write ENOSPC", "lost_sync EIO"),
-    "wall_clock": ("forward", "back"),
+    "wall_clock": ("here forward", "here back", "there forward", "there back"),
 }
 
 
-class Shim:
-    """The control block of shim.cpp."""
-
-    NONE, TOLD, UNTOLD = range(3)  # what a failed sync loses, and whether it says so
-
-    def __init__(self, path):
-        self.path = path
-        path.write_bytes(bytes(40))
-        with path.open("r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 40)
-
-    def set(self, wall_offset_us=0, sync_errno=0, write_errno=0):
-        self.map[:16] = struct.pack("<qii", wall_offset_us, sync_errno, write_errno)
-
-    def lose_at_sync(self, loss):
-        """To be told before the first write that may be lost."""
-        self.map[32:40] = struct.pack("<q", loss)
-
-    def failed(self):
-        return struct.unpack_from("<q", self.map, 16)[0]
-
-    def synced_after(self):
-        return struct.unpack_from("<q", self.map, 24)[0]
-
-    def environment(self, disk):
-        return {**os.environ, "CHAOS_SHIM_DEVICE": str(disk.stat().st_dev),
-                "LD_PRELOAD": str(BUILD / "bin" / "libchaos_shim.so"), "CHAOS_SHIM": str(self.path)}
-
-
-def varint(n):
-    out = b""
-    while n > 127:
-        out += bytes([n & 127 | 128])
-        n >>= 7
-    return out + bytes([n])
-
-
-def task(number, action, millis):
-    """A work.Task."""
-    name = action.encode()
-    return b"\x08" + varint(number) + b"\x12" + varint(len(name)) + name + b"\x18" + varint(millis)
-
-
-class Numbers:
-    """What publishers are to send: fresh numbers with something to do, and those that a dead publisher had not heard of."""
-
-    def __init__(self, seed):
-        self.chance, self.actions, self.payloads = random.Random(seed), {}, {}
-        self.again, self.published_again = [], set()
-        self.lock = threading.Lock()
-
-    def next(self):
-        with self.lock:
-            if self.again:
-                return self.again.pop()
-            number = len(self.actions)
-            action, millis = self.chance.choices(
-                [("ack", 0), ("sleep", self.chance.randrange(5, 300)), ("fail", 0), ("reject", 0), ("block", 20),
-                 ("never", 0)], [600, 300, 40, 20, 30, 2])[0]
-            self.actions[number] = action
-            self.payloads[number] = task(number, action, millis)
-            return number
-
-    def publish_again(self, numbers):
-        with self.lock:
-            self.again += numbers
-            self.published_again.update(numbers)
-
-
-class Publisher:
-    """chaos_publisher, fed at a steady pace."""
-
-    def __init__(self, storm, name):
-        self.process = storm.start(name, BUILD / "bin" / "chaos_publisher", storm.engine_by_proxy, "work", "work.Task",
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.numbers, self.sent, self.answered, self.closing = storm.numbers, [], set(), False
-        self.confirmed, self.refused = {}, set()  # the first: number -> when it was heard
-        self.threads = [threading.Thread(target=self.feed, daemon=True), threading.Thread(target=self.read, daemon=True)]
-        for thread in self.threads:
-            thread.start()
-
-    def feed(self):
-        try:
-            while not self.closing:
-                for _ in range(4):
-                    number = self.numbers.next()
-                    self.sent.append(number)
-                    data = self.numbers.payloads[number]
-                    self.process.stdin.write(struct.pack("<I", len(data)) + data)
-                self.process.stdin.flush()
-                time.sleep(0.02)
-            self.process.stdin.close()
-        except (BrokenPipeError, ValueError):
-            pass
-
-    def read(self):
-        for line in self.process.stdout:
-            if not line.endswith(b"\n"):
-                return
-            if line.startswith(b"sent "):
-                continue
-            what, first, count = line.split()
-            numbers = {self.sent[n - 1] for n in range(int(first), int(first) + int(count))}
-            if what == b"confirmed":
-                self.confirmed.update(dict.fromkeys(numbers, time.monotonic()))
-            else:
-                self.refused.update(numbers)
-
-    def gone(self):
-        """It died: what it has not heard of is another's to publish."""
-        self.closing = True
-        for thread in self.threads:
-            thread.join(10)
-        self.numbers.publish_again([n for n in self.sent if n not in self.confirmed and n not in self.refused])
-
-
-class BrokerLog:
-    """What brokers' logs tell: (when, pid) of each worker's session that ended other than by goodbye, and when one started.
-
-    The time is when the line was read: the log's own is by the wall clock, which jumps.
-    """
-
-    def __init__(self, folder):
-        self.folder, self.tails, self.closing = folder, {}, False
-        self.lost, self.starts = [], []
-        self.thread = threading.Thread(target=self.follow, daemon=True)
-        self.thread.start()
-
-    def follow(self):
-        while True:
-            last = self.closing
-            for log in self.folder.glob("up-*.log"):
-                if log not in self.tails:
-                    self.tails[log] = Tail(log)
-                for line in self.tails[log].new():
-                    if '"session_ended"' in line and '"goodbye"' not in line:
-                        self.lost.append((time.monotonic(), int(json.loads(line)["worker"].split("/")[2])))
-                    if '"broker_listening"' in line:
-                        self.starts.append(time.monotonic())
-            if last:
-                return
-            time.sleep(0.02)
-
-    def end(self):
-        """Both are whole, to the end of the logs; it follows no further."""
-        self.closing = True
-        self.thread.join()
-        return self
-
-
 class Storm:
-    """`weir up`, a second worker and two publishers, all through a proxy, on a small disk; and what hurts them."""
+    """`weir up` and a publisher here, a worker and a publisher on a far machine, all through a proxy; and what hurts them."""
 
     def __init__(self, seed):
         self.chance = random.Random(seed)
         self.numbers = Numbers(seed)
-        self.proxy = Proxy(to=None, seed=seed)
+        self.proxy = Proxy(to=None, seed=seed, host="0.0.0.0")
         self.ahead = seed % 2 == 0
         self.deployment = Deployment(YAML, ahead=str(self.ahead).lower(), proxy=self.proxy.port, data="./disk/data",
                                      plugin=plugin("work"))
         self.proxy.to = self.deployment.port
-        self.engine_by_proxy = f"weir://127.0.0.1:{self.proxy.port}"
         self.disk = self.deployment.folder / "disk"
         self.shim = Shim(self.deployment.folder / "shim")
-        self.hurt = []       # (from, to, {pids})
         self.broker_log = BrokerLog(self.deployment.folder)
-        self.log = []        # what was done, for people
+        self.far = FarMachine()
+        self.far_shim = Shim(self.deployment.folder / "far-shim")
+        self.far_file = self.deployment.folder / "far.yaml"
+        here, there = (f"weir://{host}:{self.proxy.port}" for host in ("127.0.0.1", FarMachine.NEAR))
+        self.engines = {"here": here, "there": there}
+        self.far_file.write_text(self.deployment.file.read_text().replace(here, there))
         self.up = self.extra = None
-        self.publishers, self.ended_publishers = [], []
+        self.publishers, self.ended_publishers = {}, []  # the first: by where they run
         self.names = 0
 
     def __enter__(self):
@@ -227,18 +79,19 @@ class Storm:
         return self
 
     def __exit__(self, kind, error, trace):
-        for publisher in self.publishers:
+        for publisher in self.publishers.values():
             publisher.closing = True
         if self.up:
             for pid in [*children(self.up.pid), self.up.pid]:
                 self.signal(pid, signal.SIGKILL)
         self.deployment.__exit__(kind, error, trace)
+        self.far.close()
         subprocess.run(["umount", "-l", self.disk], check=False, stderr=subprocess.DEVNULL)
         shutil.rmtree(self.deployment.folder, ignore_errors=True)
 
-    def start(self, name, *argv, **options):
+    def start(self, name, *argv, prefix=(), **options):
         self.names += 1
-        return self.deployment.start(f"{name}-{self.names}", *argv, **options)
+        return self.deployment.start(f"{name}-{self.names}", *prefix, *argv, **options)
 
     def keep_running(self):
         """Starts what is not there (any more)."""
@@ -246,22 +99,23 @@ class Storm:
             # Its children end with it, each in its own time.
             wait_for("the port is free", lambda: not self.deployment.listening(), 20)
             self.up = self.start("up", WEIR, "--log", "json", "up", self.deployment.file, env=self.shim.environment(self.disk))
+        there = {"prefix": self.far.prefix, "env": self.far_shim.environment()}
         if self.extra is None or self.extra.poll() is not None:
-            self.extra = self.start("extra", WEIR, "--log", "json", "worker", self.deployment.file, "w")
-        for publisher in list(self.publishers):
-            if publisher.process.poll() is not None:
+            self.extra = self.start("extra", WEIR, "--log", "json", "worker", self.far_file, "w", **there)
+        for where, how in (("here", {"env": self.shim.environment()}), ("there", there)):
+            publisher = self.publishers.get(where)
+            if publisher and publisher.process.poll() is not None:
                 publisher.gone()
-                self.publishers.remove(publisher)
                 self.ended_publishers.append(publisher)
-        while len(self.publishers) < 2:
-            self.publishers.append(Publisher(self, "publisher"))
+            if publisher is None or publisher.process.poll() is not None:
+                self.publishers[where] = Publisher(self, self.engines[where], self.numbers, **how)
 
     # Who is who.
 
     def processes(self):
         """{"broker": pid, "parent": [pids], "child": [pids], …} of what lives."""
         found = {"supervisor": [self.up.pid], "broker": [], "parent": [self.extra.pid], "child": [],
-                 "publisher": [each.process.pid for each in self.publishers]}
+                 "publisher": [each.process.pid for each in self.publishers.values()]}
         for pid in children(self.up.pid):
             try:
                 words = open(f"/proc/{pid}/cmdline", "rb").read().split(b"\0")
@@ -285,11 +139,6 @@ class Storm:
         except ProcessLookupError:
             pass
 
-    def mark_hurt(self, pids, seconds=0.0):
-        """From now until some time after: a killed parent's child drains, and may be cut short."""
-        now = time.monotonic()
-        self.hurt.append((now - 0.05, now + seconds + 8.0, {pid for each in pids for pid in [each, *children(each)]}))
-
     # What happens.
 
     def kill(self, kind):
@@ -297,8 +146,6 @@ class Storm:
         if not there:
             return None
         pid = self.chance.choice(there)
-        if kind != "broker":
-            self.mark_hurt([pid])
         self.signal(pid, signal.SIGKILL)
         return f"kill -9 {kind} {pid}"
 
@@ -307,8 +154,6 @@ class Storm:
         if not there:
             return None
         pid, seconds = self.chance.choice(there), self.chance.choice([0.1, 0.5, 2.0, SESSION_TIMEOUT * 1.5])
-        if kind == "child":
-            self.mark_hurt([pid], seconds)
         self.signal(pid, signal.SIGSTOP)
         time.sleep(seconds)
         self.signal(pid, signal.SIGCONT)
@@ -336,6 +181,13 @@ class Storm:
         set_loopback(True)
         return f"the link down for {seconds} s"
 
+    def cable(self, how):
+        seconds = SESSION_TIMEOUT * 1.5 if how == "out for long" else self.chance.choice([0.3, 1.0, 2.0])
+        self.far.plug(False)
+        time.sleep(seconds)
+        self.far.plug(True)
+        return f"the far machine's cable out for {seconds} s"
+
     def full_disk(self, _full):
         filler, seconds = self.disk / "filler", self.chance.choice([0.5, 2.0])
         try:
@@ -361,30 +213,34 @@ class Storm:
         failed = self.shim.failed() - before
         return failed and f"{how}, {failed} times"
 
-    def wall_clock(self, way):
+    def wall_clock(self, how):
+        where, way = how.split()
+        shim = self.shim if where == "here" else self.far_shim
         seconds = self.chance.choice([5, 3600, 86400]) * (1 if way == "forward" else -1)
-        self.shim.set(wall_offset_us=seconds * 1_000_000)
+        shim.set(wall_offset_us=seconds * 1_000_000)
         time.sleep(self.chance.uniform(0.2, 2.0))
-        self.shim.set()
-        return f"the wall clock {seconds:+d} s and back"
+        shim.set()
+        return f"the wall clock {where} {seconds:+d} s and back"
 
     def heal(self):
         self.proxy.fault = None
         self.shim.set()
+        self.far_shim.set()
         set_loopback(True)
+        self.far.plug(True)
         for kind in self.processes().values():
             for pid in kind:
                 self.signal(pid, signal.SIGCONT)
 
     def finish_publishing(self):
         """Waits for the last answers. What a dead publisher left over may stay unpublished: nobody was told otherwise."""
-        for publisher in self.publishers:
+        for publisher in self.publishers.values():
             publisher.closing = True
-        wait_for("the publishers end", lambda: all(p.process.poll() is not None for p in self.publishers), 60)
-        for publisher in self.publishers:
+        wait_for("the publishers end", lambda: all(p.process.poll() is not None for p in self.publishers.values()), 60)
+        for publisher in self.publishers.values():
             publisher.gone()
-        self.ended_publishers += self.publishers
-        self.publishers = []
+        self.ended_publishers += self.publishers.values()
+        self.publishers = {}
 
     def wait_until_settled(self):
         """Until everything is handled or dead. How many had to wait for a clock.
@@ -410,14 +266,4 @@ class Storm:
 
     def confirmed(self):
         """Number -> when its publisher heard it."""
-        return {n: at for each in self.publishers + self.ended_publishers for n, at in each.confirmed.items()}
-
-
-def set_loopback(up):
-    """Of this network namespace, which is the test's own. SIOCGIFFLAGS, SIOCSIFFLAGS; IFF_UP is 1 (netdevice(7))."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        request = bytearray(struct.pack("16sh22x", b"lo", 0))
-        fcntl.ioctl(any_socket, 0x8913, request)
-        flags = struct.unpack_from("h", request, 16)[0]
-        struct.pack_into("h", request, 16, flags | 1 if up else flags & ~1)
-        fcntl.ioctl(any_socket, 0x8914, request)
+        return {n: at for each in [*self.publishers.values(), *self.ended_publishers] for n, at in each.confirmed.items()}

@@ -4,13 +4,13 @@
     storm_test.py [--minutes 1] [--seed N] [--only kill,stop,…]
 
 kill -9 and SIGSTOP of broker, workers (parent or child), publishers and supervisor; connections cut, reset, half-open,
-slow, throttled, deaf, mute, silent and refused; the link down; the disk full, or failing to sync or write (EIO, ENOSPC), or
-losing what it was to sync; the wall clock off by a day: storm.py's EVENTS, each form once before any comes again, and in
-4 minutes each. Then all heals, and:
-nothing that was confirmed is neither handled nor dead; nothing ran twice but for a cause (its process was hurt, or the
-broker ended its session and says so in its log, or it failed as told); nothing was stored twice unless its publisher, or
-its broker, died before the confirmation was heard (not its broker by odd seeds, whose queue says `ahead: false`). Needs
-root, for a small disk and a network of its own.
+slow, throttled, deaf, mute, silent and refused; this machine's link down, or the cable to a second one out; the disk full,
+or failing to sync or write (EIO, ENOSPC), or losing what it was to sync; either machine's wall clock off by a day: storm.py's
+EVENTS, each form once before any comes again, and in 4 minutes each. Then all heals, and:
+nothing that was confirmed is neither handled nor dead; nothing ran twice but for a cause (the broker's log says that its
+session ended, or that its process drained; or it failed, or timed out, and was charged for it); nothing was stored twice
+unless its publisher, or its broker, died before the confirmation was heard (not its broker by odd seeds, whose queue says
+`ahead: false`). Needs root, for a small disk and networks of its own.
 """
 
 import argparse
@@ -23,7 +23,8 @@ import time
 
 from kit import Suite, wait_for
 from ledger import Judge, read
-from storm import EVENTS, Storm, set_loopback
+from machines import set_loopback
+from storm import EVENTS, HANDLER_TIMEOUT, Storm
 
 
 class Deck:
@@ -67,7 +68,7 @@ def storm(minutes, seed, kinds):
         confirmed = s.confirmed()
         dead = {letter["id"] for letter in s.deployment.dead()}
         log = s.broker_log.end()
-        judge = Judge(read(s.deployment.ledger), s.numbers.actions, s.hurt, log.lost)
+        judge = Judge(read(s.deployment.ledger), s.numbers.actions, log, HANDLER_TIMEOUT)
         lost = judge.lost_messages(confirmed, dead)
         assert not lost, f"{len(lost)} confirmed messages vanished, e.g. {sorted(lost)[:5]}"
         explained, without = judge.doubles()
@@ -96,9 +97,9 @@ def main():
     options.add_argument("--only", default=",".join(EVENTS))
     args, _ = options.parse_known_args()
     if os.environ.get("STORM_INSIDE") != "1":
-        try_it = ["unshare", "--net", "--mount", "mount", "-t", "tmpfs", "none", "/mnt"]
+        try_it = ["unshare", "--net", "--mount", "sh", "-c", "mount -t tmpfs none /mnt && ip link add type veth"]
         if subprocess.run(try_it, capture_output=True, check=False).returncode != 0:
-            print("SKIP a storm loses nothing confirmed: needs unshare --net and mount(2), as root has them")
+            print("SKIP a storm loses nothing confirmed: needs unshare --net, mount(2) and veth, as root has them")
             return
         os.environ["STORM_INSIDE"] = "1"
         os.execvp("unshare", ["unshare", "--net", "--mount", sys.executable, *sys.argv, "--seed", str(args.seed)])
