@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 #include <climits>
 #include <csignal>
@@ -71,6 +72,12 @@ volatile int deepest = INT_MAX;
   }
 }
 
+/// offload has two threads at least. Behind two that loop for ever a third would wait in vain, and time out.
+void wait_for_a_thread() {
+  static std::atomic<int> loops;
+  if (loops++ >= 2) throw weir::Defer(std::chrono::milliseconds(100));
+}
+
 void take(const std::string& kind) {
   if (kind == "null_pointer") null_pointer();
   if (kind == "abort") abort();
@@ -99,11 +106,12 @@ struct Do {
     if (task.action() == "sleep") co_await weir::sleep(time);
     if (task.action() == "block") block(time);
     while (task.action() == "never") co_await weir::sleep(std::chrono::hours(1));
-    if (task.action() == "poison") poison::take(task.poison());
-    if (task.action() == "offload_poison") {
-      const std::string& kind = task.poison();
-      co_await weir::offload([&kind] { poison::take(kind); });
-    }
+    const std::string& kind = task.poison();
+    const bool off_the_loop = task.action() == "offload_poison";
+    if (off_the_loop && kind == "endless_loop") poison::wait_for_a_thread();
+    if (!kind.empty()) ctx.log("takes_poison", {{"kind", kind}});
+    if (off_the_loop) co_await weir::offload([&kind] { poison::take(kind); });
+    if (task.action() == "poison") poison::take(kind);
     if (task.action() == "fail") throw std::runtime_error("told to fail");
     if (task.action() == "reject") throw weir::Reject("told to reject");
     ledger->write("end", task.number(), ctx);

@@ -8,6 +8,7 @@
 #include <climits>
 #include <csignal>
 #include <cstdlib>
+#include <latch>
 #include <random>
 #include <thread>
 
@@ -20,10 +21,14 @@ namespace weir::worker::recorder {
 namespace {
 
 using namespace std::chrono_literals;
+using testing::AllOf;
 using testing::Contains;
+using testing::Each;
 using testing::ElementsAre;
+using testing::Field;
 using testing::HasSubstr;
 using testing::IsEmpty;
+using testing::Not;
 using testing::SizeIs;
 using Clock = Recorder::Clock;
 
@@ -204,6 +209,28 @@ TEST(CrashMarks, AreMadeOfAnExitBeforeAnythingIsTornDown) {
   ASSERT_THAT(record.marks, SizeIs(1));
   EXPECT_EQ(record.marks[0].kind, MarkKind::exited);
   EXPECT_EQ(record.marks[0].slot, 5U);
+}
+
+TEST(CrashMarks, AreMadeOfTwoExitsAtOnceBeforeAnythingIsTornDown) {
+  for (int i = 0; i < 20; ++i) {
+    const Record record = after([] {
+      std::atexit([] { std::abort(); });
+      mark_exits();
+      Recorder& recorder = *own().recorder;
+      std::latch both(2);
+      std::thread other([&] {
+        make_known();
+        set_own({&recorder, &recorder.shard(0)});
+        recorder.starts(1, starts(0, 9, 4));
+        recorder.enter(recorder.shard(0), 1, Clock::now());
+        both.arrive_and_wait();
+        std::exit(3);
+      });
+      both.arrive_and_wait();
+      std::exit(3);
+    });
+    EXPECT_THAT(record.marks, AllOf(Not(IsEmpty()), Each(Field(&Marked::kind, MarkKind::exited))));
+  }
 }
 
 TEST(CrashMarks, AreNotMadeInAProcessThatAHandlerForked) {

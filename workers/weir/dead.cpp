@@ -94,6 +94,11 @@ std::string base64(std::string_view bytes) {
   return text;
 }
 
+/// More is known of it then: its process's last log lines, above all.
+bool ended_its_process(const v1::Attempt& attempt) {
+  return !attempt.stack().empty() || attempt.log_size() > 0 || attempt.memory_grown_bytes() != 0;
+}
+
 void show_json(const v1::DeadLetter& letter, bool payload) {
   boost::json::object object = json_of(letter.summary());
   object["key"] = base64(letter.key());
@@ -106,10 +111,9 @@ void show_json(const v1::DeadLetter& letter, bool payload) {
                        {"duration_us", attempt.duration_us()},
                        {"worker", attempt.worker()},
                        {"error", attempt.error()}});
-    // Of an attempt that ended its process.
     boost::json::object& last = history.back().as_object();
     if (!attempt.stack().empty()) last["stack"] = attempt.stack();
-    if (attempt.memory_grown_bytes() != 0) last["memory_grown_bytes"] = attempt.memory_grown_bytes();
+    if (ended_its_process(attempt)) last["memory_grown_bytes"] = attempt.memory_grown_bytes();
     if (attempt.log_size() > 0) last["log"] = boost::json::array(attempt.log().begin(), attempt.log().end());
   }
   object["history"] = std::move(history);
@@ -122,11 +126,11 @@ void show_json(const v1::DeadLetter& letter, bool payload) {
 
 /// What is known of an attempt that ended its process; nothing of others.
 void show_end(const v1::Attempt& attempt) {
-  if (attempt.stack().empty() && attempt.log().empty() && attempt.memory_grown_bytes() <= 0) return;
+  if (!ended_its_process(attempt)) return;
   std::cout << "\nattempt " << attempt.number() << " ended its process\n";
-  if (attempt.memory_grown_bytes() > 0) {
-    std::cout << "  memory     grew by " << size_of(static_cast<std::uint64_t>(attempt.memory_grown_bytes())) << "\n";
-  }
+  const std::int64_t grown = attempt.memory_grown_bytes();
+  std::cout << "  memory     " << (grown > 0 ? "grew by " + size_of(static_cast<std::uint64_t>(grown)) : "did not grow")
+            << "\n";
   const char* title = "  stack      ";
   std::istringstream stack(attempt.stack());
   for (std::string line; std::getline(stack, line); title = "             ") {

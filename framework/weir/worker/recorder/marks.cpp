@@ -207,7 +207,9 @@ void install(Recorder& into) {
 bool is_installed() { return recorder.load() != nullptr; }
 
 void mark_exits() {
-  if (is_installed()) on_exit(on_exit_called, nullptr);
+  if (!is_installed()) return;
+  // One for each thread that runs handlers: while one is at it, another that calls exit() gets the next.
+  for (std::size_t i = 0; i < recorder.load()->threads().size(); ++i) on_exit(on_exit_called, nullptr);
 }
 
 void make_known() {
