@@ -71,8 +71,8 @@ class Writer {
     return taken;
   }
   QueueId queue() { return static_cast<QueueId>(1 + below(queues)); }
-  /// Never given twice, and rising: as the core reserves them.
-  SegmentNumber new_number() { return number_ * 1'000 + made_++; }
+  /// Never given twice in a queue, and rising: as the core reserves them. Other queues have the same ones.
+  SegmentNumber new_number(QueueId queue) { return number_ * 1'000 + made_[queue]++; }
   std::string text(std::uint64_t size) {
     std::string bytes(size, '\0');
     for (char& byte : bytes) byte = static_cast<char>('a' + below(26));
@@ -146,8 +146,9 @@ class Writer {
       bytes += body.size();
       run.push_back(Slice::of(std::move(body)));
     }
+    const QueueId in = queue();
     core::PutSegment put{
-        {queue(), static_cast<Lane>(below(lanes_most)), new_number()}, std::move(index), std::move(run), 0, {}};
+        {in, static_cast<Lane>(below(lanes_most)), new_number(in)}, std::move(index), std::move(run), 0, {}};
     put.published_at_us = static_cast<std::int64_t>(number_);
     put.head.set_count(static_cast<std::uint32_t>(count));
     put.head.set_bytes(bytes);
@@ -166,8 +167,8 @@ class Writer {
   void drop_segment() { batch_.writes.emplace_back(core::DropSegment{take(segments_).key}); }
 
   void put_record() {
-    core::PutRecord put{
-        {queue(), new_number(), static_cast<std::uint32_t>(below(3))}, {}, Slice::of(text(below(9'000)))};
+    const QueueId in = queue();
+    core::PutRecord put{{in, new_number(in), static_cast<std::uint32_t>(below(3))}, {}, Slice::of(text(below(9'000)))};
     put.record.set_type("t.T");
     put.record.set_priority(4);
     put.record.set_due_us(due());
@@ -252,7 +253,7 @@ class Writer {
   std::uint64_t number_;
   std::mt19937_64 random_;
   core::Batch batch_;
-  SegmentNumber made_ = 0;
+  std::map<QueueId, SegmentNumber> made_;
   std::map<QueueId, v1::QueueState> states_;
   std::vector<Segment> segments_;
   std::vector<std::pair<Place, Lane>> records_;

@@ -7,6 +7,7 @@
 //
 // Losses: the same within one process, by power loss (any of the sectors that were not synced are lost) or a disk that
 // fails a write or a sync (what was not synced is lost). A commit that met a failure must throw, whatever comes after.
+// And by power loss right after a start of a store that does not sync its commits: its incarnation must not come again.
 //
 // Plants are faults, to be found: a batch in two transactions; a store that does not sync. Exits 1 at what is wrong.
 #include <sys/mman.h>
@@ -41,6 +42,12 @@ struct Options {
   std::uint64_t losses = 100;
   std::uint64_t seed = 1;
   std::string plant;
+};
+
+/// How many there were, for whoever reads what is wrong.
+struct Count {
+  std::uint64_t kills = 0;
+  std::uint64_t losses = 0;
 };
 
 struct Wrong : std::runtime_error {
@@ -233,7 +240,7 @@ void wait_exactly(std::chrono::nanoseconds time) {
   }
 }
 
-std::string kills(const Options& options, std::uint64_t wanted, const std::filesystem::path& in) {
+std::string kills(const Options& options, std::uint64_t wanted, const std::filesystem::path& in, Count& count) {
   const Folder folder(in);
   void* const shared =
       ::mmap(nullptr, sizeof(std::atomic<Stage>), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
@@ -266,6 +273,7 @@ std::string kills(const Options& options, std::uint64_t wanted, const std::files
     while (begun < target) take(child.must_hear());
     wait_exactly(usual * static_cast<std::int64_t>(random() % 1'100) / 1'000);
     child.kill();
+    ++count.kills;
     const Stage at = stage;
     while (const auto word = child.hear()) take(*word);
 
@@ -300,7 +308,7 @@ void replace(const std::filesystem::path& file, const std::string& image) {
   std::filesystem::remove(file.parent_path() / "lock.mdb");
 }
 
-std::string losses(const Options& options) {
+std::string losses(const Options& options, Count& count) {
   const Folder folder(memory());  // its disk is played
   std::mt19937_64 random(options.seed);
   Known known;
@@ -309,6 +317,7 @@ std::string losses(const Options& options) {
   std::array<std::uint64_t, 3> met{};  // by Fault; none: after the commit had returned
   std::uint64_t landed = 0;
   for (std::uint64_t round = 0; round < options.losses; ++round) {
+    ++count.losses;
     std::string image;
     bool under_way = false;
     {
@@ -350,6 +359,28 @@ std::string losses(const Options& options) {
          std::to_string(known.number) + " batches";
 }
 
+/// A start's incarnation is on the disk when recover() has returned, whatever the durability.
+std::string starts(const Options& options, Count& count) {
+  const Folder folder(memory());
+  broker::StoreSettings settings = folder.settings(options);
+  settings.durability = broker::Durability::os;
+  std::atomic<Stage> stage = Stage::outside;
+  std::uint32_t before = 0;
+  for (int round = 0; round < 10; ++round) {
+    ++count.losses;
+    std::string image;
+    {
+      const Disk disk(folder.data_file(), stage, true);
+      const std::uint32_t incarnation = LmdbStore(settings).recover().incarnation;
+      if (incarnation <= before) throw Wrong("incarnation " + std::to_string(incarnation) + " came again");
+      before = incarnation;
+      image = disk.image();
+    }
+    replace(folder.data_file(), image);
+  }
+  return std::to_string(before) + " power losses right after a start";
+}
+
 std::optional<Options> read(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -378,6 +409,7 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "store_kill [--kills N] [--losses N] [--seed N] [--plant torn|unsynced]\n");
     return 2;
   }
+  weir::chaos::Count count;
   try {
     // On a disk most of a commit is its sync; in memory, most of it is writing pages.
     const std::uint64_t on_disk = options->kills - options->kills / 2;
@@ -385,12 +417,16 @@ int main(int argc, char** argv) {
       std::printf("%s\n", done.c_str());
       std::fflush(stdout);
     };
-    if (on_disk > 0) tell(weir::chaos::kills(*options, on_disk, std::filesystem::temp_directory_path()));
-    if (options->kills > 1) tell(weir::chaos::kills(*options, options->kills / 2, weir::chaos::memory()));
-    if (options->losses > 0) tell(weir::chaos::losses(*options));
+    if (on_disk > 0) tell(weir::chaos::kills(*options, on_disk, std::filesystem::temp_directory_path(), count));
+    if (options->kills > 1) tell(weir::chaos::kills(*options, options->kills / 2, weir::chaos::memory(), count));
+    if (options->losses > 0) {
+      tell(weir::chaos::starts(*options, count));
+      tell(weir::chaos::losses(*options, count));
+    }
     return 0;
   } catch (const std::exception& error) {
-    std::printf("%s\n", error.what());
+    std::printf("after %llu kills, %llu losses: %s\n", static_cast<unsigned long long>(count.kills),
+                static_cast<unsigned long long>(count.losses), error.what());
     return 1;
   }
 }

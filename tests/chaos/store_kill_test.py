@@ -9,6 +9,7 @@ Power losses and failed syncs are the same ones too.
 
 import argparse
 import random
+import signal
 import subprocess
 
 from kit import BUILD, Suite
@@ -27,7 +28,8 @@ def holds(seed, *options):
 
 def is_found(seed, *options):
     status, said = run("--seed", seed, *options)
-    assert status == 1, f"exit code {status}: {said}; seed {seed}"
+    # LMDB itself may fall over what such a loss leaves.
+    assert status in (1, -signal.SIGSEGV, -signal.SIGBUS), f"exit code {status}: {said}; seed {seed}"
 
 
 def main():

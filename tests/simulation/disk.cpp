@@ -20,7 +20,7 @@ void Ledger::durable(const core::Batch& batch) {
   check_outputs();
 }
 
-void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type) {
+void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type, std::string_view key) {
   if (uid == 0 || uid > messages_.size()) throw Broken("bytes_are_whole", "a body is stored that nobody published");
   Message& m = message(uid);
   hit(m, MessageEvent::stored);
@@ -31,8 +31,8 @@ void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::str
   }
   if (!m.offered) throw Broken("stored_once", print(uid) + " is stored, and was never published");
   if (m.told == Told::refused) throw Broken("refused_means_not_stored", print(uid) + " was refused, and is stored");
-  if (place.queue != m.queue || lane != m.lane || type != scenario_.types[m.type]) {
-    throw Broken("bytes_are_whole", print(uid) + " is stored in another lane or as another type");
+  if (place.queue != m.queue || lane != m.lane || type != scenario_.types[m.type] || key != key_of(uid)) {
+    throw Broken("bytes_are_whole", print(uid) + " is stored in another lane, as another type or with another key");
   }
   if ((where == Where::record) != (m.delay_us > 0)) {
     throw Broken("nothing_comes_early", print(uid) + " was published with a delay of " + std::to_string(m.delay_us) +
@@ -72,13 +72,14 @@ void Ledger::on(const core::PutSegment& write) {
     if (bit / 8 < settled.size() && ((settled[bit / 8] >> (bit % 8)) & 1) != 0) continue;  // a record from the start
     const int type = write.index->type_of_size() > 0 ? static_cast<int>(write.index->type_of(i)) : 0;
     store(uid.value_or(0), {write.key.queue, write.key.segment, static_cast<std::uint32_t>(i)}, Where::segment,
-          write.key.lane, write.index->types(type));
+          write.key.lane, write.index->types(type), write.index->key_size() > 0 ? write.index->key(i) : std::string());
   }
 }
 
 void Ledger::on(const core::PutRecord& write) {
   const Uid uid = uid_of(write.body.bytes).value_or(0);
-  store(uid, write.place, Where::record, static_cast<Lane>(write.record.priority()), write.record.type());
+  store(uid, write.place, Where::record, static_cast<Lane>(write.record.priority()), write.record.type(),
+        write.record.key());
   Message& m = message(uid);
   m.due_us = write.record.due_us();
   // By the broker's clock it was taken after it was published, and after this start.

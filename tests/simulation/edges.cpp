@@ -96,24 +96,26 @@ void Ledger::check_nobody_else(Uid uid, WorkerId worker, const char* what) {
   }
 }
 
-HoldingId Ledger::taken(WorkerId worker, std::string_view queue, SegmentNumber segment, std::uint32_t index,
-                        std::uint32_t attempt, std::string_view type, std::string_view body) {
-  const auto found = uid_of(body);
+HoldingId Ledger::taken(WorkerId worker, std::string_view queue, const engine::Delivery& delivery) {
+  const auto found = uid_of(delivery.body);
   if (!found || *found == 0 || *found > messages_.size()) {
     throw Broken("bytes_are_whole", "a delivery of " + std::string(queue) + " has a body that nobody published");
   }
   const Uid uid = *found;
   Message& m = message(uid);
   hit(m, MessageEvent::taken);
-  const std::string id = print_id(queue, segment, index);
-  if (body.size() != body_of(uid, m.payload_bytes).size()) {
+  const std::string id = print_id(queue, delivery.segment, delivery.index);
+  if (delivery.body.size() != body_of(uid, m.payload_bytes).size()) {
     throw Broken("bytes_are_whole", print(uid, worker) + " is delivered with another length");
   }
-  if (type != scenario_.types[m.type]) {
-    throw Broken("bytes_are_whole", print(uid, worker) + " is delivered as a " + std::string(type));
+  if (delivery.type != scenario_.types[m.type]) {
+    throw Broken("bytes_are_whole", print(uid, worker) + " is delivered as a " + std::string(delivery.type));
+  }
+  if (delivery.key != key_of(uid)) {
+    throw Broken("bytes_are_whole", print(uid, worker) + " is delivered with key '" + std::string(delivery.key) + "'");
   }
   const auto grant = std::find_if(m.grants.begin(), m.grants.end(), [&](const Grant& one) {
-    return one.worker == worker && one.place.segment == segment && one.place.index == index;
+    return one.worker == worker && one.place.segment == delivery.segment && one.place.index == delivery.index;
   });
   if (grant == m.grants.end()) {
     if (id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
@@ -121,9 +123,9 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, SegmentNumber s
     }
     throw Broken("one_live_lease", print(uid, worker) + " was never granted to it");
   }
-  if (attempt != grant->attempt) {
+  if (delivery.attempt != grant->attempt) {
     throw Broken("attempts_count_as_the_rules_say",
-                 print(uid, worker) + ": delivered as attempt " + std::to_string(attempt));
+                 print(uid, worker) + ": delivered as attempt " + std::to_string(delivery.attempt));
   }
   if (!grant->forgotten && !may_have_lost(worker, grant->at_us)) check_nobody_else(uid, worker, "taken");
   Holding& taken = holdings_.emplace_back();

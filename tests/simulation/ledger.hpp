@@ -17,6 +17,7 @@
 #include "payload.hpp"
 #include "scenario.hpp"
 #include "weir/broker/core/action.hpp"
+#include "weir/engine/engine.hpp"
 #include "weir/message/outcome.hpp"
 #include "weir/v1/control.pb.h"
 
@@ -76,8 +77,7 @@ class Ledger {
   void heard(ProcessId process);
   /// Dead, or its drain is over: what it held, and had settled without being told, is nobody's.
   void process_ended(ProcessId process);
-  HoldingId taken(WorkerId worker, std::string_view queue, SegmentNumber segment, std::uint32_t index,
-                  std::uint32_t attempt, std::string_view type, std::string_view body);
+  HoldingId taken(WorkerId worker, std::string_view queue, const engine::Delivery& delivery);
   void told_lost(HoldingId holding);
   void settled(HoldingId holding, Outcome outcome, std::vector<Uid> outputs);
   /// The report of its process's death names it as the cause.
@@ -216,7 +216,7 @@ class Ledger {
   void on(const core::DropPublisher&) {}
   void on(const core::PutQueue& write);
   void check_moved_by_a_death(Uid uid, const core::MoveMessage& write);
-  void store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type);
+  void store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type, std::string_view key);
   void acked(Uid uid);
   void check_outputs();
 

@@ -24,6 +24,7 @@ struct Arguments {
   bool shrinks = true;
   std::vector<std::string> without;
   std::string skip;
+  std::size_t pairs_least = 0;
   std::uint32_t messages = ~0U, publishers = ~0U, processes = ~0U;
 };
 
@@ -109,6 +110,12 @@ int run(const Arguments& arguments) {
     }
   }
   if (!arguments.quiet || !good) print_sum(sum, coverage, arguments.coverage);
+  const std::size_t met = coverage.messages.met() + coverage.broker.met();
+  if (met < arguments.pairs_least) {
+    std::printf("BROKEN coverage: %zu pairs of (state, event) were met; the least is %zu (--coverage shows which)\n",
+                met, arguments.pairs_least);
+    good = false;
+  }
   return good ? 0 : 1;
 }
 
@@ -125,6 +132,7 @@ int main(int argc, char** argv) {
   app.add_flag("--trace", arguments.trace, "print what happens");
   app.add_flag("--quiet", arguments.quiet, "print only what is broken");
   app.add_flag("--coverage", arguments.coverage, "print the tables of pairs (state, event)");
+  app.add_option("--pairs", arguments.pairs_least, "fail if fewer pairs of (state, event) were met");
   app.add_flag("--twice", arguments.twice, "run each seed twice: both runs must be the same");
   app.add_flag("--go-on", arguments.goes_on, "with --seeds: not only up to the first that breaks");
   app.add_flag("!--no-shrink", arguments.shrinks, "do not make a broken run smaller");

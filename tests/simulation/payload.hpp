@@ -15,6 +15,9 @@ namespace weir::simulation {
 /// A simulated message, counted from 1 in its run.
 using Uid = std::uint32_t;
 
+/// Its key: some have none.
+inline std::string key_of(Uid uid) { return uid % 3 == 0 ? std::string() : "key" + std::to_string(uid); }
+
 /// An encoded Body whose payload has `size` bytes, at least 4.
 inline std::string body_of(Uid uid, std::size_t size) {
   std::string payload(size, static_cast<char>('a' + uid % 26));

@@ -53,6 +53,8 @@ void PublisherHost::offer_waiting() {
     engine::Outgoing outgoing;
     outgoing.queue = queue;
     outgoing.type = stage_.scenario.types[at->type];
+    const std::string key = key_of(at->uid);
+    outgoing.key = key;
     outgoing.body = at->body;
     outgoing.delay = Duration{at->delay_us};
     outgoing.priority = at->lane;

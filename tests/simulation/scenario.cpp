@@ -107,6 +107,10 @@ Scenario draw(const RunOptions& options) {
   scenario.compaction = {milliseconds(compaction.between(1, 2000)),
                          static_cast<std::uint32_t>(compaction.between(1, 4)), Bytes{0}};
 
+  Random takes(options.seed, 9);
+  const std::int64_t take_most = takes.percent(50) ? 100 * ms : 6 * scenario.session_timeout.count();
+  if (takes.percent(40)) scenario.take_us = {0, takes.between(ms, take_most)};
+
   // What was taken away changes nothing of what is left.
   if (options.without.contains("delays")) scenario.delayed_percent = 0;
   if (options.without.contains("outputs")) scenario.outputs_percent = 0;
@@ -116,6 +120,7 @@ Scenario draw(const RunOptions& options) {
   }
   if (options.without.contains("compaction")) scenario.compaction.after = std::chrono::hours(10'000);
   if (options.without.contains("silence")) scenario.silent_percent = 0;
+  if (options.without.contains("late_takes")) scenario.take_us = {};
   for (std::size_t i = 0; i < scenario.faults.size(); ++i) {
     if (options.without.contains(fault_name(i))) scenario.faults[i] = 0;
   }

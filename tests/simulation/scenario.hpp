@@ -42,6 +42,7 @@ struct Scenario {
   Duration session_timeout{};
   Range latency_us, write_us, handler_us, publish_every_us;
   Range payload_bytes;
+  Range take_us;                   ///< what a shard waits before it takes what has come; 0: it does so at once
   unsigned delayed_percent = 0;    ///< messages published with a delay
   unsigned silent_percent = 0;     ///< handlers that never answer
   unsigned outputs_percent = 0;    ///< acks that publish

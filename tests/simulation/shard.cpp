@@ -18,6 +18,13 @@ Shard::Shard(Stage& stage, Network& network, Clients& clients, std::string name,
 }
 
 void Shard::changed() {
+  if (stage_.healed || stage_.scenario.take_us.high == 0) return take();
+  will_turn(stage_.scenario.take_us.high);
+}
+
+void Shard::take() {
+  // What waited while it was cut off may have been sent again since its HELLO: which of the two it takes must be known.
+  if (stage_.scenario.take_us.high > 0 && !machine_.is_up()) return;
   while (auto batch = machine_.take(stage_.clock.instant())) {
     for (const engine::Ticket ticket : batch->lost) {
       Running& lost = running_[ticket];
@@ -30,7 +37,19 @@ void Shard::changed() {
     // Neighbours often take as long, and are settled as one run.
     const std::int64_t takes = within(random_, stage_.scenario.handler_us);
     for (const engine::Delivery& delivery : batch->deliveries) begin(delivery, takes);
+    check_window();
   }
+}
+
+void Shard::check_window() const {
+  Load load;
+  for (const Running& one : running_) {
+    if (one.running) load += {Messages{1}, Bytes{one.bytes}};
+  }
+  const Load& most = options_.window;
+  if (load.messages <= most.messages && (load.bytes <= most.bytes || load.messages.value <= 1)) return;
+  throw Broken("the_window_holds", name() + " has " + std::to_string(load.messages.value) + " messages and " +
+                                       std::to_string(load.bytes.value) + " bytes at work");
 }
 
 void Shard::begin(const engine::Delivery& delivery, std::int64_t batch_takes_us) {
@@ -38,8 +57,8 @@ void Shard::begin(const engine::Delivery& delivery, std::int64_t batch_takes_us)
   Running& one = running_[delivery.ticket];
   one = {};
   one.running = true;
-  one.holding = stage_.ledger.taken(worker, queue, delivery.segment, delivery.index, delivery.attempt, delivery.type,
-                                    delivery.body);
+  one.holding = stage_.ledger.taken(worker, queue, delivery);
+  one.bytes = delivery.body.size();
   one.uid = *uid_of(delivery.body);
   // Not of the shard's stream: what becomes of a message is its own, whatever happens to others.
   Random dice(stage_.scenario.seed ^ (std::uint64_t{one.uid} << 32), one.holding);
@@ -63,12 +82,12 @@ void Shard::handler_end(engine::Ticket ticket, HoldingId holding) {
   if (is_dead() || !one.running || one.holding != holding || one.ended) return;
   one.ended = true;
   ended_.push_back(ticket);
-  will_turn();
+  will_turn(500);
 }
 
-void Shard::will_turn() {
+void Shard::will_turn(std::int64_t most_us) {
   if (std::exchange(turn_planned_, true)) return;
-  stage_.in(random_.between(0, 500), EventKind::shard_turn, number());
+  stage_.in(random_.between(0, most_us), EventKind::shard_turn, number());
 }
 
 engine::Output Shard::make_output(Random& random, std::vector<Uid>& made) {
@@ -82,6 +101,7 @@ engine::Output Shard::make_output(Random& random, std::vector<Uid>& made) {
   if (random.percent(scenario.delayed_percent)) output.delay = Duration{random.between(1, 300'000)};
   const auto bytes = static_cast<std::size_t>(within(random, scenario.payload_bytes));
   const Uid uid = stage_.ledger.make(queue, output.priority, type, output.delay.count(), bytes);
+  output.key = key_of(uid);
   output.body = body_of(uid, bytes);
   made.push_back(uid);
   return output;
@@ -112,12 +132,14 @@ engine::Settlement Shard::settlement_of(engine::Ticket ticket) {
 
 void Shard::turn() {
   turn_planned_ = false;
-  if (is_dead() || ended_.empty()) return;
-  settlements_.clear();
-  for (const engine::Ticket ticket : ended_) settlements_.push_back(settlement_of(ticket));
-  ended_.clear();
-  machine_.settle(stage_.clock.instant(), settlements_);
-  changed();
+  if (is_dead()) return;
+  if (!ended_.empty()) {
+    settlements_.clear();
+    for (const engine::Ticket ticket : ended_) settlements_.push_back(settlement_of(ticket));
+    ended_.clear();
+    machine_.settle(stage_.clock.instant(), settlements_);
+  }
+  take();
   carry_out();
 }
 

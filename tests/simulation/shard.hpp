@@ -37,6 +37,7 @@ class Shard final : public Endpoint {
   struct Running {
     HoldingId holding{};
     Uid uid{};
+    std::size_t bytes{};
     Outcome outcome{};
     bool running = false;
     bool silent = false;  ///< answers only once the world has healed
@@ -44,10 +45,13 @@ class Shard final : public Endpoint {
     std::uint32_t outputs{};
   };
 
+  void take();
   void begin(const engine::Delivery& delivery, std::int64_t batch_takes_us);
+  /// Promise 2, with sums of its own: what it has at work, of which the session may know more than it.
+  void check_window() const;
   [[nodiscard]] engine::Settlement settlement_of(engine::Ticket ticket);
   [[nodiscard]] engine::Output make_output(Random& random, std::vector<Uid>& made);
-  void will_turn();
+  void will_turn(std::int64_t most_us);
 
   const engine::SessionOptions options_;
   engine::weir_broker::SessionMachine machine_;

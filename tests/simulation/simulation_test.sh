@@ -34,7 +34,7 @@ while read -r options; do
   check "kept_seed $options" --quiet $options
 done < <(sed 's/ *#.*//' seeds)
 check every_run_can_be_repeated --quiet --twice --seeds 1-40
-check fixed_seeds --seeds 1-4000
+check fixed_seeds --seeds 1-4000 --pairs 310   # 314 when this was written: a fault or a state that no longer comes is missed
 # Fresh with each commit, and the same for everybody who looks at that commit.
 from=()
 if commit=$(git rev-parse HEAD 2>/dev/null); then from=(--from "$((16#${commit:0:12}))"); fi
