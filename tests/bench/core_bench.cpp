@@ -1,5 +1,6 @@
 // The broker's core alone, in frames of 256, without sockets and disk: publish, commit, deliver, settle; and the same
-// with what is acked before it was written, so that it never is; among many workers, and among many queues.
+// with what is acked before it was written, so that it never is; among many workers, and among many queues; and with
+// every message retried once.
 #include <deque>
 
 #include "counted.hpp"
@@ -19,7 +20,17 @@ class NoStore : public Store {
     return recovered;
   }
   void commit(const Batch&) override {}
-  std::unique_ptr<Snapshot> snapshot() override { throw std::logic_error("nothing is read"); }
+  std::unique_ptr<Snapshot> snapshot() override { return std::make_unique<Nothing>(); }
+
+ private:
+  struct Nothing final : Snapshot {
+    std::optional<std::string_view> segment(SegmentKey) override { throw std::logic_error("nothing is read"); }
+    std::optional<std::string_view> record(Place) override { return {}; }
+    std::optional<std::string_view> dead(Place) override { return {}; }
+    void due(QueueId, DueCursor, std::size_t, std::vector<RecordHead>&) override {}
+    std::optional<RecordHead> record_head(Place) override { return {}; }
+    void dead_after(QueueId, std::optional<Place>, std::size_t, std::vector<Place>&) override {}
+  };
 };
 
 constexpr int batch = 256;
@@ -157,6 +168,86 @@ void among_full_workers(benchmark::State& bench) {
   publish_deliver_settle(bench, {.workers = static_cast<std::uint32_t>(bench.range(0)), .full = true});
 }
 BENCHMARK(among_full_workers)->RangeMultiplier(10)->Range(1, 1000);
+
+/// A batch is published and delivered; each message fails, waits for a moment as a record, and is acked.
+void retried_once(benchmark::State& bench) {
+  NoStore store;
+  Now now{Instant{Duration{1}}, WallTime{Duration{1}}};
+  Config config;
+  config.queues.push_back({queue_name(1), {}});
+  Core core(config, store.recover(), store, now);
+  Actions actions;
+  const auto commit = [&] {
+    while (core.wants_commit()) {
+      benchmark::DoNotOptimize(core.seal(now));
+      core.committed(now, actions);
+    }
+  };
+  core.frame(now, publisher, hello(v1::PUBLISHER, 1, 0), {}, actions);
+  core.frame(now, first_worker, hello(v1::WORKER, 1, 0), {}, actions);
+  commit();
+  v1::Frame publish;
+  auto* group = publish.mutable_publish()->add_groups();
+  group->set_queue(1);
+  for (const auto& action : actions) {
+    const auto* sent = std::get_if<Send>(&action);
+    if (sent != nullptr && sent->to == publisher && sent->frame.has_welcome())
+      group->set_epoch(sent->frame.welcome().queues(0).window().epoch());
+  }
+  group->mutable_index()->add_types("bench.Message");
+  for (int i = 0; i < batch; ++i) group->mutable_index()->add_lengths(250);
+  const Slice run = Slice::of(std::string(250 * batch, 'x'));
+  std::uint64_t published = 0;
+  std::uint64_t settled = 1;
+  // What was delivered is settled in one frame: as workers tell of it: a run a message that failed, one of
+  // all that are acked.
+  const auto settle = [&](v1::Outcome outcome) {
+    v1::Frame frame;
+    for (const auto& action : actions) {
+      const auto* sent = std::get_if<SendDelivery>(&action);
+      if (sent == nullptr) continue;
+      for (const auto& piece : sent->pieces) {
+        auto* runs = frame.mutable_settle()->mutable_runs();
+        for (std::uint64_t i = 0; i < piece.count; ++i) {
+          const bool joins = outcome == v1::ACK && !runs->empty() &&
+                             runs->rbegin()->lease() + runs->rbegin()->count() == piece.lease + i;
+          if (joins) {
+            runs->rbegin()->set_count(runs->rbegin()->count() + 1);
+            continue;
+          }
+          auto* one = runs->Add();
+          one->set_lease(piece.lease + i);
+          one->set_count(1);
+          one->set_outcome(outcome);
+          if (outcome == v1::ACK) continue;
+          one->set_error("told to fail");
+          one->set_delay_us(1000);
+          one->set_started_at_us(1'700'000'000'000'000);
+          one->set_duration_us(10);
+        }
+      }
+    }
+    actions.clear();
+    frame.set_number(++settled);
+    core.frame(now, first_worker, frame, {}, actions);
+    commit();
+  };
+  for (auto _ : bench) {
+    group->set_first_number(1 + batch * published++);
+    publish.set_number(1 + published);
+    core.frame(now, publisher, publish, run, actions);
+    commit();
+    settle(v1::RETRY);
+    now = {now.instant + std::chrono::milliseconds(2), now.wall + std::chrono::milliseconds(2)};
+    core.tick(now, actions);
+    settle(v1::ACK);
+  }
+  v1::Queues counts;
+  core.list_queues(counts);
+  if (counts.queues(0).acked() != published * batch) bench.SkipWithError("not all were acked");
+  bench.SetItemsProcessed(bench.iterations() * batch);
+}
+BENCHMARK(retried_once)->Apply(bench::counted);
 
 }  // namespace
 }  // namespace weir::broker::core

@@ -1,8 +1,13 @@
-// What the store costs, its syncs left out: a commit brings two segments of 256 messages and drops the two before.
+// What the store costs, its syncs left out: a commit brings two segments of 256 messages and drops the two before; or
+// one segment whose messages all become records in the next, as many of which, those due first, are dropped.
 #include <unistd.h>
 
 #include <filesystem>
+#include <functional>
+#include <queue>
+#include <random>
 #include <stdexcept>
+#include <vector>
 
 #include "counted.hpp"
 #include "weir/broker/store/lmdb_store.hpp"
@@ -33,7 +38,9 @@ core::PutSegment segment(SegmentNumber number) {
   return put;
 }
 
-void commit(benchmark::State& bench) {
+/// `next` makes the batch of a number from 1.
+void commit_all(benchmark::State& bench, std::uint32_t messages,
+                const std::function<core::Batch(std::uint64_t)>& next) {
   std::string folder = (std::filesystem::temp_directory_path() / "weir-bench-XXXXXX").string();
   if (::mkdtemp(folder.data()) == nullptr) throw std::runtime_error("cannot make " + folder);
   {
@@ -42,22 +49,63 @@ void commit(benchmark::State& bench) {
                      .reserve = {1 << 20},
                      .map = {1 << 30}});  // valgrind has not more
     (void)store.recover();
-    SegmentNumber number = 0;
+    std::uint64_t number = 0;
     for (auto _ : bench) {
-      core::Batch batch;
-      for (SegmentNumber i = 0; i < a_commit; ++i) {
-        ++number;
-        batch.writes.emplace_back(segment(number));
-        if (number > a_commit) batch.writes.emplace_back(core::DropSegment{{1, 4, number - a_commit}});
-      }
-      batch.number = number / a_commit;
+      core::Batch batch = next(++number);
+      batch.number = number;
       store.commit(batch);
     }
   }
   std::filesystem::remove_all(folder);
-  bench.SetItemsProcessed(bench.iterations() * n * static_cast<std::int64_t>(a_commit));
+  bench.SetItemsProcessed(bench.iterations() * messages);
+}
+
+void commit(benchmark::State& bench) {
+  commit_all(bench, 2 * n, [](std::uint64_t number) {
+    core::Batch batch;
+    for (const SegmentNumber key : {2 * number - 1, 2 * number}) {
+      batch.writes.emplace_back(segment(key));
+      if (key > 2) batch.writes.emplace_back(core::DropSegment{{1, 4, key - 2}});
+    }
+    return batch;
+  });
 }
 BENCHMARK(commit)->Apply(bench::counted);
+
+void retried(benchmark::State& bench) {
+  constexpr std::int64_t a_commit_us = 10'000;
+  constexpr std::int64_t pause_us = 200'000;  // to twice that
+  v1::Attempt attempt;
+  attempt.set_number(1);
+  attempt.set_worker("bench/host/4711/0");
+  attempt.set_error("told to fail");
+  const core::Attempted attempted(attempt);
+  using Due = std::pair<std::int64_t, Place>;
+  std::priority_queue<Due, std::vector<Due>, std::greater<>> waiting;
+  std::minstd_rand random(1);
+  commit_all(bench, n, [&](std::uint64_t number) {
+    core::Batch batch;
+    const std::int64_t now_us = static_cast<std::int64_t>(number) * a_commit_us;
+    batch.writes.emplace_back(segment(number));
+    for (std::uint32_t i = 0; number > 1 && i < n; ++i) {
+      core::MoveMessage move;
+      move.place = {1, number - 1, i};
+      move.lane = 4;
+      move.at_us = now_us + pause_us + static_cast<std::int64_t>(random() % pause_us);
+      move.attempts = 1;
+      move.lease = {1, number};
+      move.attempt = attempted;
+      waiting.emplace(move.at_us, move.place);
+      batch.writes.emplace_back(std::move(move));
+    }
+    if (number > 1) batch.writes.emplace_back(core::DropSegment{{1, 4, number - 1}});
+    for (; !waiting.empty() && waiting.top().first <= now_us; waiting.pop()) {
+      batch.writes.emplace_back(core::DropRecord{waiting.top().second, waiting.top().first});
+    }
+    return batch;
+  });
+}
+BENCHMARK(retried)->Apply(bench::counted);
 
 }  // namespace
 }  // namespace weir::broker

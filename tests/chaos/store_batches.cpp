@@ -187,8 +187,10 @@ class Writer {
     move.lease = lease();
     move.suspicion = static_cast<v1::Suspicion>(below(4));
     if (below(4) != 0) {
-      move.attempt.emplace().set_number(move.attempts);
-      move.attempt->set_error(text(below(80)));
+      v1::Attempt attempt;
+      attempt.set_number(move.attempts);
+      attempt.set_error(text(below(80)));
+      move.attempt.emplace(std::move(attempt));
     }
     if (move.dead) {
       dead_.push_back(place);

@@ -204,7 +204,7 @@ void Play::fill() {
                                               .at_us = 5,
                                               .attempts = 5,
                                               .lease = {1, 3},
-                                              .attempt = v1::Attempt{}});
+                                              .attempt = core::Attempted(v1::Attempt{})});
   core::NoteSession note;
   note.token = *ProcessToken::from(id_of(3));
   note.note.set_group("shop");

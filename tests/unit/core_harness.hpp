@@ -170,13 +170,14 @@ struct Broker {
     say(from, publish_frame(first, count, delay_us, type), std::string(static_cast<std::size_t>(count) * 10, 'x'));
   }
   void settle(Connection from, std::uint64_t lease, std::uint32_t count, v1::Outcome outcome,
-              std::optional<std::uint64_t> delay_us = std::nullopt) {
+              std::optional<std::uint64_t> delay_us = std::nullopt, const std::string& error = "went wrong") {
     v1::Frame frame;
     auto* run = frame.mutable_settle()->add_runs();
     run->set_lease(lease);
     run->set_count(count);
     run->set_outcome(outcome);
-    run->set_error("went wrong");
+    run->set_error(error);
+    run->set_duration_us(lease);
     if (delay_us) run->set_delay_us(*delay_us);
     say(from, std::move(frame));
   }

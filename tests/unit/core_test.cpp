@@ -148,10 +148,13 @@ TEST(AttemptsEnd, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
   policy.attempts = 3;
   Broker broker({{"orders", policy}});
   broker.give(1, worker, token(1));
+  const std::vector<std::string> errors{"no answer", "went wrong", "went wrong"};
+  std::vector<std::uint64_t> leases;
   for (std::uint32_t attempt = 1; attempt <= 3; ++attempt) {
     const auto delivery = broker.deliveries(worker).back();
     ASSERT_EQ(delivery.attempt(), attempt);
-    broker.settle(worker, delivery.lease(), 1, v1::RETRY, 1000);
+    leases.push_back(delivery.lease());
+    broker.settle(worker, delivery.lease(), 1, v1::RETRY, 1000, errors[attempt - 1]);
     broker.commit();
     broker.pass(2ms);
   }
@@ -160,8 +163,13 @@ TEST(AttemptsEnd, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
   v1::Record record;
   record.ParseFromString(
       std::string(*broker.store.snapshot()->dead({1, broker.deliveries(worker).back().segment(), 0})));
-  EXPECT_EQ(record.history_size(), 3);
-  EXPECT_EQ(record.history(2).error(), "went wrong");
+  ASSERT_EQ(record.history_size(), 3);
+  for (int i = 0; i < 3; ++i) {
+    const auto at = static_cast<std::size_t>(i);
+    EXPECT_EQ(record.history(i).number(), at + 1);
+    EXPECT_EQ(record.history(i).error(), errors[at]);
+    EXPECT_EQ(record.history(i).duration_us(), leases[at]);  // the harness's
+  }
 }
 
 TEST(Settling, ARetryComesBackAfterItsBackoffAndNotBefore) {

@@ -26,7 +26,7 @@ core::MoveMessage move_of(Place place, Source source, std::int64_t at_us) {
   v1::Attempt attempt;
   attempt.set_number(1);
   attempt.set_error("no answer");
-  move.attempt = attempt;
+  move.attempt = core::Attempted(attempt);
   return move;
 }
 

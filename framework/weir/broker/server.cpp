@@ -118,7 +118,9 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   Delivering delivering_;
   NoteLog notes_;
 
-  v1::Frame head_;                            // reused: no allocation a frame
+  // Heads are parsed into one piece of memory, frame after frame.
+  std::array<char, 64 * 1024> heads_;
+  google::protobuf::Arena arena_{heads_.data(), heads_.size()};
   core::Actions actions_;                     // of this turn
   std::unique_ptr<core::Snapshot> snapshot_;  // of this turn
 
@@ -207,13 +209,15 @@ void Server::Loop::stop_on_signals() {
 void Server::Loop::on_frame(std::string_view peer, async::ZmqFrame frame) {
   if (stopping_ != Stopping::no) return;  // it is not confirmed, so it will be sent again
   const core::Connection from = connections_.of(peer);
-  const auto run = protocol::decode(frame.bytes(), head_);
+  arena_.Reset();
+  auto& head = *google::protobuf::Arena::CreateMessage<v1::Frame>(&arena_);
+  const auto run = protocol::decode(frame.bytes(), head);
   if (!run) return core_->malformed(now(), from, run.error().message, actions_);
-  if (run->empty()) return core_->frame(now(), from, head_, {}, actions_);
+  if (run->empty()) return core_->frame(now(), from, head, {}, actions_);
   // The run is used where it lies, until its commit is on disk.
   const std::size_t run_bytes = run->size();
   Slice bytes = async::ZmqFrame::share(std::move(frame));
-  core_->frame(now(), from, head_, bytes.sub(bytes.bytes.size() - run_bytes, run_bytes), actions_);
+  core_->frame(now(), from, head, bytes.sub(bytes.bytes.size() - run_bytes, run_bytes), actions_);
 }
 
 void Server::Loop::on_malformed(std::string_view peer, std::size_t parts) {

@@ -25,6 +25,10 @@ struct Place {
   SegmentNumber segment{};
   std::uint32_t index{};
   friend constexpr auto operator<=>(const Place&, const Place&) = default;
+  /// For Boost's containers, which mix it themselves.
+  friend constexpr std::size_t hash_value(const Place& place) {
+    return (place.segment << 24U) ^ (std::uint64_t{place.index} << 8U) ^ place.queue;
+  }
 };
 
 /// `orders/4f2a1.17`: queue name, segment in hex, index in decimal.

@@ -130,6 +130,9 @@ Batch seal(State& state, Now now) {
   }
   state.sealed = std::move(pending);
   state.gathering = {};
+  // The next is likely as large.
+  state.gathering.writes.reserve(state.sealed.writes.size());
+  state.gathering.moved.reserve(state.sealed.moved.size());
   state.committing = true;
   return batch;
 }

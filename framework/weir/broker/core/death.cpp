@@ -78,7 +78,7 @@ class Verdict {
           {"attempt", std::to_string(run.attempt)},
           {"dead", dead ? "true" : "false"},
           {"why", attempt.error()}});
-    move(held, dead, at, run.attempt, std::move(attempt), held.suspicion());
+    move(held, dead, at, run.attempt, Attempted(std::move(attempt)), held.suspicion());
   }
 
   /// Ready again at once, uncharged, and to be tried as `suspicion` says.
@@ -141,7 +141,7 @@ class Verdict {
     return std::max(held.suspicion(), v1::WAS_ON_CPU);  // of several: one by one
   }
 
-  void move(const Held& held, bool dead, std::int64_t at, std::uint32_t attempts, std::optional<v1::Attempt> attempt,
+  void move(const Held& held, bool dead, std::int64_t at, std::uint32_t attempts, std::optional<Attempted> attempt,
             v1::Suspicion suspicion) {
     LeaseRun& run = *held.run;
     move_message(state_, *state_.find_queue(run.key.queue), run.key, run.first + held.offset, run.source, dead, at,

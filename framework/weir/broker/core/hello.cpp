@@ -127,6 +127,7 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
   worker.group = hello.group();
   worker.host = hello.host();
   worker.pid = hello.pid();
+  worker.failed.reset();
   worker.build = hello.build();
   worker.window_epoch = hello.window().epoch();
   worker.window = {Messages{hello.window().messages()}, Bytes{hello.window().bytes()}};

@@ -3,6 +3,7 @@
 /// A queue as the core sees it: lanes of segments, records that are due, and who is attached.
 
 #include <array>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <deque>
 #include <limits>
 #include <map>
@@ -110,7 +111,7 @@ struct Queue {
   std::map<DueCursor, RecordHead> scheduled;
   /// Every record that memory knows of: ready, scheduled, leased, or with a new fate not yet committed. A walk over due
   /// records leaves them out.
-  std::set<Place> loaded;
+  boost::unordered_flat_set<Place> loaded;
   DueCursor due_cursor;
   /// No unloaded record is due before this; the largest value: none is known.
   std::int64_t walk_next_us = 0;

@@ -46,7 +46,7 @@ void bury(State& state, Now now, Queue& queue, const SegmentKey& key, std::uint3
   queue.live -= Load{Messages{1}, bytes};
   queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
   move_message(state, queue, key, index, source, true, micros(now.wall), attempts, lease,
-               nobody_knows(now, type, queue.policy.unknown_grace));
+               Attempted(nobody_knows(now, type, queue.policy.unknown_grace)));
 }
 
 void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
@@ -220,7 +220,7 @@ bool schedule(State& state, Now now, Queue& queue, RecordHead& head) {
 
 Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
                              bool dead, std::int64_t at_us, std::uint32_t attempts, LeaseId lease,
-                             std::optional<v1::Attempt> attempt, v1::Suspicion suspicion) {
+                             std::optional<Attempted> attempt, v1::Suspicion suspicion) {
   // Attempts end (promise 4): what has made its last one is dead.
   WEIR_ASSERT(dead || !attempt || attempts < queue.policy.attempts, key.queue, key.segment, index, attempts,
               queue.policy.attempts);

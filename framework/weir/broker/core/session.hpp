@@ -68,6 +68,8 @@ struct Worker {
   Instant last_sent;
   std::vector<Piece> outbox;  ///< of the current turn
   std::uint64_t outbox_bytes{};
+  /// What its last failure left in a history: the next one is often the same.
+  std::shared_ptr<const v1::Attempt> failed;
 
   [[nodiscard]] Attached* attachment(const Queue* queue) {
     const auto at =

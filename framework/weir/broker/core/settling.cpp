@@ -200,6 +200,18 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
   return head;
 }
 
+/// What it leaves in a history that messages fail with this error in this worker.
+const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::string& error) {
+  if (worker.failed == nullptr || worker.failed->error() != error) {
+    v1::Attempt attempt;
+    attempt.set_worker(print_worker(worker));
+    attempt.set_error(error);
+    bound(attempt);
+    worker.failed = std::make_shared<const v1::Attempt>(std::move(attempt));
+  }
+  return worker.failed;
+}
+
 }  // namespace
 
 void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
@@ -254,15 +266,9 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
         queue.paused_until = std::max(queue.paused_until.value_or(Instant::min()), now.instant + pause);
       }
     }
-    std::optional<v1::Attempt> attempt;
+    std::optional<Attempted> attempt;
     if (counted) {
-      attempt.emplace();
-      attempt->set_number(run.attempt);
-      attempt->set_started_at_us(outcome.started_at_us());
-      attempt->set_duration_us(outcome.duration_us());
-      attempt->set_worker(print_worker(worker));
-      attempt->set_error(outcome.error());
-      bound(*attempt);
+      attempt.emplace(run.attempt, outcome.started_at_us(), outcome.duration_us(), failed(worker, outcome.error()));
     }
     if (dead) {
       gone(i, i + 1);

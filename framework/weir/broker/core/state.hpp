@@ -292,7 +292,7 @@ bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
 /// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
 Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
                              bool dead, std::int64_t at_us, std::uint32_t attempts, LeaseId lease,
-                             std::optional<v1::Attempt> attempt, v1::Suspicion suspicion = v1::UNSUSPECTED);
+                             std::optional<Attempted> attempt, v1::Suspicion suspicion = v1::UNSUSPECTED);
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
 void records_tick(State& state, Now now, Actions& actions);

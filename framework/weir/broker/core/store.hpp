@@ -10,6 +10,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <variant>
 #include <vector>
 
@@ -63,6 +64,29 @@ struct PutRecord {
   v1::Record record;  ///< without body
   Slice body;
 };
+/// An entry of a message's history.
+struct Attempted {
+  Attempted(std::uint32_t nth, std::int64_t started_us, std::uint64_t took_us, std::shared_ptr<const v1::Attempt> rest)
+      : number(nth), started_at_us(started_us), duration_us(took_us), common(std::move(rest)) {}
+  explicit Attempted(v1::Attempt whole)
+      : number(whole.number()),
+        started_at_us(whole.started_at_us()),
+        duration_us(whole.duration_us()),
+        common(std::make_shared<const v1::Attempt>(std::move(whole))) {}
+
+  void append_to(v1::Record& record) const {
+    v1::Attempt& entry = *record.add_history();
+    entry = *common;
+    entry.set_number(number);
+    entry.set_started_at_us(started_at_us);
+    entry.set_duration_us(duration_us);
+  }
+
+  std::uint32_t number{};
+  std::int64_t started_at_us{};
+  std::uint64_t duration_us{};
+  std::shared_ptr<const v1::Attempt> common;  ///< all else: kept once for messages that fail alike
+};
 /// A message gets, or changes, a fate of its own: it is read from its source and becomes a record (due) or a dead
 /// letter (`dead`). Of the record only what stands here changes; type, key and body come from the source.
 struct MoveMessage {
@@ -72,8 +96,8 @@ struct MoveMessage {
   bool dead = false;
   std::int64_t at_us{};  ///< due time, or dead since
   std::uint32_t attempts{};
-  LeaseId lease;                       ///< under which the outcome was applied
-  std::optional<v1::Attempt> attempt;  ///< appended to the history
+  LeaseId lease;                     ///< under which the outcome was applied
+  std::optional<Attempted> attempt;  ///< appended to the history
   v1::Suspicion suspicion = v1::UNSUSPECTED;
 };
 /// A record is gone (acked).

@@ -44,9 +44,9 @@ void Apply::operator()(const core::DropSegment& write) {
 
 void Apply::put_record(const Place& place, std::string_view body) {
   layout::write_record(record_, body, scratch_);
-  lmdb::put(txn_, databases_.records, layout::key_of(place).view(), scratch_);
+  records_.put(layout::key_of(place).view(), scratch_);
   const auto value = layout::bytes_of({record_.due_us(), static_cast<std::uint32_t>(body.size())});
-  lmdb::put(txn_, databases_.due, layout::due_key(place, record_.due_us()).view(), value.view());
+  due_.put(layout::due_key(place, record_.due_us()).view(), value.view());
 }
 
 void Apply::operator()(const core::PutRecord& write) {
@@ -56,7 +56,7 @@ void Apply::operator()(const core::PutRecord& write) {
 
 void Apply::read_from_segment(const core::MoveMessage& move) {
   const core::SegmentKey key{move.place.queue, move.lane, move.place.segment};
-  const auto stored = lmdb::get(txn_, databases_.segments, layout::key_of(key).view());
+  const auto stored = segments_.get(layout::key_of(key).view());
   if (!stored) throw_missing("message", move.place);
   if (!opened_.valid || opened_.key != key) {
     opened_.valid = false;
@@ -90,11 +90,11 @@ void Apply::read_from_segment(const core::MoveMessage& move) {
 
 void Apply::take_record(const Place& place) {
   const auto key = layout::key_of(place);
-  const auto stored = lmdb::get(txn_, databases_.records, key.view());
+  const auto stored = records_.get(key.view());
   if (!stored) throw_missing("record", place);
   body_ = layout::read_record(*stored, place, record_);
-  lmdb::remove(txn_, databases_.due, layout::due_key(place, record_.due_us()).view());
-  lmdb::remove(txn_, databases_.records, key.view());
+  due_.remove(layout::due_key(place, record_.due_us()).view());
+  records_.remove(key.view());
 }
 
 void Apply::operator()(const core::MoveMessage& write) {
@@ -107,7 +107,7 @@ void Apply::operator()(const core::MoveMessage& write) {
   record_.set_incarnation(write.lease.incarnation);
   record_.set_lease(write.lease.counter);
   record_.set_suspicion(write.suspicion);
-  if (write.attempt) *record_.add_history() = *write.attempt;
+  if (write.attempt) write.attempt->append_to(record_);
   record_.set_due_us(write.dead ? 0 : write.at_us);
   record_.set_dead_since_us(write.dead ? write.at_us : 0);
   if (!write.dead) {
@@ -120,13 +120,13 @@ void Apply::operator()(const core::MoveMessage& write) {
 
 void Apply::operator()(const core::DropRecord& write) {
   const auto key = layout::key_of(write.place);
-  if (!lmdb::remove(txn_, databases_.due, layout::due_key(write.place, write.due_us).view())) {
-    const auto stored = lmdb::get(txn_, databases_.records, key.view());
+  if (!due_.remove(layout::due_key(write.place, write.due_us).view())) {
+    const auto stored = records_.get(key.view());
     if (!stored) return;
     layout::read_record(*stored, write.place, record_);
-    lmdb::remove(txn_, databases_.due, layout::due_key(write.place, record_.due_us()).view());
+    due_.remove(layout::due_key(write.place, record_.due_us()).view());
   }
-  lmdb::remove(txn_, databases_.records, key.view());
+  records_.remove(key.view());
 }
 
 void Apply::operator()(const core::ReplayDead& write) {

@@ -14,7 +14,12 @@ class Apply {
  public:
   /// `scratch` is the store's, reused commit after commit.
   Apply(MDB_txn* txn, const Databases& databases, std::string& scratch)
-      : txn_(txn), databases_(databases), scratch_(scratch) {}
+      : txn_(txn),
+        databases_(databases),
+        scratch_(scratch),
+        segments_(txn, databases.segments),
+        records_(txn, databases.records),
+        due_(txn, databases.due) {}
 
   void operator()(const core::PutSegment& write);
   void operator()(const core::PutSettled& write);
@@ -41,6 +46,9 @@ class Apply {
   MDB_txn* txn_;
   const Databases& databases_;
   std::string& scratch_;
+  lmdb::Hand segments_;  ///< to read from
+  lmdb::Hand records_;
+  lmdb::Hand due_;
   v1::Record record_;
   v1::SegmentHead head_;
   std::string body_;

@@ -6,6 +6,9 @@
 #include <cerrno>
 #include <chrono>
 #include <cstring>
+#include <tuple>
+#include <variant>
+#include <vector>
 
 #include "weir/broker/store/apply.hpp"
 #include "weir/broker/store/layout.hpp"
@@ -176,10 +179,33 @@ core::Recovered LmdbStore::recover() {
   return recovered;
 }
 
+namespace {
+
+/// Records that are gone, in the order of their due keys: they were acked in any order. No other write of a batch comes
+/// after such a one.
+std::vector<core::DropRecord> by_due_key(const core::Batch& batch) {
+  std::vector<core::DropRecord> all;
+  for (const core::Write& write : batch.writes) {
+    if (const auto* drop = std::get_if<core::DropRecord>(&write)) all.push_back(*drop);
+  }
+  std::sort(all.begin(), all.end(), [](const core::DropRecord& a, const core::DropRecord& b) {
+    const auto key = [](const core::DropRecord& drop) {
+      return std::tuple(drop.place.queue, layout::due_bucket(drop.due_us), drop.place);
+    };
+    return key(a) < key(b);
+  });
+  return all;
+}
+
+}  // namespace
+
 void LmdbStore::commit(const core::Batch& batch) {
   commit_with_ballast([&](MDB_txn* txn) {
     Apply apply(txn, databases_, scratch_);
-    for (const core::Write& write : batch.writes) std::visit(apply, write);
+    for (const core::Write& write : batch.writes) {
+      if (!std::holds_alternative<core::DropRecord>(write)) std::visit(apply, write);
+    }
+    for (const core::DropRecord& gone : by_due_key(batch)) apply(gone);
   });
   if (settings_.durability == Durability::os && steady_us() - synced_at_us_ > 1'000'000) {
     synced_at_us_ = steady_us();

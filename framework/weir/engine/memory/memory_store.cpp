@@ -54,7 +54,7 @@ class Apply {
     record.set_incarnation(write.lease.incarnation);
     record.set_lease(write.lease.counter);
     record.set_suspicion(write.suspicion);
-    if (write.attempt) *record.add_history() = *write.attempt;
+    if (write.attempt) write.attempt->append_to(record);
     record.set_due_us(write.dead ? 0 : write.at_us);
     record.set_dead_since_us(write.dead ? write.at_us : 0);
     if (write.dead) {
