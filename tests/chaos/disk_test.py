@@ -6,7 +6,13 @@
 The broker runs on a disk that fails one fsync at a random instant while messages are published, and loses what was written
 since the one before, as Linux may. Its next fsync would succeed: so a broker that asked again, or went on, would confirm
 what is not there. It must end at once, without another sync; and once it runs again, every message that its publisher
-heard confirmed is handled. A disk that loses the same without a word must be found out by this test: else it proves nothing.
+heard confirmed is handled.
+
+On a disk with less than 1 MiB free a failed sync cannot be told from a write that found no room: there the broker may give up
+its ballast and carry out the same commit once more, whole, and go on if that is synced. It does, and the disk fails another
+sync: nothing is lost that was confirmed before, between or after.
+
+A disk that loses the same without a word must be found out by this test: else it proves nothing.
 """
 
 import argparse
@@ -92,6 +98,38 @@ def one_failure(chance, loss, folder):
         return publisher.confirmed, sum(1 for number in range(1, publisher.confirmed + 1) if number not in starts)
 
 
+def two_failures_and_no_room(chance, folder):
+    """As one_failure(): the first when the disk is full but for the ballast."""
+    with Deployment(YAML, data=folder / "data", plugin=plugin("work")) as d:
+        shim = Shim(d.folder / "shim")
+        shim.lose_at_sync(Shim.TOLD)
+        broker = d.start("broker", WEIR, "broker", d.file, env=shim.environment(folder))
+        wait_for("broker listening", d.listening)
+        publisher = Publisher(d)
+        wait_for("the first are confirmed", lambda: publisher.confirmed > 0)
+        time.sleep(chance.uniform(0.0, 0.3))
+        shim.free_at_most(512 * 1024)
+        shim.set(sync_errno=errno.EIO)
+        wait_for("a sync fails", lambda: shim.failed() == 1)
+        wait_for("the commit is carried out again", lambda: shim.synced_after() > 0)
+        before = publisher.confirmed
+        wait_for("it is confirmed", lambda: publisher.confirmed > before)
+        time.sleep(chance.uniform(0.0, 0.3))
+        assert broker.poll() is None and not (folder / "data" / "ballast").exists(), "the ballast was not what it went on by"
+        shim.free_at_most(None)
+        shim.set(sync_errno=errno.EIO)
+        wait_for("the broker ends", lambda: broker.poll() is not None)
+        assert shim.failed() == 2, f"{shim.failed()} syncs failed"
+        time.sleep(0.1)  # what was sent is heard
+        kill(publisher.process)
+        publisher.reader.join(10)
+        d.broker()
+        d.worker("w")
+        wait_for("everything is handled", d.settled, 30, 0.1)
+        starts, _ = d.runs()
+        return publisher.confirmed, sum(1 for number in range(1, publisher.confirmed + 1) if number not in starts)
+
+
 def in_memory():
     """A folder on a device of its own, where syncs take no time."""
     return pathlib.Path(tempfile.mkdtemp(prefix="weir-test-", dir="/dev/shm"))
@@ -108,6 +146,19 @@ def failed_syncs(rounds, seed):
         assert lost == 0, f"{lost} of {confirmed} confirmed messages are lost; seed {seed}"
         total += confirmed
     return f"{rounds} failed syncs, {total} confirmed, 0 lost; seed {seed}"
+
+
+def failed_syncs_without_room(rounds, seed):
+    chance, total = random.Random(seed), 0
+    for _ in range(rounds):
+        folder = in_memory()
+        try:
+            confirmed, lost = two_failures_and_no_room(chance, folder)
+        finally:
+            shutil.rmtree(folder)
+        assert lost == 0, f"{lost} of {confirmed} confirmed messages are lost; seed {seed}"
+        total += confirmed
+    return f"{rounds} failed syncs on a full disk, {total} confirmed, 0 lost; seed {seed}"
 
 
 def a_lying_disk(seed):
@@ -129,6 +180,8 @@ def main():
     args, _ = options.parse_known_args()
     suite = Suite()
     suite.run("a failed fsync is never followed by a confirmation", failed_syncs, args.rounds, args.seed)
+    suite.run("one on a full disk is followed by the whole commit once more", failed_syncs_without_room,
+              (args.rounds + 1) // 2, args.seed)
     suite.run("a disk that loses writes without a word is found out", a_lying_disk, args.seed)
     suite.end()
 

@@ -17,9 +17,9 @@ class Shim:
 
     def __init__(self, path):
         self.path = path
-        path.write_bytes(bytes(40))
+        path.write_bytes(bytes(48))
         with path.open("r+b") as file:
-            self.map = mmap.mmap(file.fileno(), 40)
+            self.map = mmap.mmap(file.fileno(), 48)
 
     def set(self, wall_offset_us=0, sync_errno=0, write_errno=0):
         self.map[:16] = struct.pack("<qii", wall_offset_us, sync_errno, write_errno)
@@ -27,6 +27,10 @@ class Shim:
     def lose_at_sync(self, loss):
         """To be told before the first write that may be lost."""
         self.map[32:40] = struct.pack("<q", loss)
+
+    def free_at_most(self, free):
+        """What the disk says that it has; None: the truth."""
+        self.map[40:48] = struct.pack("<q", free or 0)
 
     def failed(self):
         return struct.unpack_from("<q", self.map, 16)[0]

@@ -5,19 +5,22 @@
 // clock is off by so many microseconds. Steady clocks are not touched.
 //
 // A failed sync may be final: it is said once, what was written since the last sync is lost, and the next one succeeds,
-// as Linux has it. Or untold: all of that, but for the error.
+// as Linux has it. Or untold: all of that, but for the error. And the disk may say that it has no more than so many
+// bytes free.
 //
 // What is real is asked of the kernel, not of the next definition: dlsym allocates, and AddressSanitizer's allocator
 // asks for the time while it holds its locks.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/time.h>
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <cstdint>
@@ -39,8 +42,9 @@ struct Control {
   std::atomic<std::int64_t> failed;        ///< calls that were made to fail
   std::atomic<std::int64_t> synced_after;  ///< syncs that succeeded after one that failed
   std::atomic<Loss> loss;
+  std::atomic<std::int64_t> free_most;  ///< bytes free; 0: what is true
 };
-static_assert(sizeof(Control) == 40);
+static_assert(sizeof(Control) == 48);
 
 Control* control() {
   static Control* const mapped = [] {
@@ -57,13 +61,17 @@ ssize_t real_pwrite(int file, const void* data, std::size_t size, off_t at) {
   return ::syscall(SYS_pwrite64, file, data, size, at);
 }
 
-bool is_of_the_disk(int file) {
+dev_t the_disk() {
   static const dev_t device = [] {
     const char* number = std::getenv("CHAOS_SHIM_DEVICE");
     return number == nullptr ? dev_t{} : static_cast<dev_t>(std::strtoull(number, nullptr, 10));
   }();
+  return device;
+}
+
+bool is_of_the_disk(int file) {
   struct stat about {};
-  return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) && about.st_dev == device;
+  return ::fstat(file, &about) == 0 && S_ISREG(about.st_mode) && about.st_dev == the_disk();
 }
 
 /// True where the call is to fail; errno says how.
@@ -146,6 +154,19 @@ extern "C" {
 
 int fsync(int file) { return sync_or_fail(file, SYS_fsync); }
 int fdatasync(int file) { return sync_or_fail(file, SYS_fdatasync); }
+int statvfs(const char* path, struct statvfs* out) noexcept {
+  const int folder = ::open(path, O_PATH | O_CLOEXEC);
+  const int status = folder < 0 ? -1 : ::fstatvfs(folder, out);
+  struct stat about {};
+  const bool of_the_disk = status == 0 && ::fstat(folder, &about) == 0 && about.st_dev == the_disk();
+  if (folder >= 0) ::close(folder);
+  const std::int64_t most = control() == nullptr ? 0 : control()->free_most.load();
+  if (!of_the_disk || most == 0) return status;
+  const fsblkcnt_t blocks = static_cast<fsblkcnt_t>(most) / out->f_frsize;
+  out->f_bavail = std::min(out->f_bavail, blocks);
+  out->f_bfree = std::min(out->f_bfree, blocks);
+  return status;
+}
 ssize_t write(int file, const void* data, size_t size) {
   return fails(file, &Control::write_errno) ? -1 : ::syscall(SYS_write, file, data, size);
 }

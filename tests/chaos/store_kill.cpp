@@ -7,7 +7,8 @@
 //
 // Losses: the same within one process, by power loss (any of the sectors that were not synced are lost) or a disk that
 // fails a write or a sync (what was not synced is lost). A commit that met a failure must throw, whatever comes after.
-// And by power loss right after a start of a store that does not sync its commits: its incarnation must not come again.
+// And by power loss of a store that does not sync its commits: right after a start, whose incarnation must not come
+// again, and with `durability: os` in the midst of work, of which no more than the last second may be lost.
 //
 // Plants are faults, to be found: a batch in two transactions; a store that does not sync. Exits 1 at what is wrong.
 #include <sys/mman.h>
@@ -26,6 +27,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 
 #include "store_batches.hpp"
 #include "store_disk.hpp"
@@ -381,6 +383,36 @@ std::string starts(const Options& options, Count& count) {
   return std::to_string(before) + " power losses right after a start";
 }
 
+/// With `durability: os` a power loss takes no more than what was committed in the last second of work.
+std::string lazy_syncs(const Options& options, Count& count) {
+  constexpr int rounds = 3;
+  const Folder folder(memory());
+  broker::StoreSettings settings = folder.settings(options);
+  settings.durability = broker::Durability::os;
+  std::atomic<Stage> stage = Stage::outside;
+  Known known;
+  for (int round = 0; round < rounds; ++round) {
+    ++count.losses;
+    std::string image;
+    {
+      const Disk disk(folder.data_file(), stage, true);
+      LmdbStore store(settings);
+      known.incarnation = store.recover().incarnation;
+      for (int i = 0; i < 3; ++i) {
+        const core::Batch batch = known.next(options.seed);
+        store.commit(batch);
+        known.add(batch);
+      }
+      std::this_thread::sleep_for(std::chrono::milliseconds(1'010));
+      store.commit(known.next(options.seed));  // what came before it is older than a second
+      image = disk.image();
+    }
+    replace(folder.data_file(), image);
+    check_what_is_there(folder, options, known, true);
+  }
+  return std::to_string(rounds) + " power losses of a store that syncs once a second";
+}
+
 std::optional<Options> read(int argc, char** argv) {
   Options options;
   for (int i = 1; i + 1 < argc; i += 2) {
@@ -421,6 +453,7 @@ int main(int argc, char** argv) {
     if (options->kills > 1) tell(weir::chaos::kills(*options, options->kills / 2, weir::chaos::memory(), count));
     if (options->losses > 0) {
       tell(weir::chaos::starts(*options, count));
+      tell(weir::chaos::lazy_syncs(*options, count));
       tell(weir::chaos::losses(*options, count));
     }
     return 0;

@@ -13,7 +13,9 @@
 namespace weir::contract {
 namespace {
 
+using std::chrono_literals::operator""h;
 using std::chrono_literals::operator""ms;
+using std::chrono_literals::operator""s;
 using testing::HasSubstr;
 using testing::SizeIs;
 
@@ -108,6 +110,57 @@ TEST_P(PublisherContract, MayBeGoneWithAnswersOutstanding) {
   run(loop, body);
   loop.restart();
   loop.run_for(50ms);
+}
+
+/// By this program's wall clock, which is the broker's.
+WallTime wall() { return std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()); }
+
+TEST_P(PublisherContract, AMessageWithATimeIsNotDeliveredBeforeIt) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  Worker worker(engine(), loop, {"orders"}, {Messages{10}, Bytes{1'000'000}});
+  const auto body = [&]() -> task<> {
+    PublishOptions later;
+    later.deliver_at = wall() + 400ms;
+    co_await publisher.publish_raw("orders", "contract.Message", "later", later);
+    PublishOptions over;
+    over.deliver_at = wall() - 1h;
+    co_await publisher.publish_raw("orders", "contract.Message", "over", over);
+    EXPECT_EQ(rig->queue("orders").delayed(), 1U);
+
+    const auto first = co_await worker.take(1);
+    EXPECT_LT(wall(), *later.deliver_at);
+    const auto second = co_await worker.take(1);
+
+    EXPECT_EQ(first.at(0).payload, "over");
+    EXPECT_EQ(second.at(0).payload, "later");
+    EXPECT_GE(wall(), *later.deliver_at);
+    EXPECT_LT(wall(), *later.deliver_at + 5s);
+  };
+  run(loop, body);
+}
+
+TEST_P(PublisherContract, AnOutputWithATimeIsNotDeliveredBeforeIt) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  Worker worker(engine(), loop, {"orders", "emails"}, {Messages{10}, Bytes{1'000'000}});
+  const auto body = [&]() -> task<> {
+    co_await publisher.publish_raw("orders", "contract.Message", "one");
+    const auto got = co_await worker.take(1);
+    engine::SettlementDetail detail;
+    detail.outputs.push_back(output_to("emails", "later"));
+    detail.outputs.push_back(output_to("emails", "at once"));
+    const WallTime at = wall() + 400ms;
+    detail.outputs[0].deliver_at = at;
+    worker.settle(got.at(0), Outcome::ack, std::move(detail));
+
+    const auto first = co_await worker.take(1);
+    EXPECT_LT(wall(), at);
+    const auto second = co_await worker.take(1);
+
+    EXPECT_EQ(first.at(0).payload, "at once");
+    EXPECT_EQ(second.at(0).payload, "later");
+    EXPECT_GE(wall(), at);
+  };
+  run(loop, body);
 }
 
 INSTANTIATE_TEST_SUITE_P(Engines, PublisherContract, testing::ValuesIn(rig_kinds()),

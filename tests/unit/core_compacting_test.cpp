@@ -1,13 +1,17 @@
 // Compaction: the last messages of a segment become records, and it goes; nothing else changes for them.
-#include <gtest/gtest.h>
+#include <gmock/gmock.h>
 
 #include "core_harness.hpp"
 
 namespace weir::broker::core::testing {
 namespace {
 
+using ::testing::ElementsAre;
+using ::testing::IsEmpty;
+
 constexpr Connection publisher = 1;
 constexpr Connection worker = 2;
+constexpr Connection other = 3;
 
 /// A worker holds message 7 of 100, and has settled the others; all of it is on disk.
 struct OneIsHeld : Broker {

@@ -105,6 +105,7 @@ struct Broker {
         inbox[delivery->to].push_back(std::move(frame));
       }
       if (auto* closed = std::get_if<Close>(&action)) closed_connections.push_back(closed->connection);
+      if (auto* note = std::get_if<Note>(&action)) notes.push_back(std::move(*note));
     }
     actions.clear();
   }
@@ -295,6 +296,7 @@ struct Broker {
   std::map<Connection, std::uint64_t> frames_out;
   std::map<Connection, std::vector<v1::Frame>> inbox;
   std::vector<Connection> closed_connections;
+  std::vector<Note> notes;  ///< what was logged
   std::uint64_t epoch = 0;
 };
 

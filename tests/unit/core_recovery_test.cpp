@@ -143,16 +143,30 @@ TEST(Recovery, ARetryThatWasHeardBeforeTheRestartCountsOnce) {
 }
 
 TEST(Recovery, NoPlaceIsGivenTwice) {
-  Broker broker;
+  Broker broker({{"orders", QueuePolicy{}}});  // delivers ahead
   broker.give(1, worker, token(1));
-  const auto before = broker.deliveries(worker).front().segment();
-  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::ACK);
+  const auto acked = broker.deliveries(worker).front();
+  broker.settle(worker, acked.lease(), 1, v1::ACK);
   broker.commit();
-  broker.restart();
-  broker.open_publisher(publisher, 7, 2);
   broker.publish(publisher, 2, 1);
+  broker.publish(publisher, 3, 1);
+  const auto lost = broker.deliveries(worker);  // in the worker's hands, and in no commit
+  ASSERT_EQ(lost.size(), 3U);
+  broker.restart();
+
+  // Others' messages come before the worker is back, which has handled what it held.
+  broker.open_publisher(other, 8);
+  broker.publish(other, 1, 2);
   broker.commit();
-  EXPECT_GT(broker.last(publisher).confirmed().runs(0).segment(), before);
+  const auto segment = broker.last(other).confirmed().runs(0).segment();
+  EXPECT_GT(segment, acked.segment());
+  EXPECT_GT(segment, lost.back().segment());
+  broker.attach(worker, token(1), 100, {}, {broker.claim_of(lost[1], 1), broker.claim_of(lost[2], 1)});
+  const auto& claims = broker.inbox[worker].front().welcome().claims();
+  ASSERT_GE(claims.size(), 1);
+  for (const auto& claim : claims) EXPECT_TRUE(claim.stale());  // or its ack would settle what nobody handled
+  broker.commit();
+  EXPECT_EQ(broker.delivered(worker), 2U);
 }
 
 }  // namespace

@@ -105,5 +105,120 @@ TEST(Sessions, AJumpOfTheWallClockEndsNobody) {
   EXPECT_EQ(broker.queue().leased(), 1U);
 }
 
+TEST(Delays, AMessagePublishedWithADelayIsARecordFromTheStart) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3, 2'000'000);
+  broker.commit();
+  EXPECT_EQ(broker.queue().delayed(), 3U);
+  broker.restart();
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.pass(1900ms);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  EXPECT_LE((broker.core->next_tick() - broker.now.instant).count(), 100'000);
+  broker.pass(101ms);
+  EXPECT_EQ(broker.delivered(worker), 3U);
+}
+
+TEST(Delays, AJumpOfTheWallClockMakesADelayNeitherLongerNorShorter) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  broker.now.wall += 24h;
+  broker.publish(publisher, 1, 1, 2'000'000);
+  broker.commit();
+  broker.now.wall -= 48h;
+  broker.pass(1900ms);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  broker.pass(101ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RETRY);
+  broker.commit();
+  broker.now.wall += 72h;
+  broker.pass(999ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+  broker.pass(250ms);
+  EXPECT_EQ(broker.delivered(worker), 2U);
+}
+
+/// A message that is to come at this wall time.
+void publish_at(Broker& broker, std::uint64_t number, WallTime at, std::uint64_t delay_us = 0) {
+  v1::Frame frame = broker.publish_frame(number, 1, delay_us);
+  frame.mutable_publish()->mutable_groups(0)->mutable_index()->add_deliver_at_us(at.time_since_epoch().count());
+  broker.say(publisher, std::move(frame), std::string(10, 'x'));
+  broker.commit();
+}
+
+TEST(DeliverAt, AMessageComesAtItsWallTimeAndNotBefore) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  publish_at(broker, 1, broker.now.wall + 2s);
+  EXPECT_EQ(broker.queue().delayed(), 1U);
+  EXPECT_EQ(broker.record({1, 1, 0}).due_us(), (broker.now.wall + 2s).time_since_epoch().count());
+
+  broker.pass(1999ms);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  EXPECT_LE((broker.core->next_tick() - broker.now.instant).count(), 1000);
+  broker.pass(1ms);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+}
+
+TEST(DeliverAt, OneThatIsOverComesAtOnceAndOfADelayAndATimeTheLaterHolds) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  publish_at(broker, 1, broker.now.wall - 1h);
+  publish_at(broker, 2, broker.now.wall);
+  EXPECT_EQ(broker.delivered(worker), 2U);
+
+  publish_at(broker, 3, broker.now.wall + 2s, 3'000'000);
+  publish_at(broker, 4, broker.now.wall + 5s, 4'000'000);
+
+  broker.pass(2999ms);
+  EXPECT_EQ(broker.delivered(worker), 2U);
+  broker.pass(1ms);
+  EXPECT_EQ(broker.delivered(worker), 3U);
+  broker.pass(1999ms);
+  EXPECT_EQ(broker.delivered(worker), 3U);
+  broker.pass(1ms);
+  EXPECT_EQ(broker.delivered(worker), 4U);
+}
+
+TEST(DeliverAt, ItsTimeIsByTheWallClockOfItsPublishAndNoLaterJumpMovesIt) {
+  for (const auto jump : {-48h, 48h}) {
+    Broker broker;
+    broker.attach(worker, token(1));
+    broker.open_publisher(publisher);
+    broker.now.wall += jump;  // set right since the start
+    publish_at(broker, 1, broker.now.wall + 2s);
+    broker.now.wall -= 2 * jump;
+
+    broker.pass(1999ms);
+    EXPECT_EQ(broker.delivered(worker), 0U);
+    broker.pass(1ms);
+    EXPECT_EQ(broker.delivered(worker), 1U);
+  }
+}
+
+TEST(DeliverAt, ARestartFindsItByTheWallClock) {
+  Broker broker;
+  broker.attach(worker, token(1));
+  broker.open_publisher(publisher);
+  publish_at(broker, 1, broker.now.wall + 1h);
+  broker.now.wall += 59min;  // the broker is away so long
+  broker.restart();
+  broker.attach(worker, token(1));
+  broker.commit();
+
+  broker.pass_alive(token(1), 59);
+  EXPECT_EQ(broker.delivered(worker), 0U);
+  broker.pass(1s);
+  EXPECT_EQ(broker.delivered(worker), 1U);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

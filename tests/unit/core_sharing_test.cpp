@@ -1,4 +1,4 @@
-// One worker of several queues: who is given the room in its window.
+// One worker of several queues: who is given the room in its window. And in which order one queue's messages go out.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -143,6 +143,41 @@ TEST(Sharing, WhatSharesLeaveFreeIsGivenWithinASecondThoughNobodySettles) {
   broker.pass(2s);
 
   EXPECT_EQ(broker.delivered(worker), 80U);
+}
+
+// A place says when the broker took its message: segments and indexes rise.
+TEST(Order, WithinALaneMessagesGoOutAsTheBrokerTookThemAndTheHigherLaneFirst) {
+  Broker broker;
+  constexpr Connection second = 3;
+  broker.open_publisher(publisher, 7);
+  broker.open_publisher(second, 8);
+  const auto publish = [&](Connection from, std::uint64_t number, std::uint32_t priority) {
+    v1::Frame frame = broker.publish_frame(number, 3);
+    frame.mutable_publish()->mutable_groups(0)->set_priority(priority);
+    broker.say(from, std::move(frame), std::string(30, 'x'));
+  };
+  for (std::uint64_t n = 0; n < 20; ++n) {
+    publish(publisher, 1 + 3 * n, n % 4 == 3 ? 7 : 4);
+    publish(second, 1 + 3 * n, 4);
+    if (n % 3 == 2) broker.commit();
+  }
+  broker.commit();
+
+  broker.attach(worker, token(1), 7);
+  broker.commit();
+  std::vector<std::pair<std::uint64_t, std::uint32_t>> places;
+  for (std::size_t seen = 0; seen < broker.deliveries(worker).size(); ++seen) {
+    const auto one = broker.deliveries(worker)[seen];
+    const auto count = static_cast<std::uint32_t>(one.index().lengths_size());
+    for (std::uint32_t i = 0; i < count; ++i) places.emplace_back(one.segment(), one.first() + i);
+    broker.settle(worker, one.lease(), count, v1::ACK);
+    broker.commit();
+  }
+
+  ASSERT_EQ(places.size(), 120U);
+  EXPECT_TRUE(std::is_sorted(places.begin(), places.begin() + 15));  // five frames of priority 7
+  EXPECT_TRUE(std::is_sorted(places.begin() + 15, places.end()));
+  EXPECT_GT(places[14], places[15]);
 }
 
 }  // namespace

@@ -188,11 +188,14 @@ TEST(Settling, ARetryComesBackAfterItsBackoffAndNotBefore) {
 
 TEST(Settling, AReleaseIsReadyAtOnceAndNotCounted) {
   Broker broker;
-  broker.give(1, worker, token(1));
+  broker.give(3, worker, token(1));
+  const auto lease = broker.deliveries(worker).front().lease();
+  broker.settle(worker, lease, 1, v1::ACK);
 
-  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RELEASE);
+  broker.settle(worker, lease + 1, 1, v1::RELEASE);
 
-  EXPECT_EQ(broker.delivered(worker), 2U);
+  EXPECT_EQ(broker.delivered(worker), 4U);  // it alone
+  EXPECT_EQ(broker.deliveries(worker).back().first(), 1U);
   EXPECT_EQ(broker.deliveries(worker).back().attempt(), 1U);
 }
 
@@ -265,45 +268,6 @@ TEST(Settling, MoreRetriesThanMemoryKeepsComeBackInTime) {
   broker.pass(2ms);
   EXPECT_EQ(broker.delivered(worker), 2 * groups * 256U);
   EXPECT_EQ(broker.deliveries(worker).back().attempt(), 2U);
-}
-
-TEST(Delays, AMessagePublishedWithADelayIsARecordFromTheStart) {
-  Broker broker;
-  broker.attach(worker, token(1));
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 3, 2'000'000);
-  broker.commit();
-  EXPECT_EQ(broker.queue().delayed(), 3U);
-  broker.restart();
-  broker.attach(worker, token(1));
-  broker.commit();
-  broker.pass(1900ms);
-  EXPECT_EQ(broker.delivered(worker), 0U);
-  EXPECT_LE((broker.core->next_tick() - broker.now.instant).count(), 100'000);
-  broker.pass(101ms);
-  EXPECT_EQ(broker.delivered(worker), 3U);
-}
-
-TEST(Delays, AJumpOfTheWallClockMakesADelayNeitherLongerNorShorter) {
-  Broker broker;
-  broker.attach(worker, token(1));
-  broker.open_publisher(publisher);
-  broker.now.wall += 24h;
-  broker.publish(publisher, 1, 1, 2'000'000);
-  broker.commit();
-  broker.now.wall -= 48h;
-  broker.pass(1900ms);
-  EXPECT_EQ(broker.delivered(worker), 0U);
-  broker.pass(101ms);
-  EXPECT_EQ(broker.delivered(worker), 1U);
-
-  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::RETRY);
-  broker.commit();
-  broker.now.wall += 72h;
-  broker.pass(999ms);
-  EXPECT_EQ(broker.delivered(worker), 1U);
-  broker.pass(250ms);
-  EXPECT_EQ(broker.delivered(worker), 2U);
 }
 
 TEST(FullQueue, PublishersWaitAndTheQueueNeverExceedsItsMost) {
@@ -400,41 +364,6 @@ TEST(Types, AWorkerIsSentOnlyTypesThatItNamed) {
   broker.commit();
   EXPECT_EQ(broker.delivered(worker), 3U);
   EXPECT_EQ(broker.queue().unknown(), 2U);
-}
-
-TEST(Types, WhatNobodyKnowsIsADeadLetterOnceItsGraceIsOver) {
-  QueuePolicy policy = written_first();
-  policy.unknown_grace = std::chrono::seconds(5);
-  Broker broker({{"orders", policy}});
-  broker.open_publisher(publisher);
-  broker.publish(publisher, 1, 2, 0, "a.A");
-  broker.commit();
-  broker.pass(1min);
-  EXPECT_EQ(broker.queue().dead(), 0U);  // nobody is attached: the clock does not run
-  broker.attach(worker, token(1), 100, {}, {}, "orders", "b.B");
-  for (int i = 0; i < 8; ++i) {
-    broker.pass(1s);
-    broker.commit();
-  }
-  EXPECT_EQ(broker.queue().dead(), 2U);
-}
-
-TEST(DeadLetters, AReplayIsAttemptOneAgainWithItsHistory) {
-  Broker broker;
-  broker.give(1, worker, token(1));
-  broker.settle(worker, 1, 1, v1::REJECT);
-  broker.commit();
-  ASSERT_EQ(broker.queue().dead(), 1U);
-  Actions actions;
-  broker.core->replay_dead(broker.now, other, 5, {{1, 1, 0}, {1, 1, 0}, {1, 9, 9}}, actions);
-  broker.commit();
-  broker.pass(1ms);
-  EXPECT_EQ(broker.queue().dead(), 0U);
-  ASSERT_EQ(broker.delivered(worker), 2U);
-  EXPECT_EQ(broker.deliveries(worker).back().attempt(), 1U);
-  broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::ACK);
-  broker.commit();
-  EXPECT_EQ(broker.queue().bytes(), 0U);
 }
 
 }  // namespace

@@ -86,7 +86,9 @@ TEST(AuthorsTests, SeeHeadersKeyAttemptAndPayload) {
 TEST(AuthorsTests, SeePublishedHeadersAndOptions) {
   const auto forward = [](weir::Context& ctx, const shop::OrderPlaced& order) -> weir::task<> {
     const weir::HeaderView headers[] = {{"trace", "t1"}};
-    ctx.publish("next", order, {.key = "k", .unique_id = "u", .delay = 5s, .priority = 7, .headers = headers});
+    const weir::WallTime at{std::chrono::hours(500'000)};
+    ctx.publish("next", order,
+                {.key = "k", .unique_id = "u", .delay = 5s, .deliver_at = at, .priority = 7, .headers = headers});
     ctx.publish_raw("next", "text", "plain");
     co_return;
   };
@@ -99,6 +101,7 @@ TEST(AuthorsTests, SeePublishedHeadersAndOptions) {
   EXPECT_EQ(ran.published[0].key, "k");
   EXPECT_EQ(ran.published[0].unique_id, "u");
   EXPECT_EQ(ran.published[0].delay, 5s);
+  EXPECT_EQ(ran.published[0].deliver_at, weir::WallTime{std::chrono::hours(500'000)});
   EXPECT_EQ(ran.published[0].priority, 7);
   EXPECT_EQ(ran.published[1].payload, "plain");
   EXPECT_EQ(ran.published[1].type, "text");

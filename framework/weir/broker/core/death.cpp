@@ -57,7 +57,7 @@ class Verdict {
     LeaseRun& run = *held.run;
     Queue& queue = *state_.find_queue(run.key.queue);
     const bool dead = run.attempt >= queue.policy.attempts;
-    std::int64_t at = dead ? micros(now_.wall) : state_.clock_us(now_.instant);
+    std::int64_t at = state_.clock_us(now_.instant);
     if (dead) {
       queue.live -= Load{Messages{1}, Bytes{bytes_of(state_, run, held.offset, held.offset + 1)}};
       queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);

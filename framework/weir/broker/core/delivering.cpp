@@ -59,7 +59,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
   run.open.set(0, run.count);
   const std::uint64_t lease = state.next_lease;
   state.next_lease += run.count;
-  // One live lease a message, and no lease id twice (promise 3): a worker's leases rise and do not overlap.
+  // No lease id twice (promise 3): a worker's leases rise and do not overlap.
   WEIR_ASSERT(worker.leases.empty() || worker.leases.rbegin()->first + worker.leases.rbegin()->second.count <= lease,
               lease);
   worker.leases.emplace_hint(worker.leases.end(), lease, std::move(run));
@@ -103,6 +103,8 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
   if (last == first) return false;
   // A restart must know what may be in somebody's hands: nothing goes out beyond its lane's committed mark.
   WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
+  // One live lease a message (promise 3): what is handed over was in nobody's hands,
+  WEIR_ASSERT(segment.taken.next_set(first) >= last, key.queue, key.segment, first, last);
   segment.taken.set(first, last);
   watch(now, *attached.queue, key, first);
   LeaseRun run;
@@ -322,6 +324,10 @@ void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t
   LaneState& lane = queue.lanes[key.lane];
   const auto at = lane.segments.find(key.segment);
   if (at == lane.segments.end()) return;
+  // and what comes back was in somebody's, and has not ended.
+  WEIR_ASSERT(
+      at->second.taken.next_clear(first) >= first + count && at->second.settled.next_set(first) >= first + count,
+      key.queue, key.segment, first, count);
   at->second.taken.clear(first, first + count);
   if (key.segment > lane.withheld) lane.ready[at->second.types].insert(key.segment);
 }

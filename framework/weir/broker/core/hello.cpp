@@ -46,6 +46,7 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
     if (one.types.empty()) one.queue->unknown_since.clear();
     for (const auto& type : one.types) one.queue->unknown_since.erase(type);
   }
+  forget_unknown_types(state);
   return true;
 }
 

@@ -45,7 +45,7 @@ void bury(State& state, Now now, Queue& queue, const SegmentKey& key, std::uint3
           std::uint32_t attempts, LeaseId lease, const std::string& type) {
   queue.live -= Load{Messages{1}, bytes};
   queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
-  move_message(state, queue, key, index, source, true, micros(now.wall), attempts, lease,
+  move_message(state, queue, key, index, source, true, state.clock_us(now.instant), attempts, lease,
                Attempted(nobody_knows(now, type, queue.policy.unknown_grace)));
 }
 
@@ -93,11 +93,13 @@ void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
   }
 }
 
-void drop_dead(State& state, Queue& queue, Place place) {
-  if (!queue.loaded.insert(place).second) return;  // a request has it already
+/// False if it goes already: a request has it, or an earlier look whose commit is not on disk yet.
+bool drop_dead(State& state, Queue& queue, Place place) {
+  if (!queue.loaded.insert(place).second) return false;
   state.gathering.writes.emplace_back(DropDead{place});
   state.gathering.moved.push_back({place, 0});
   queue.dead -= Messages{1};
+  return true;
 }
 
 /// The oldest dead letters go when there are too many (`on_full: oldest`), and those past their `keep`.
@@ -108,8 +110,7 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
   if (policy.most && policy.on_full == OnDeadFull::oldest && queue.dead > *policy.most) {
     const auto over = static_cast<std::size_t>((queue.dead - *policy.most).value);
     state.store.snapshot()->dead_after(queue.id, std::nullopt, std::min(over, housekeeping_most), places);
-    for (const Place& place : places) drop_dead(state, queue, place);
-    trimmed += places.size();
+    for (const Place& place : places) trimmed += drop_dead(state, queue, place) ? 1 : 0;
   }
   if (policy.keep && queue.dead.value > 0) {
     // A walk, a piece at a time: dead letters stand in the order of their places, not of their deaths.
@@ -122,8 +123,7 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
       v1::Record record;
       if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) continue;
       if (record.dead_since_us() + policy.keep->count() > state.clock_us(now.instant)) continue;
-      drop_dead(state, queue, place);
-      ++trimmed;
+      trimmed += drop_dead(state, queue, place) ? 1 : 0;
     }
   }
   if (trimmed > 0) {

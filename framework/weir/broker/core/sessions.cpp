@@ -186,6 +186,12 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
   state.clients.erase(from);
 }
 
+void forget_unknown_types(State& state) {
+  for (auto& [id, queue] : state.queues) {
+    if (queue->attached.empty()) queue->unknown_since.clear();
+  }
+}
+
 void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions) {
   note(actions, why == "goodbye" ? Note::Level::info : Note::Level::warning, "session_ended",
        {{"worker", print_worker(worker)}, {"why", why}, {"held", std::to_string(worker.outstanding.messages.value)}});
@@ -196,6 +202,7 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
     }
   }
   for (auto& [id, queue] : state.queues) std::erase(queue->attached, &worker);
+  forget_unknown_types(state);
   // Its end is committed before its messages go to another.
   for (auto& [lease, run] : worker.leases) state.gathering.returning.push_back(std::move(run));
   state.gathering.writes.emplace_back(ForgetSession{worker.token, worker.shard});

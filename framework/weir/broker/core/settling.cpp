@@ -254,7 +254,7 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
   const std::uint32_t attempts = counted ? run.attempt : run.attempt - 1;
   const bool dead = outcome.outcome() == v1::REJECT || (counted && attempts >= queue.policy.attempts);
   for (std::uint32_t i = first; i < last; ++i) {
-    std::int64_t at = dead ? micros(now.wall) : state.clock_us(now.instant);
+    std::int64_t at = state.clock_us(now.instant);
     if (!dead) {
       const Duration pause = outcome.has_delay_us() ? Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(
                                                           outcome.delay_us(), std::uint64_t{1} << 56))}

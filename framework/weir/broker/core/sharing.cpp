@@ -34,11 +34,18 @@ Queue* next_waiting(State& state, Worker& worker, QueueId after) {
 
 void count_sharers(State& state, Worker& worker) {
   worker.sharers = 0;
-  for (Queue* queue = next_waiting(state, worker, 0); queue != nullptr;
-       queue = next_waiting(state, worker, queue->id)) {
-    ++worker.sharers;
-  }
   worker.waiting_counted = state.waiting.size();
+  if (worker.attached.size() < state.waiting.size()) {
+    for (const Attached& one : worker.attached) worker.sharers += state.waiting.contains(one.queue->id) ? 1 : 0;
+    return;
+  }
+  // Both are in the order of ids.
+  auto attached = worker.attached.begin();
+  for (const auto& [id, queue] : state.waiting) {
+    while (attached != worker.attached.end() && attached->queue->id < id) ++attached;
+    if (attached == worker.attached.end()) break;
+    worker.sharers += attached->queue == queue ? 1 : 0;
+  }
 }
 
 std::uint64_t share_of(const Worker& worker) {

@@ -144,6 +144,8 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions);
 Process* vouch(State& state, Now now, const ProcessToken& token);
 /// The session is over: what it held returns once that is on disk.
 void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions);
+/// A queue without workers keeps everything: with its next one the grace of types that nobody knows begins anew.
+void forget_unknown_types(State& state);
 void sessions_tick(State& state, Now now, Actions& actions);
 
 /// For notes: group/host/pid/shard.
