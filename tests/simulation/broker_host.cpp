@@ -122,7 +122,7 @@ void BrokerHost::crash(const char* why) {
                kept ? "on disk" : "lost");
     if (kept) {
       store_.commit(*writing_);
-      stage_.ledger.durable(*writing_);
+      stage_.ledger.durable(*writing_, *store_.snapshot());
     }
   } else {
     stage_.say("broker", "dies (%s)", why);
@@ -181,6 +181,8 @@ void BrokerHost::frame(const Event& event) {
   for (std::size_t i = before; i < actions_.size(); ++i) {
     const auto* close = std::get_if<core::Close>(&actions_[i]);
     ended = ended || (close != nullptr && close->connection == event.a);
+    const auto* send = std::get_if<core::Send>(&actions_[i]);
+    if (from.worker != nobody && send != nullptr && send->frame.has_welcome()) stage_.ledger.attached(from.worker);
   }
   if (!ended && from.process() != nobody) stage_.ledger.heard(from.process());
   will_turn(random_.between(0, 200));

@@ -6,9 +6,13 @@
 
 namespace weir::simulation {
 
-void Ledger::durable(const core::Batch& batch) {
+void Ledger::durable(const core::Batch& batch, core::Snapshot& disk) {
   batch_stored_.clear();
+  batch_moved_.clear();
   batch_acks_.clear();
+  batch_published_.clear();
+  for (auto& [queue, dead] : dead_) dead.least = dead.now;
+  for (auto& [queue, live] : live_) live.brought_by_no_publish = {};
   // What it stores first: whose ack a message went with shows in the outputs.
   for (const bool stores : {true, false}) {
     for (const core::Write& write : batch.writes) {
@@ -18,6 +22,75 @@ void Ledger::durable(const core::Batch& batch) {
     }
   }
   check_outputs();
+  check_room();
+  check_histories(disk);
+}
+
+void Ledger::check_histories(core::Snapshot& disk) {
+  v1::Record record;
+  for (const Uid uid : batch_moved_) {
+    Message& m = message(uid);
+    if (m.where != Where::record && m.where != Where::dead) continue;
+    const auto bytes = m.where == Where::record ? disk.record(m.place) : disk.dead(m.place);
+    if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) {
+      throw Broken("the_store_is_whole", print(uid) + " was moved, and cannot be read");
+    }
+    bool right = static_cast<std::size_t>(record.history_size()) == m.history.size();
+    for (int i = 0; right && i < record.history_size(); ++i) {
+      const v1::Attempt& entry = record.history(i);
+      Failure& expected = m.history[static_cast<std::size_t>(i)];
+      if (expected.error.empty()) expected.error = entry.error();
+      right = entry.number() == expected.number && entry.error() == expected.error && !entry.error().empty();
+    }
+    if (right) continue;
+    std::string numbers;
+    for (const Failure& one : m.history) numbers += ' ' + std::to_string(one.number);
+    record.clear_body();
+    throw Broken("a_history_tells_every_failure",
+                 print(uid) + " has failed as attempts" + numbers +
+                     " (0: nobody knew its type); it says: " + record.ShortDebugString());
+  }
+}
+
+void Ledger::check_room() {
+  for (const QueueId id : batch_published_) {
+    const auto& [name, policy] = scenario_.queues[id - 1];
+    const DeadPolicy& dead = policy.dead;
+    if (dead.most && dead.on_full == OnDeadFull::refuse && dead_[id].least >= dead.most->value) {
+      throw Broken("a_full_queue_takes_nothing", name + " has taken a publish; it had " +
+                                                     std::to_string(dead_[id].least) +
+                                                     " dead letters, and refuses publishes while it has as many");
+    }
+    const QueueLimit& most = policy.most;
+    const Live& live = live_[id];
+    if (most.on_full == OnFull::refuse) {
+      // When the last was taken all fitted; only what needs no room came later.
+      const Load& more = live.brought_by_no_publish;
+      const bool fits = (!most.messages || live.all.messages <= *most.messages + more.messages) &&
+                        (!most.bytes || live.all.bytes <= *most.bytes + more.bytes);
+      if (!fits) {
+        throw Broken("a_full_queue_takes_nothing", name + " has taken a publish, and holds " +
+                                                       std::to_string(live.all.messages.value) + " messages of " +
+                                                       std::to_string(live.all.bytes.value) + " bytes");
+      }
+    } else if (most.messages && live.credited > *most.messages) {
+      // A message that is larger than its publisher's window goes alone, so that bytes have no bound of this kind.
+      throw Broken("windows_never_sum_above_the_room",
+                   name + " holds " + std::to_string(live.credited.value) + " messages that were sent within credit");
+    }
+  }
+}
+
+void Ledger::entered(const Message& m) {
+  Live& live = live_[m.queue];
+  live.all += {Messages{1}, Bytes{m.bytes}};
+  if (!m.uncredited) live.credited += Messages{1};
+}
+
+void Ledger::left(const Message& m) {
+  Live& live = live_[m.queue];
+  live.all -= {Messages{1}, Bytes{m.bytes}};
+  if (!m.uncredited) live.credited -= Messages{1};
 }
 
 void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type, std::string_view key) {
@@ -48,9 +121,16 @@ void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::str
   }
   m.place = place;
   m.where = where;
+  m.stored_in = incarnation_;
   ++unfinished_;
   ++totals_[m.queue].published;
-  if (m.source != 0) batch_stored_.push_back(uid);
+  entered(m);
+  if (m.source != 0) {
+    live_[m.queue].brought_by_no_publish += {Messages{1}, Bytes{m.bytes}};
+    batch_stored_.push_back(uid);
+  } else {
+    batch_published_.insert(m.queue);
+  }
 }
 
 void Ledger::on(const core::PutSegment& write) {
@@ -83,7 +163,7 @@ void Ledger::on(const core::PutRecord& write) {
   Message& m = message(uid);
   m.due_us = write.record.due_us();
   // By the broker's clock it was taken after it was published, and after this start.
-  if (m.due_us < broker_us(std::max(m.offered_at_us, started_at_us_)) + m.delay_us) {
+  if (m.due_us < told_us(m.offered_at_us) + m.delay_us) {
     throw Broken("nothing_comes_early", print(uid) + " is due before its delay of " + std::to_string(m.delay_us));
   }
 }
@@ -106,6 +186,7 @@ void Ledger::acked(Uid uid) {
   batch_acks_.push_back(by);
   m.applied_grant = holding(by).grant;
   m.where = Where::gone;
+  left(m);
   --unfinished_;
   ++totals_[m.queue].acked;
 }
@@ -145,6 +226,7 @@ void Ledger::on(const core::MoveMessage& write) {
   const Uid uid = uid_at(write.place);
   if (uid == 0) throw Broken("the_store_is_whole", "a message is moved that is not there");
   Message& m = message(uid);
+  batch_moved_.push_back(uid);
   if (m.where != (write.source == core::Source::segment ? Where::segment : Where::record)) {
     throw Broken("what_has_ended_never_comes_again", print(uid) + " is moved");
   }
@@ -158,6 +240,7 @@ void Ledger::on(const core::MoveMessage& write) {
     return;
   }
   HoldingId by = 0;
+  std::int64_t early_us = 0;
   for (const HoldingId id : m.holdings) {
     const Holding& held = holding(id);
     const OutcomeKind& kind = kind_of(held.outcome);
@@ -165,6 +248,10 @@ void Ledger::on(const core::MoveMessage& write) {
     const std::uint32_t attempts = m.attempts + (kind.counts ? 1U : 0U);
     const bool dead = kind.buries || (kind.counts && attempts >= policy(m).attempts);
     if (write.attempts != attempts || write.dead != dead) continue;
+    std::int64_t pause = 0;
+    if (!dead) pause = held.asked ? held.asked->count() : kind.counts ? backoff_us(m, attempts) : 0;
+    early_us = told_us(held.settled_at_us) + pause - write.at_us;
+    if (early_us > 0) continue;  // then it was something else, or is not kept
     // Of several the one it was delivered to last: the others were answered `stale`.
     if (by == 0 || held.grant > holding(by).grant) by = id;
   }
@@ -177,25 +264,50 @@ void Ledger::on(const core::MoveMessage& write) {
       until = std::max(until, write.at_us - broker_us(0));
     }
   } else {
-    check_moved_by_a_death(uid, write);
+    check_moved_by_a_death(uid, write, early_us);
   }
   m.suspicion = write.suspicion;
+  const bool counted = write.attempts != m.attempts;
+  if (counted || (by == 0 && write.dead)) m.history.push_back({counted ? write.attempts : 0, {}});
   m.attempts = write.attempts;
   m.due_us = write.at_us;
-  if (write.dead) --unfinished_;
+  if (write.dead) {
+    if (write.at_us > broker_us(clock_.now_us)) {
+      throw Broken("dead_letters_are_kept", print(uid) + " is said to be dead from a time on that is yet to come");
+    }
+    m.dead_since_us = write.at_us;
+    ++dead_[m.queue].now;
+    left(m);
+    --unfinished_;
+  }
   m.where = write.dead ? Where::dead : Where::record;
 }
 
-/// No outcome says so: its holder died or was lost, or nobody attached knows its type.
-void Ledger::check_moved_by_a_death(Uid uid, const core::MoveMessage& write) {
+std::int64_t Ledger::backoff_us(const Message& m, std::uint32_t attempts) const {
+  const Backoff& backoff = policy(m).backoff;
+  const auto most = static_cast<double>(backoff.most.count());
+  double pause = std::min(most, static_cast<double>(backoff.first.count()));
+  for (; attempts > 1; --attempts) pause = std::min(most, pause * backoff.factor);
+  return static_cast<std::int64_t>(pause);  // jitter only adds
+}
+
+void Ledger::throw_early(Uid uid, std::int64_t early_us) const {
+  throw Broken("nothing_comes_early", print(uid) + " is due again " + std::to_string(early_us) +
+                                          " us before the delay that was asked for, or the backoff, is over");
+}
+
+/// No outcome says so: its holder died or was lost, or nobody attached knows its type. Or one does, and it is
+/// `early_us` too early for that.
+void Ledger::check_moved_by_a_death(Uid uid, const core::MoveMessage& write, std::int64_t early_us) {
   Message& m = message(uid);
-  const bool unheard_of = scenario_.types.size() > 1 && write.dead && write.attempts == m.attempts;
+  if (write.dead && write.attempts == m.attempts) return check_buried(uid);
   const bool cleared = m.suspicion != v1::UNSUSPECTED && write.suspicion == v1::UNSUSPECTED &&
                        write.attempts == m.attempts && !write.dead;
-  if (unheard_of || cleared) return;
+  if (cleared) return;
   const bool lost = std::any_of(m.grants.begin(), m.grants.end(),
                                 [&](const Grant& grant) { return may_have_lost(grant.worker, grant.at_us); });
   if (!lost) {
+    if (early_us > 0) throw_early(uid, early_us);
     throw Broken("only_its_holder_settles",
                  print(uid) + " becomes " + (write.dead ? "a dead letter" : "a record") + " with " +
                      std::to_string(write.attempts) + " attempts after " + std::to_string(m.attempts) +
@@ -206,6 +318,12 @@ void Ledger::check_moved_by_a_death(Uid uid, const core::MoveMessage& write) {
     throw Broken("attempts_count_as_the_rules_say", print(uid) + " comes out of a death with " +
                                                         std::to_string(write.attempts) + " attempts after " +
                                                         std::to_string(m.attempts));
+  }
+  if (charged && !write.dead) {
+    const auto first = std::min_element(m.grants.begin(), m.grants.end(),
+                                        [](const Grant& a, const Grant& b) { return a.at_us < b.at_us; });
+    const std::int64_t least_us = told_us(first->at_us) + backoff_us(m, write.attempts);
+    if (write.at_us < least_us) throw_early(uid, least_us - write.at_us);
   }
   if (charged && !m.blamed && m.suspicion == v1::UNSUSPECTED) {
     throw Broken("the_innocent_do_not_pay",
@@ -218,25 +336,44 @@ void Ledger::on(const core::ReplayDead& write) {
   if (uid == 0 || message(uid).where != Where::dead) return;  // the store leaves it
   if (replays_.erase(write.place) == 0) throw Broken("only_operators_replay", print(uid) + " is replayed unasked");
   Message& m = message(uid);
+  batch_moved_.push_back(uid);
   m.where = Where::record;
   m.attempts = 0;
   m.due_us = write.due_us;
   ++unfinished_;
+  m.uncredited = true;
+  entered(m);
+  live_[m.queue].brought_by_no_publish += {Messages{1}, Bytes{m.bytes}};
+  one_dead_less(m.queue);
 }
 
 void Ledger::on(const core::DropDead& write) {
   const Uid uid = uid_at(write.place);
   if (uid == 0 || message(uid).where != Where::dead) return;
-  const DeadPolicy& dead = policy(message(uid)).dead;
-  const bool trimmed = dead.keep || (dead.most && dead.on_full == OnDeadFull::oldest);
-  if (purges_.erase(write.place) == 0 && !trimmed) {
-    throw Broken("dead_letters_are_kept", print(uid) + " is dropped unasked");
+  Message& m = message(uid);
+  const DeadPolicy& dead = policy(m).dead;
+  const bool too_many = dead.most && dead.on_full == OnDeadFull::oldest && dead_[m.queue].now > dead.most->value;
+  const bool too_old = dead.keep && broker_us(clock_.now_us) >= m.dead_since_us + dead.keep->count();
+  if (purges_.erase(write.place) == 0 && !too_many && !too_old) {
+    throw Broken("dead_letters_are_kept",
+                 print(uid) + " is dropped unasked, with " + std::to_string(dead_[m.queue].now) + " in its queue");
   }
-  message(uid).where = Where::purged;
+  m.where = Where::purged;
+  one_dead_less(m.queue);
+}
+
+void Ledger::one_dead_less(QueueId queue) {
+  Dead& dead = dead_[queue];
+  dead.least = std::min(dead.least, --dead.now);
 }
 
 void Ledger::on(const core::NoteSession& write) { noted_.emplace(Session{write.token, write.shard}, clock_.now_us); }
-void Ledger::on(const core::ForgetSession& write) { noted_.erase({write.token, write.shard}); }
+void Ledger::on(const core::ForgetSession& write) {
+  noted_.erase({write.token, write.shard});
+  for (WorkerState& worker : workers_) {
+    if (worker.token == write.token && worker.shard == write.shard) detached(worker);
+  }
+}
 void Ledger::on(const core::PutQueue&) {}
 
 void Ledger::check_outputs() {

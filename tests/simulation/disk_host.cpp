@@ -13,6 +13,7 @@ void BrokerHost::commit_if_wanted() {
   if (writing_ || core_->commit_due() > stage_.clock.now().instant) return;
   note_event(BrokerEvent::sealed);
   writing_ = core_->seal(stage_.clock.now());
+  stage_.ledger.sealed();
   written_ = false;
   std::int64_t takes = within(random_, stage_.scenario.write_us);
   if (stage_.clock.now_us < slow_until_us_) takes += random_.between(0, slow_write_us_);
@@ -38,7 +39,7 @@ void BrokerHost::commit_written() {
   note_event(BrokerEvent::written);
   // On disk and to be read, before the loop hears of it.
   store_.commit(*writing_);
-  stage_.ledger.durable(*writing_);
+  stage_.ledger.durable(*writing_, *store_.snapshot());
   written_ = true;
   stage_.say("broker", "commit %llu is on disk", static_cast<unsigned long long>(writing_->number));
   stage_.in(random_.between(0, 300), EventKind::commit_told, 0, life());

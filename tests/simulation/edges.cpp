@@ -8,9 +8,13 @@ namespace weir::simulation {
 
 // ---- publishers
 
-void Ledger::offered(Uid uid) {
-  message(uid).offered = true;
-  message(uid).offered_at_us = clock_.now_us;
+void Ledger::offered(Uid uid, std::uint32_t publisher) {
+  Message& m = message(uid);
+  m.offered = true;
+  m.publisher = publisher;
+  m.offer = ++offers_;
+  m.offered_at_us = clock_.now_us;
+  unknown_from_us_.try_emplace({m.queue, m.type}, attended_us(m.queue));
 }
 
 void Ledger::told_confirmed(Uid uid, const std::string& id) {
@@ -34,6 +38,11 @@ void Ledger::told_refused(Uid uid) {
   if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
   begin_again(m);
   if (m.where != Where::nowhere) throw Broken("refused_means_not_stored", print(uid) + " is refused, and is stored");
+  const QueueLimit& most = policy(m).most;
+  const DeadPolicy& dead = policy(m).dead;
+  const bool may_refuse = ((most.messages || most.bytes) && most.on_full == OnFull::refuse) ||
+                          (dead.most && dead.on_full == OnDeadFull::refuse);
+  if (!may_refuse) throw Broken("a_full_queue_takes_nothing", print(uid) + " is refused by a queue that never refuses");
   m.told = Told::refused;
 }
 
@@ -42,6 +51,11 @@ void Ledger::told_in_doubt(Uid uid) {
   hit(m, MessageEvent::in_doubt);
   if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
   m.told = Told::in_doubt;
+}
+
+void Ledger::to_be_sent_again(Uid uid) {
+  Message& m = message(uid);
+  if (m.where != Where::segment && m.where != Where::record) m.uncredited = true;
 }
 
 void Ledger::abandoned(Uid uid) {
@@ -55,8 +69,16 @@ ProcessId Ledger::process_started() {
   return static_cast<ProcessId>(processes_.size() - 1);
 }
 
-WorkerId Ledger::worker_started(ProcessId process, const ProcessToken& token, std::uint32_t shard) {
-  workers_.push_back({process, shard, token});
+WorkerId Ledger::worker_started(ProcessId process, const engine::SessionOptions& session) {
+  WorkerState& worker = workers_.emplace_back();
+  worker.process = process;
+  worker.shard = session.shard;
+  worker.token = session.process;
+  for (std::size_t i = 0; i < scenario_.queues.size(); ++i) {
+    for (const auto& [queue, types] : session.queues) {
+      if (queue == scenario_.queues[i].name) worker.attach[static_cast<QueueId>(i + 1)] = types;
+    }
+  }
   return static_cast<WorkerId>(workers_.size() - 1);
 }
 
@@ -105,7 +127,7 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, const engine::D
   Message& m = message(uid);
   hit(m, MessageEvent::taken);
   const std::string id = print_id(queue, delivery.segment, delivery.index);
-  if (delivery.body.size() != body_of(uid, m.payload_bytes).size()) {
+  if (delivery.body.size() != m.bytes) {
     throw Broken("bytes_are_whole", print(uid, worker) + " is delivered with another length");
   }
   if (delivery.type != scenario_.types[m.type]) {
@@ -160,7 +182,7 @@ void Ledger::blamed(std::string_view queue, SegmentNumber segment, std::uint32_t
   }
 }
 
-void Ledger::settled(HoldingId id, Outcome outcome, std::vector<Uid> outputs) {
+void Ledger::settled(HoldingId id, Outcome outcome, std::optional<Duration> asked, std::vector<Uid> outputs) {
   Holding& held = holding(id);
   std::size_t row = 0;
   while (outcome_kinds[row].outcome != outcome) ++row;
@@ -168,9 +190,12 @@ void Ledger::settled(HoldingId id, Outcome outcome, std::vector<Uid> outputs) {
   held.open = false;
   held.settled = true;
   held.outcome = outcome;
+  held.settled_at_us = clock_.now_us;
+  held.asked = asked;
   for (const Uid uid : outputs) {
     offered(uid);
     message(uid).source = id;
+    message(uid).uncredited = true;
   }
   held.outputs = std::move(outputs);
 }

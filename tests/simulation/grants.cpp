@@ -24,6 +24,8 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
   started_at_us_ = clock_.now_us;
   started_wall_us_ = clock_.wall_us();
   paused_until_us_.clear();
+  last_of_.clear();
+  nobody_attached();
   broker_pauses();  // a lease that ran out before cannot come back; from here on all have time
   for (auto& process : processes_) process.heard_at_us = clock_.now_us;
   std::map<QueueId, std::pair<std::uint64_t, std::uint64_t>> expected;  // live, dead
@@ -94,6 +96,7 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
                                                    std::to_string(paused->second - clock_.now_us) +
                                                    " us before the time that was asked for");
     }
+    if (m.where != Where::record) check_order(uid, worker);
     m.due_us = 0;  // and stays so, whatever a later start's clock says
     check_nobody_else(uid, worker, "sent");
     check_ends_are_committed(m, worker);
@@ -177,6 +180,19 @@ void Ledger::says_confirmed(const v1::Confirmed& confirmed) {
       }
     }
   }
+}
+
+void Ledger::check_order(Uid uid, WorkerId worker) {
+  const Message& m = message(uid);
+  // What was there at the start may be withheld until all sessions are back.
+  const bool was_there = m.where == Where::segment && m.stored_in != incarnation_;
+  if (!m.grants.empty() || m.publisher == 0 || was_there) return;
+  Uid& last = last_of_[{worker, m.queue, m.lane, m.publisher}];
+  if (last != 0 && m.offer < message(last).offer) {
+    throw Broken("publish_order_within_a_lane",
+                 print(uid, worker) + ": sent after " + print(last) + ", which was published later");
+  }
+  last = uid;
 }
 
 void Ledger::check_ends_are_committed(const Message& m, WorkerId worker) const {

@@ -19,8 +19,9 @@ Uid Ledger::make(std::size_t queue, Lane lane, std::size_t type, std::int64_t de
   message.lane = lane;
   message.type = static_cast<std::uint16_t>(type);
   message.delay_us = delay_us;
-  message.payload_bytes = payload_bytes;
-  return static_cast<Uid>(messages_.size());
+  const auto uid = static_cast<Uid>(messages_.size());
+  message.bytes = body_of(uid, payload_bytes).size();
+  return uid;
 }
 
 Uid Ledger::uid_at(const Place& place) const {

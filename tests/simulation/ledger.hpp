@@ -5,8 +5,10 @@
 /// It hears what clients hear (edges.cpp), what the disk has (disk.cpp), and what the broker hands out (grants.cpp),
 /// and knows nothing of sessions, segments' states or leases. A check that fails throws Broken; it names the promise.
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <set>
 #include <stdexcept>
 #include <string>
@@ -63,23 +65,27 @@ class Ledger {
 
   // What publishers do and hear.
   Uid make(std::size_t queue, Lane lane, std::size_t type, std::int64_t delay_us, std::size_t payload_bytes);
-  void offered(Uid uid);
+  /// `publisher`: who has given it its number; nobody has to an output.
+  void offered(Uid uid, std::uint32_t publisher = 0);
   void told_confirmed(Uid uid, const std::string& id);
   void told_refused(Uid uid);
   void told_in_doubt(Uid uid);
+  /// Its publisher's session has ended before it was answered: it is sent again, and needs no credit for that.
+  void to_be_sent_again(Uid uid);
   /// Its publisher is dead: nobody waits for its answer.
   void abandoned(Uid uid);
 
   // What workers do and hear.
   ProcessId process_started();
-  WorkerId worker_started(ProcessId process, const ProcessToken& token, std::uint32_t shard);
+  WorkerId worker_started(ProcessId process, const engine::SessionOptions& session);
   /// The broker has read something that vouches for it.
   void heard(ProcessId process);
   /// Dead, or its drain is over: what it held, and had settled without being told, is nobody's.
   void process_ended(ProcessId process);
   HoldingId taken(WorkerId worker, std::string_view queue, const engine::Delivery& delivery);
   void told_lost(HoldingId holding);
-  void settled(HoldingId holding, Outcome outcome, std::vector<Uid> outputs);
+  /// `asked`: the delay that it names, if it names one.
+  void settled(HoldingId holding, Outcome outcome, std::optional<Duration> asked, std::vector<Uid> outputs);
   /// The report of its process's death names it as the cause.
   void blamed(std::string_view queue, SegmentNumber segment, std::uint32_t index);
   [[nodiscard]] Place place_of(Uid uid) const { return message(uid).place; }
@@ -91,12 +97,19 @@ class Ledger {
   /// It runs again after a pause: what waited is read before anybody's time is out.
   void broker_resumed();
   void granted(WorkerId worker, const core::Piece& piece);
+  /// It has read a worker's HELLO, and welcomes it.
+  void attached(WorkerId worker);
+  /// A batch is closed: what is decided from now on comes to disk with a later one.
+  void sealed() {
+    sealed_before_us_ = sealed_at_us_;
+    sealed_at_us_ = clock_.now_us;
+  }
   /// It tells a publisher that these places are confirmed.
   void says_confirmed(const v1::Confirmed& confirmed);
   /// WELCOME grants claims that an earlier incarnation's leases stand behind.
   void claims_granted(WorkerId worker);
-  /// All of `batch` is on disk.
-  void durable(const core::Batch& batch);
+  /// All of `batch` is on disk, and to be read there.
+  void durable(const core::Batch& batch, core::Snapshot& disk);
 
   // What operators do.
   [[nodiscard]] std::vector<Place> dead_letters(std::size_t queue) const;
@@ -136,17 +149,28 @@ class Ledger {
     bool applied = false;    ///< its outcome is on disk, or leaves nothing to write
     bool forgotten = false;  ///< its grant is
     Outcome outcome{};
+    std::int64_t settled_at_us{};
+    std::optional<Duration> asked;
     std::vector<Uid> outputs;
+  };
+  /// An entry of a history.
+  struct Failure {
+    std::uint32_t number{};
+    std::string error;  ///< as it was first read
   };
   struct Message {
     QueueId queue{};
     Lane lane{};
     std::uint16_t type{};
     std::int64_t delay_us{};
-    std::size_t payload_bytes{};
+    std::size_t bytes{};  ///< of its encoded Body
     bool offered = false;
+    bool uncredited = false;  ///< need not fit into its queue's room: an output, replayed, or sent again
     std::int64_t offered_at_us{};
-    HoldingId source{};  ///< an output: whose ack it leaves with
+    std::uint32_t publisher{};  ///< counted from 1
+    std::uint64_t offer{};      ///< counts over all publishers
+    std::uint32_t stored_in{};  ///< incarnation
+    HoldingId source{};         ///< an output: whose ack it leaves with
     Where where = Where::nowhere;
     bool ahead = false;         ///< delivered at `place`, and not on disk
     std::uint32_t elided_in{};  ///< incarnation in which it was acked and confirmed without being written
@@ -154,11 +178,13 @@ class Ledger {
     Place place;
     std::uint32_t attempts{};  ///< that count, on disk
     std::int64_t due_us{};
+    std::int64_t dead_since_us{};
     v1::Suspicion suspicion{};
     bool blamed = false;
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
+    std::vector<Failure> history;
   };
   struct ProcessState {
     bool alive = true;
@@ -169,6 +195,15 @@ class Ledger {
     ProcessId process{};
     std::uint32_t shard{};
     ProcessToken token;
+    std::map<QueueId, std::vector<std::string>> attach{};  ///< the types that it knows there; none: all
+    std::int64_t attached_at_us{}, hello_at_us{};
+    bool surely_attached = false;  ///< no end of its session is on disk
+    bool maybe_attached = false;   ///< nor is it sure that there was one since its last HELLO
+  };
+  /// How long anybody was attached to a queue, and somebody may have been.
+  struct Crowd {
+    std::size_t workers{};
+    std::int64_t attended_us{}, since_us{};
   };
   struct Totals {
     std::uint64_t published{}, acked{};  ///< of what was written
@@ -199,7 +234,17 @@ class Ledger {
   /// It is published again after a broker died that had confirmed its ack, and was not heard.
   void begin_again(Message& message);
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
+  // Who is attached (attached.cpp).
+  [[nodiscard]] bool knows(const WorkerState& worker, QueueId queue, std::size_t type) const;
+  [[nodiscard]] std::int64_t attended_us(QueueId queue) const;
+  void known_until(const WorkerState& worker, std::int64_t at_us);
+  void detached(WorkerState& worker);
+  void nobody_attached();
+  /// It is a dead letter because nobody knows its type.
+  void check_buried(Uid uid) const;
   void check_ends_are_committed(const Message& message, WorkerId worker) const;
+  /// Within a lane a worker is sent what it was not sent before in the order in which it was published.
+  void check_order(Uid uid, WorkerId worker);
   [[nodiscard]] bool may_apply(const Message& message, const Holding& holding) const;
 
   void on(const core::PutSegment& write);
@@ -215,10 +260,23 @@ class Ledger {
   void on(const core::PutPublisher&) {}
   void on(const core::DropPublisher&) {}
   void on(const core::PutQueue& write);
-  void check_moved_by_a_death(Uid uid, const core::MoveMessage& write);
+  void check_moved_by_a_death(Uid uid, const core::MoveMessage& write, std::int64_t early_us);
+  /// The least that the policy makes a message wait after so many attempts that failed.
+  [[nodiscard]] std::int64_t backoff_us(const Message& message, std::uint32_t attempts) const;
+  /// By the broker's clock it can have heard of what happened then only after that, and after this start.
+  [[nodiscard]] std::int64_t told_us(std::int64_t at_us) const { return broker_us(std::max(at_us, started_at_us_)); }
+  [[noreturn]] void throw_early(Uid uid, std::int64_t early_us) const;
   void store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type, std::string_view key);
   void acked(Uid uid);
   void check_outputs();
+  /// What the batch has moved has the history that it should.
+  void check_histories(core::Snapshot& disk);
+  void one_dead_less(QueueId queue);
+  /// It is in its queue from now on, or no more.
+  void entered(const Message& message);
+  void left(const Message& message);
+  /// What was published and is stored with this batch was taken while there was room.
+  void check_room();
 
   const Scenario& scenario_;
   const Clock& clock_;
@@ -227,6 +285,9 @@ class Ledger {
   std::vector<Holding> holdings_;
   std::vector<ProcessState> processes_;
   std::vector<WorkerState> workers_;
+  std::map<QueueId, Crowd> crowds_;                                          ///< in this incarnation
+  std::map<std::pair<QueueId, std::size_t>, std::int64_t> unknown_from_us_;  ///< of a type, in its crowd's time
+  std::int64_t sealed_before_us_ = 0, sealed_at_us_ = 0;                     ///< the last seal but one, and the last
   std::map<Place, Uid> places_;
   std::map<core::SegmentKey, std::vector<Uid>> segments_;  ///< on disk
   std::map<QueueId, Totals> totals_;
@@ -239,9 +300,30 @@ class Ledger {
   std::int64_t started_wall_us_ = 0;
   std::uint32_t incarnation_ = 0;
   std::uint64_t grants_ = 0;
+  std::uint64_t offers_ = 0;
+  struct Stream {
+    WorkerId worker{};
+    QueueId queue{};
+    Lane lane{};
+    std::uint32_t publisher{};
+    friend constexpr auto operator<=>(const Stream&, const Stream&) = default;
+  };
+  std::map<Stream, Uid> last_of_;  ///< that was granted first in this incarnation
   std::size_t unfinished_ = 0;     ///< stored and not ended
   std::vector<Uid> batch_stored_;  ///< outputs of the batch that is being applied
   std::vector<HoldingId> batch_acks_;
+  std::vector<Uid> batch_moved_;
+  std::set<QueueId> batch_published_;  ///< queues of which it stores what was published
+  struct Dead {
+    std::uint64_t now{}, least{};  ///< on disk; and the fewest while this batch was gathered
+  };
+  std::map<QueueId, Dead> dead_;
+  struct Live {
+    Load all;                    ///< on disk
+    Messages credited;           ///< of these, those that had to fit
+    Load brought_by_no_publish;  ///< with this batch
+  };
+  std::map<QueueId, Live> live_;
 };
 
 }  // namespace weir::simulation

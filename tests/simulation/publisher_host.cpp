@@ -72,7 +72,7 @@ void PublisherHost::offer_waiting() {
     }
     if (*number != numbers_.size()) throw Broken("answered_once", name() + ": numbers have a gap");
     numbers_.push_back(at->uid);
-    stage_.ledger.offered(at->uid);
+    stage_.ledger.offered(at->uid, Endpoint::number() + 1);
     stage_.say(name().c_str(), "publishes message %u to %s as its %llu", at->uid, queue.c_str(),
                static_cast<unsigned long long>(*number));
     at = waiting_.erase(at);
@@ -103,7 +103,13 @@ void PublisherHost::changed() {
       }
     }
   }
-  if (!waiting_.empty() && machine_.is_up()) offer_waiting();
+  if (!machine_.is_up()) {
+    for (const Uid uid : numbers_) {
+      if (uid != 0) stage_.ledger.to_be_sent_again(uid);
+    }
+  } else if (!waiting_.empty()) {
+    offer_waiting();
+  }
 }
 
 std::uint32_t PublisherHost::crash() {

@@ -14,7 +14,7 @@ Shard::Shard(Stage& stage, Network& network, Clients& clients, std::string name,
       machine_(client_settings(stage, number()), std::move(options)),
       running_(options_.window.messages.value),
       random_(stage.scenario.seed, 2000 + number()) {
-  worker = stage_.ledger.worker_started(process, options_.process, options_.shard);
+  worker = stage_.ledger.worker_started(process, options_);
 }
 
 void Shard::changed() {
@@ -125,7 +125,8 @@ engine::Settlement Shard::settlement_of(engine::Ticket ticket) {
     }
   }
   stage_.say(name().c_str(), "settles message %u: %s, %zu outputs", one.uid, kind.name, outputs.size());
-  stage_.ledger.settled(one.holding, one.outcome, std::move(outputs));
+  const auto* detail = settlement.detail.get();
+  stage_.ledger.settled(one.holding, one.outcome, detail == nullptr ? std::nullopt : detail->delay, std::move(outputs));
   one.running = false;
   return settlement;
 }

@@ -180,5 +180,37 @@ TEST(Order, WithinALaneMessagesGoOutAsTheBrokerTookThemAndTheHigherLaneFirst) {
   EXPECT_GT(places[14], places[15]);
 }
 
+TEST(Order, NothingOvertakesWhatIsTooLargeForWhatIsLeftOfTheWindow) {
+  QueuePolicy policy;
+  policy.ahead = false;
+  Broker broker({{"orders", policy}});
+  broker.open_publisher(publisher);
+  // A segment each, of two messages, of which the worker knows the second.
+  std::uint64_t number = 1;
+  for (const std::uint32_t bytes : {60U, 60U, 10U}) {
+    v1::Frame frame = broker.publish_frame(number, 2, 0, "other.Type");
+    auto& index = *frame.mutable_publish()->mutable_groups(0)->mutable_index();
+    index.add_types("its.Type");
+    index.add_type_of(0);
+    index.add_type_of(1);
+    index.set_lengths(1, bytes);
+    broker.say(publisher, std::move(frame), std::string(10 + bytes, 'x'));
+    broker.commit();
+    number += 2;
+  }
+  v1::Frame hello = Broker::worker_hello(token(1), 100, 1, "orders");
+  hello.mutable_hello()->mutable_attach(0)->add_types("its.Type");
+  hello.mutable_hello()->mutable_window()->set_bytes(100);
+  broker.say(worker, std::move(hello));
+  broker.commit();
+  ASSERT_EQ(broker.delivered(worker), 1U);  // the third would fit
+
+  broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::ACK);
+  broker.commit();
+
+  ASSERT_EQ(broker.delivered(worker), 3U);
+  EXPECT_EQ(broker.deliveries(worker)[1].segment() + 1, broker.deliveries(worker)[2].segment());
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

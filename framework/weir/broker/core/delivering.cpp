@@ -78,10 +78,12 @@ bool hand_record(State& state, Now now, Queue& queue, Worker& worker, Attached& 
   return false;
 }
 
-/// Neighbouring ready messages of one segment, as many as the window admits; false if none.
-bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
-                std::uint64_t messages_most, Actions& actions) {
-  if (segment.ahead && !state.room) return false;  // it appeared while there was room
+enum class Handed : std::uint8_t { some, none_that_it_knows, none_now };
+
+/// Neighbouring ready messages of one segment, as many as the window admits.
+Handed hand_slice(State& state, Now now, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
+                  std::uint64_t messages_most, Actions& actions) {
+  if (segment.ahead && !state.room) return Handed::none_now;  // it appeared while there was room
   load(state, key, segment);
   const bool all = match(state, attached, segment.types) == Attached::Match::all;
   const auto fits_type = [&](std::uint32_t i) {
@@ -91,7 +93,7 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
   };
   std::uint32_t first = segment.taken.next_clear(0);
   while (first < segment.count && !fits_type(first)) first = segment.taken.next_clear(first + 1);
-  if (first >= segment.count) return false;
+  if (first >= segment.count) return Handed::none_that_it_knows;
   Load outstanding = worker.outstanding;
   std::uint32_t last = first;
   while (last < segment.count && !segment.taken.test(last) && last - first < messages_most && fits_type(last)) {
@@ -100,7 +102,7 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
     outstanding += Load{Messages{1}, size};
     ++last;
   }
-  if (last == first) return false;
+  if (last == first) return Handed::none_now;
   // A restart must know what may be in somebody's hands: nothing goes out beyond its lane's committed mark.
   WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
   // One live lease a message (promise 3): what is handed over was in nobody's hands,
@@ -114,7 +116,7 @@ bool hand_slice(State& state, Now now, Worker& worker, Attached& attached, const
   run.attempt = 1;
   run.source = Source::segment;
   hand(state, now, worker, attached, std::move(run), segment.bytes_of(first, last), segment.ahead, actions);
-  return true;
+  return Handed::some;
 }
 
 bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& worker, Attached& attached,
@@ -136,11 +138,11 @@ bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& work
     if (of == nullptr) return false;
     if (!may_deliver(state, queue, lane, oldest)) return false;
     Segment& segment = the_lane.segments.at(oldest);
-    const bool handed =
+    const Handed handed =
         hand_slice(state, now, worker, attached, {queue.id, lane, oldest}, segment, messages_most, actions);
     if (segment.taken.next_clear(0) >= segment.count) of->erase(oldest);
-    if (handed) return true;
-    if (match(state, attached, segment.types) == Attached::Match::all) return false;  // the window is full
+    if (handed == Handed::some) return true;
+    if (handed == Handed::none_now) return false;  // nothing overtakes what is too large for what is left of the window
     after = oldest;
   }
   return false;
