@@ -40,7 +40,8 @@ void Ledger::attached(WorkerId id) {
       if (crowd.workers++ == 0) crowd.since_us = clock_.now_us;
     }
   }
-  known_until(worker, clock_.now_us);
+  // What it knows counts from its end: until then it is asked itself, and what was sealed before its HELLO was buried
+  // before.
 }
 
 /// Its end is on disk: it was decided since the seal before this batch's. A HELLO since then may have come after it.

@@ -107,7 +107,9 @@ void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::str
   if (place.queue != m.queue || lane != m.lane || type != scenario_.types[m.type] || key != key_of(uid)) {
     throw Broken("bytes_are_whole", print(uid) + " is stored in another lane, as another type or with another key");
   }
-  if ((where == Where::record) != (m.delay_us > 0)) {
+  if (m.deliver_at_us != 0) {
+    if (where == Where::segment) check_its_time_had_come(uid);
+  } else if ((where == Where::record) != (m.delay_us > 0)) {
     throw Broken("nothing_comes_early", print(uid) + " was published with a delay of " + std::to_string(m.delay_us) +
                                             " us; it is " + (where == Where::record ? "" : "not ") + "a record");
   }
@@ -166,6 +168,32 @@ void Ledger::on(const core::PutRecord& write) {
   if (m.due_us < told_us(m.offered_at_us) + m.delay_us) {
     throw Broken("nothing_comes_early", print(uid) + " is due before its delay of " + std::to_string(m.delay_us));
   }
+  if (m.deliver_at_us != 0) check_due_at_its_time(uid);
+}
+
+void Ledger::check_its_time_had_come(Uid uid) const {
+  const Message& m = message(uid);
+  const std::int64_t latest_wall_us = clock_.now_us + ahead_when_taken(m).second;
+  if (m.deliver_at_us <= latest_wall_us) return;
+  throw Broken("nothing_comes_early", print(uid) + " names a time that is " +
+                                          std::to_string(m.deliver_at_us - latest_wall_us) +
+                                          " us away, and waits for none");
+}
+
+void Ledger::check_due_at_its_time(Uid uid) {
+  const Message& m = message(uid);
+  // The broker's clock is the wall clock of its start and what has passed since; the wall clock may have jumped.
+  const std::int64_t started_ahead_us = started_wall_us_ - started_at_us_;
+  const auto [least_us, most_us] = ahead_when_taken(m);
+  const std::int64_t first_us = m.deliver_at_us + started_ahead_us - most_us;
+  const std::int64_t last_us = m.deliver_at_us + started_ahead_us - least_us;
+  if (m.due_us < first_us || m.due_us > last_us) {
+    const bool early = m.due_us < first_us;
+    throw Broken("nothing_comes_early", print(uid) + " is due " +
+                                            std::to_string(early ? first_us - m.due_us : m.due_us - last_us) + " us " +
+                                            (early ? "before" : "after") + " the wall time that it names");
+  }
+  last_timed_due_us_ = std::max(last_timed_due_us_, m.due_us);
 }
 
 void Ledger::acked(Uid uid) {

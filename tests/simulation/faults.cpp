@@ -118,7 +118,7 @@ void sync_fails(World& world, Random&) { world.broker.fail_next_sync(); }
 
 void wall_jump(World& world, Random& random) {
   const std::int64_t by = random.percent(50) ? random.between(-5 * s, 5 * s) : random.between(-7200 * s, 7200 * s);
-  world.stage.clock.wall_ahead_us += by;
+  world.stage.clock.jump(by);
   world.stage.say("FAULT", "the wall clock jumps by %lld ms", static_cast<long long>(by / ms));
 }
 /// The whole machine is asleep: every clock goes on.

@@ -124,6 +124,7 @@ Uid Ledger::placed_ahead(const core::Piece& piece, std::uint32_t offset) {
   if (!places_.emplace(place, uid).second) {
     throw Broken("no_place_is_given_twice", print(uid) + " is delivered ahead at the place of " + print(uid_at(place)));
   }
+  if (m.deliver_at_us != 0) check_its_time_had_come(uid);
   m.place = place;
   m.ahead = true;
   ++totals_[m.queue].unwritten;

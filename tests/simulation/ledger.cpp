@@ -13,12 +13,14 @@ Ledger::Ledger(const Scenario& scenario, const Clock& clock, CoverageTable& cove
   holdings_.reserve(4096);
 }
 
-Uid Ledger::make(std::size_t queue, Lane lane, std::size_t type, std::int64_t delay_us, std::size_t payload_bytes) {
+Uid Ledger::make(std::size_t queue, Lane lane, std::size_t type, std::int64_t delay_us, std::size_t payload_bytes,
+                 std::int64_t deliver_at_us) {
   Message& message = messages_.emplace_back();
   message.queue = static_cast<QueueId>(queue + 1);  // the core numbers them in the order of its file
   message.lane = lane;
   message.type = static_cast<std::uint16_t>(type);
   message.delay_us = delay_us;
+  message.deliver_at_us = deliver_at_us;
   const auto uid = static_cast<Uid>(messages_.size());
   message.bytes = body_of(uid, payload_bytes).size();
   return uid;

@@ -13,6 +13,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "coverage.hpp"
@@ -38,6 +39,23 @@ struct Broken : std::runtime_error {
 struct Clock {
   std::int64_t now_us = 1'000'000'000;
   std::int64_t wall_ahead_us = 1'700'000'000'000'000;
+  /// Of the wall clock: when, and how far ahead it was then.
+  std::vector<std::pair<std::int64_t, std::int64_t>> jumps{};
+
+  void jump(std::int64_t by_us) {
+    if (jumps.empty()) jumps.emplace_back(0, wall_ahead_us);
+    wall_ahead_us += by_us;
+    jumps.emplace_back(now_us, wall_ahead_us);
+  }
+  /// The least and the most that it was ahead at any time since.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> ahead_since(std::int64_t since_us) const {
+    std::pair<std::int64_t, std::int64_t> range{wall_ahead_us, wall_ahead_us};
+    for (auto at = jumps.rbegin(); at != jumps.rend(); ++at) {
+      range = {std::min(range.first, at->second), std::max(range.second, at->second)};
+      if (at->first < since_us) break;
+    }
+    return range;
+  }
   [[nodiscard]] Instant instant() const { return Instant{Duration{now_us}}; }
   [[nodiscard]] std::int64_t wall_us() const { return now_us + wall_ahead_us; }
   [[nodiscard]] Now now() const { return {instant(), WallTime{Duration{wall_us()}}}; }
@@ -64,7 +82,9 @@ class Ledger {
   Ledger(const Scenario& scenario, const Clock& clock, CoverageTable& coverage);
 
   // What publishers do and hear.
-  Uid make(std::size_t queue, Lane lane, std::size_t type, std::int64_t delay_us, std::size_t payload_bytes);
+  /// `deliver_at_us`: by the wall clock; 0: it names no time.
+  Uid make(std::size_t queue, Lane lane, std::size_t type, std::int64_t delay_us, std::size_t payload_bytes,
+           std::int64_t deliver_at_us = 0);
   /// `publisher`: who has given it its number; nobody has to an output.
   void offered(Uid uid, std::uint32_t publisher = 0);
   void told_confirmed(Uid uid, const std::string& id);
@@ -116,6 +136,9 @@ class Ledger {
   void asked_for_replay(const Place& place) { replays_.insert(place); }
   void asked_for_purge(const Place& place) { purges_.insert(place); }
 
+  /// By the broker's clock: when the last is due of those that were stored until a wall time.
+  [[nodiscard]] std::int64_t last_timed_due_us() const { return last_timed_due_us_; }
+
   /// True if nothing is on its way any more.
   [[nodiscard]] bool is_done() const;
   /// All is well, and has been for long: every message has ended.
@@ -163,7 +186,8 @@ class Ledger {
     Lane lane{};
     std::uint16_t type{};
     std::int64_t delay_us{};
-    std::size_t bytes{};  ///< of its encoded Body
+    std::int64_t deliver_at_us{};  ///< by the wall clock, or 0
+    std::size_t bytes{};           ///< of its encoded Body
     bool offered = false;
     bool uncredited = false;  ///< need not fit into its queue's room: an output, replayed, or sent again
     std::int64_t offered_at_us{};
@@ -265,6 +289,14 @@ class Ledger {
   [[nodiscard]] std::int64_t backoff_us(const Message& message, std::uint32_t attempts) const;
   /// By the broker's clock it can have heard of what happened then only after that, and after this start.
   [[nodiscard]] std::int64_t told_us(std::int64_t at_us) const { return broker_us(std::max(at_us, started_at_us_)); }
+  /// How far the wall clock was ahead while the broker may have taken it: the least, and the most.
+  [[nodiscard]] std::pair<std::int64_t, std::int64_t> ahead_when_taken(const Message& message) const {
+    return clock_.ahead_since(std::max(message.offered_at_us, started_at_us_));
+  }
+  /// It is to be delivered like any other: then the time that it names had come by the wall clock.
+  void check_its_time_had_come(Uid uid) const;
+  /// It is a record, due at the time that it names.
+  void check_due_at_its_time(Uid uid);
   [[noreturn]] void throw_early(Uid uid, std::int64_t early_us) const;
   void store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type, std::string_view key);
   void acked(Uid uid);
@@ -298,6 +330,7 @@ class Ledger {
   std::map<QueueId, std::int64_t> paused_until_us_;
   std::int64_t started_at_us_ = 0;  ///< this incarnation, and what the wall clock said then: by that messages are due
   std::int64_t started_wall_us_ = 0;
+  std::int64_t last_timed_due_us_ = 0;
   std::uint32_t incarnation_ = 0;
   std::uint64_t grants_ = 0;
   std::uint64_t offers_ = 0;

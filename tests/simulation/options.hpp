@@ -11,7 +11,7 @@ namespace weir::simulation {
 
 struct RunOptions {
   std::uint64_t seed = 1;
-  std::set<std::string> without;      ///< kinds of faults, by name; "outputs", "delays" and "operator" too
+  std::set<std::string> without;      ///< kinds of faults, by name; "outputs", "delays", "times" and "operator" too
   std::vector<bool> skipped;          ///< faults that do not happen, by their number in the run
   std::uint32_t messages_most = ~0U;  ///< a publisher's
   std::uint32_t publishers_most = ~0U;

@@ -17,6 +17,7 @@ PublisherHost::PublisherHost(Stage& stage, Network& network, Clients& clients, s
     : Endpoint(stage, network, clients, std::move(name), nobody),
       machine_(client_settings(stage, number()), publisher_id(Random(stage.scenario.seed, 5000 + number()))),
       random_(stage.scenario.seed, 6000 + number()),
+      times_(stage.scenario.seed, 7000 + number()),
       left_(messages) {
   stage_.in(within(random_, stage_.scenario.publish_every_us), EventKind::publish, number());
 }
@@ -28,8 +29,11 @@ void PublisherHost::make_one() {
   one.type = random_.below(scenario.types.size());
   one.lane = scenario.lanes[random_.below(scenario.lanes.size())];
   if (random_.percent(scenario.delayed_percent)) one.delay_us = random_.between(1, 400'000);
+  if (one.delay_us == 0 && times_.percent(scenario.timed_percent)) {
+    one.deliver_at_us = stage_.clock.wall_us() + times_.between(-100'000, 400'000);
+  }
   const auto bytes = static_cast<std::size_t>(within(random_, scenario.payload_bytes));
-  one.uid = stage_.ledger.make(one.queue, one.lane, one.type, one.delay_us, bytes);
+  one.uid = stage_.ledger.make(one.queue, one.lane, one.type, one.delay_us, bytes, one.deliver_at_us);
   one.body = body_of(one.uid, bytes);
 }
 
@@ -57,6 +61,7 @@ void PublisherHost::offer_waiting() {
     outgoing.key = key;
     outgoing.body = at->body;
     outgoing.delay = Duration{at->delay_us};
+    if (at->deliver_at_us != 0) outgoing.deliver_at = WallTime{Duration{at->deliver_at_us}};
     outgoing.priority = at->lane;
     // Before it is taken: its frame may leave with the call.
     if (!machine_.has_room(queue)) {

@@ -32,13 +32,14 @@ class PublisherHost final : public Endpoint {
     std::size_t type{};
     Lane lane{};
     std::int64_t delay_us{};
+    std::int64_t deliver_at_us{};
     std::string body;
   };
   void make_one();
   void offer_waiting();
 
   engine::weir_broker::ProducerMachine machine_;
-  Random random_;
+  Random random_, times_;
   std::uint32_t left_;
   std::deque<Waiting> waiting_;  // made, and not taken yet for want of credit
   std::vector<Uid> numbers_{0};  // by the machine's numbers, from 1

@@ -111,8 +111,12 @@ Scenario draw(const RunOptions& options) {
   const std::int64_t take_most = takes.percent(50) ? 100 * ms : 6 * scenario.session_timeout.count();
   if (takes.percent(40)) scenario.take_us = {0, takes.between(ms, take_most)};
 
+  Random times(options.seed, 13);  // of this stream the kept seeds draw none
+  if (times.percent(20)) scenario.timed_percent = static_cast<unsigned>(times.between(5, 60));
+
   // What was taken away changes nothing of what is left.
   if (options.without.contains("delays")) scenario.delayed_percent = 0;
+  if (options.without.contains("times")) scenario.timed_percent = 0;
   if (options.without.contains("outputs")) scenario.outputs_percent = 0;
   if (options.without.contains("operator")) scenario.operator_percent = 0;
   if (options.without.contains("ahead")) {

@@ -44,6 +44,7 @@ struct Scenario {
   Range payload_bytes;
   Range take_us;                   ///< what a shard waits before it takes what has come; 0: it does so at once
   unsigned delayed_percent = 0;    ///< messages published with a delay
+  unsigned timed_percent = 0;      ///< of the others: with a wall time
   unsigned silent_percent = 0;     ///< handlers that never answer
   unsigned outputs_percent = 0;    ///< acks that publish
   unsigned operator_percent = 0;   ///< looks that replay or purge

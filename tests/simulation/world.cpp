@@ -229,8 +229,11 @@ void World::heal() {
   // What was due by a clock that has since been put back is due now, by a broker that has read it since.
   for (std::size_t i = 0; i < scenario.faults.size(); ++i) {
     if (scenario.faults[i] == 0 || std::string_view(fault_name(i)) != "wall_jump") continue;
-    stage.clock.wall_ahead_us = std::max(stage.clock.wall_ahead_us, wall_ahead_most_us_);
-    broker.crash("to see the right time");
+    broker.crash("to see the right time");  // some of what it was writing may be on disk now
+    wall_ahead_most_us_ = std::max(wall_ahead_most_us_, stage.ledger.last_timed_due_us() - stage.clock.now_us);
+    if (wall_ahead_most_us_ > stage.clock.wall_ahead_us) {
+      stage.clock.jump(wall_ahead_most_us_ - stage.clock.wall_ahead_us);
+    }
   }
   if (!broker.is_up()) broker.start();
   for (const auto& publisher : publishers) publisher->paused_until_us = 0;

@@ -11,7 +11,6 @@ using ::testing::IsEmpty;
 
 constexpr Connection publisher = 1;
 constexpr Connection worker = 2;
-constexpr Connection other = 3;
 
 /// A worker holds message 7 of 100, and has settled the others; all of it is on disk.
 struct OneIsHeld : Broker {
