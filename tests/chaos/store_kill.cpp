@@ -403,6 +403,7 @@ std::string lazy_syncs(const Options& options, Count& count) {
         store.commit(batch);
         known.add(batch);
       }
+      // The store goes by its own clock: once a second.
       std::this_thread::sleep_for(std::chrono::milliseconds(1'010));
       store.commit(known.next(options.seed));  // what came before it is older than a second
       image = disk.image();

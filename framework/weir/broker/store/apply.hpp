@@ -46,9 +46,9 @@ class Apply {
   MDB_txn* txn_;
   const Databases& databases_;
   std::string& scratch_;
-  lmdb::Hand segments_;  ///< to read from
-  lmdb::Hand records_;
-  lmdb::Hand due_;
+  lmdb::Cursor segments_;  ///< to read from
+  lmdb::Cursor records_;
+  lmdb::Cursor due_;
   v1::Record record_;
   v1::SegmentHead head_;
   std::string body_;

@@ -73,7 +73,8 @@ inline bool remove(MDB_txn* txn, MDB_dbi database, std::string_view key) {
   return true;
 }
 
-/// A walk in key order.
+/// A walk in key order; or, in a writing transaction, reads and writes at any key. It stays where the last one was: the
+/// next key is looked for in that page first, which saves the way down where keys rise.
 class Cursor {
  public:
   Cursor(MDB_txn* txn, MDB_dbi database) { check(mdb_cursor_open(txn, database, &cursor_), "mdb_cursor_open"); }
@@ -90,6 +91,23 @@ class Cursor {
   [[nodiscard]] std::string_view key() const { return view(key_); }
   [[nodiscard]] std::string_view data() const { return view(data_); }
 
+  /// What stands under `key`: a view until the transaction's next write.
+  [[nodiscard]] std::optional<std::string_view> get(std::string_view key) {
+    key_ = value(key);
+    return step(MDB_SET_KEY) ? std::optional(data()) : std::nullopt;
+  }
+  void put(std::string_view key, std::string_view bytes) {
+    key_ = value(key);
+    data_ = value(bytes);
+    check(mdb_cursor_put(cursor_, &key_, &data_, 0), "mdb_cursor_put");
+  }
+  /// False if there was nothing under `key`.
+  bool remove(std::string_view key) {
+    if (!get(key)) return false;
+    check(mdb_cursor_del(cursor_, 0), "mdb_cursor_del");
+    return true;
+  }
+
  private:
   bool step(MDB_cursor_op how) {
     const int code = mdb_cursor_get(cursor_, &key_, &data_, how);
@@ -100,40 +118,6 @@ class Cursor {
   MDB_cursor* cursor_ = nullptr;
   MDB_val key_{};
   MDB_val data_{};
-};
-
-/// Reads and writes of one database in one writing transaction. It stays where the last one was: the next key is looked
-/// for in that page first, which is half the work where keys rise.
-class Hand {
- public:
-  Hand(MDB_txn* txn, MDB_dbi database) { check(mdb_cursor_open(txn, database, &cursor_), "mdb_cursor_open"); }
-  ~Hand() { mdb_cursor_close(cursor_); }
-  Hand(const Hand&) = delete;
-  Hand& operator=(const Hand&) = delete;
-
-  /// A view until the transaction's next write.
-  [[nodiscard]] std::optional<std::string_view> get(std::string_view key) {
-    MDB_val wanted = value(key);
-    MDB_val found{};
-    const int code = mdb_cursor_get(cursor_, &wanted, &found, MDB_SET_KEY);
-    if (code == MDB_NOTFOUND) return std::nullopt;
-    check(code, "mdb_cursor_get");
-    return view(found);
-  }
-  void put(std::string_view key, std::string_view bytes) {
-    MDB_val at = value(key);
-    MDB_val data = value(bytes);
-    check(mdb_cursor_put(cursor_, &at, &data, 0), "mdb_cursor_put");
-  }
-  /// False if there was nothing under `key`.
-  bool remove(std::string_view key) {
-    if (!get(key)) return false;
-    check(mdb_cursor_del(cursor_, 0), "mdb_cursor_del");
-    return true;
-  }
-
- private:
-  MDB_cursor* cursor_ = nullptr;
 };
 
 }  // namespace weir::broker::lmdb
