@@ -20,15 +20,12 @@ import errno
 import pathlib
 import random
 import shutil
-import struct
-import subprocess
 import tempfile
-import threading
 import time
 
-from kit import BUILD, WEIR, Deployment, Suite, kill, plugin, wait_for
+from kit import WEIR, Deployment, Suite, kill, plugin, wait_for
 from machines import Shim
-from publishers import task
+from publishers import FedPublisher, task
 
 YAML = """
 engine: weir://127.0.0.1:{port}
@@ -39,37 +36,25 @@ workers:
 """
 
 
-class Publisher:
+class Publisher(FedPublisher):
     """Numbers from 1, as fast as they are confirmed, until it is killed."""
 
     def __init__(self, d):
-        self.process = d.start("publisher", BUILD / "bin" / "chaos_publisher", d.engine, "work", "work.Task",
-                               stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        self.confirmed = 0
-        threading.Thread(target=self.feed, daemon=True).start()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
+        self.number = self.confirmed = 0
+        super().__init__(self.start(d, d.engine, "work", "work.Task"), burst=8, pause=0.001)
 
-    def feed(self):
-        try:
-            for number in range(1, 1 << 30):
-                data = task(number, "ack", 0)
-                self.process.stdin.write(struct.pack("<I", len(data)) + data)
-                if number % 8 == 0:
-                    self.process.stdin.flush()
-                    time.sleep(0.001)
-        except (BrokenPipeError, ValueError):
-            pass
+    def next(self):
+        self.number += 1
+        return task(self.number, "ack", 0)
 
-    def read(self):
-        for line in self.process.stdout:
-            if line.startswith(b"confirmed ") and line.endswith(b"\n"):
-                _, first, count = line.split()
-                self.confirmed = max(self.confirmed, int(first) + int(count) - 1)  # in order: one queue, nothing refused
+    def heard(self, what, first, count=0):
+        if what == "confirmed":
+            self.confirmed = max(self.confirmed, first + count - 1)  # in order: one queue, nothing refused
 
 
-def one_failure(chance, loss, folder):
-    """How many were confirmed, and how many of those are not there once the broker runs again."""
+def hurt(folder, loss, how):
+    """A broker, its disk and its publisher, to which `how` happens. How many were confirmed, and how many of those are not
+    there once the broker runs again."""
     with Deployment(YAML, data=folder / "data", plugin=plugin("work")) as d:
         shim = Shim(d.folder / "shim")
         shim.lose_at_sync(loss)
@@ -77,6 +62,19 @@ def one_failure(chance, loss, folder):
         wait_for("broker listening", d.listening)
         publisher = Publisher(d)
         wait_for("the first are confirmed", lambda: publisher.confirmed > 0)
+        how(d, shim, broker, publisher)
+        time.sleep(0.1)  # what was sent is heard
+        kill(publisher.process)
+        publisher.reader.join(10)
+        d.broker()
+        d.worker("w")
+        wait_for("everything is handled", d.settled, 30, 0.1)
+        starts, _ = d.runs()
+        return publisher.confirmed, sum(1 for number in range(1, publisher.confirmed + 1) if number not in starts)
+
+
+def one_failure(chance, loss, folder):
+    def how(d, shim, broker, _):
         time.sleep(chance.uniform(0.0, 0.5))
         shim.set(sync_errno=errno.EIO)
         wait_for("a sync fails", shim.failed)
@@ -88,25 +86,13 @@ def one_failure(chance, loss, folder):
         else:
             time.sleep(0.2)
             kill(broker)
-        time.sleep(0.1)  # what was sent is heard
-        kill(publisher.process)
-        publisher.reader.join(10)
-        d.broker()
-        d.worker("w")
-        wait_for("everything is handled", d.settled, 30, 0.1)
-        starts, _ = d.runs()
-        return publisher.confirmed, sum(1 for number in range(1, publisher.confirmed + 1) if number not in starts)
+
+    return hurt(folder, loss, how)
 
 
 def two_failures_and_no_room(chance, folder):
-    """As one_failure(): the first when the disk is full but for the ballast."""
-    with Deployment(YAML, data=folder / "data", plugin=plugin("work")) as d:
-        shim = Shim(d.folder / "shim")
-        shim.lose_at_sync(Shim.TOLD)
-        broker = d.start("broker", WEIR, "broker", d.file, env=shim.environment(folder))
-        wait_for("broker listening", d.listening)
-        publisher = Publisher(d)
-        wait_for("the first are confirmed", lambda: publisher.confirmed > 0)
+    """The first when the disk is full but for the ballast."""
+    def how(_, shim, broker, publisher):
         time.sleep(chance.uniform(0.0, 0.3))
         shim.free_at_most(512 * 1024)
         shim.set(sync_errno=errno.EIO)
@@ -120,14 +106,8 @@ def two_failures_and_no_room(chance, folder):
         shim.set(sync_errno=errno.EIO)
         wait_for("the broker ends", lambda: broker.poll() is not None)
         assert shim.failed() == 2, f"{shim.failed()} syncs failed"
-        time.sleep(0.1)  # what was sent is heard
-        kill(publisher.process)
-        publisher.reader.join(10)
-        d.broker()
-        d.worker("w")
-        wait_for("everything is handled", d.settled, 30, 0.1)
-        starts, _ = d.runs()
-        return publisher.confirmed, sum(1 for number in range(1, publisher.confirmed + 1) if number not in starts)
+
+    return hurt(folder, Shim.TOLD, how)
 
 
 def in_memory():

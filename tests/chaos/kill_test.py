@@ -20,15 +20,14 @@ import os
 import pathlib
 import random
 import signal
-import struct
-import subprocess
 import sys
 import threading
 import time
 
 sys.path.append(str(pathlib.Path(__file__).resolve().parents[1]))
 import deliveries
-from kit import BUILD, WEIR, Deployment, Suite, children, kill, plugin, wait_for
+from kit import WEIR, Deployment, Suite, children, kill, plugin, wait_for
+from publishers import FedPublisher
 from subscriber import Subscriber
 
 SECRET = "it is a secret"
@@ -127,51 +126,31 @@ class Messages:
         return name, encode(self.url, event, name, self.bodies[name])
 
 
-class Publisher:
-    """A publisher process fed at a steady pace; it tells which messages it has sent and which were confirmed."""
+class Publisher(FedPublisher):
+    """It tells which messages it has sent and which were confirmed."""
 
     def __init__(self, deployment, messages):
-        self.process = deployment.start("publisher", BUILD / "bin" / "chaos_publisher", deployment.engine, "webhooks",
-                                        "webhooks.Delivery", stdin=subprocess.PIPE, stdout=subprocess.PIPE)
         self.names = []            # in the order of their numbers
         self.sent = 0              # so many of them weir::Publisher has taken
         self.confirmed = set()
         self.unwanted = []
-        self.closing = False
         self.messages = messages
-        self.feeder = threading.Thread(target=self.feed, daemon=True)
-        self.feeder.start()
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
+        super().__init__(self.start(deployment, deployment.engine, "webhooks", "webhooks.Delivery"), burst=8, pause=0.008)
 
-    def feed(self):
-        try:
-            while not self.closing:
-                if self.messages.waiting() > WAITING_MOST:
-                    time.sleep(0.008)
-                    continue
-                for _ in range(8):
-                    name, data = self.messages.next()
-                    self.names.append(name)
-                    self.process.stdin.write(struct.pack("<I", len(data)) + data)
-                self.process.stdin.flush()
-                time.sleep(0.008)
-            self.process.stdin.close()
-        except (BrokenPipeError, ValueError):
-            pass
+    def next(self):
+        if self.messages.waiting() > WAITING_MOST:
+            return None
+        name, data = self.messages.next()
+        self.names.append(name)
+        return data
 
-    def read(self):
-        for line in self.process.stdout:
-            if not line.endswith(b"\n"):
-                return
-            what, *numbers = line.split()
-            if what == b"sent":
-                self.sent = int(numbers[0])
-            elif what != b"confirmed":
-                self.unwanted.append(line.decode())  # nothing is refused here, and nobody away for an hour
-            else:
-                first, count = map(int, numbers)
-                self.confirmed.update(self.names[first - 1:first - 1 + count])
+    def heard(self, what, first, count=0):
+        if what == "sent":
+            self.sent = first
+        elif what != "confirmed":
+            self.unwanted.append(f"{what} {first} {count}")  # nothing is refused here, and nobody away for an hour
+        else:
+            self.confirmed.update(self.names[first - 1:first - 1 + count])
 
     def unconfirmed(self):
         sent = self.sent  # first: the reader goes on meanwhile, and too few is the safe side

@@ -1,4 +1,4 @@
-"""A storm's publishers: what they are to send, and what they heard of it."""
+"""Publishers that are fed, and tell what they heard of it; and what a storm's are to send."""
 
 import random
 import struct
@@ -49,28 +49,31 @@ class Numbers:
             self.published_again.update(numbers)
 
 
-class Publisher:
-    """chaos_publisher, fed at a steady pace."""
+class FedPublisher:
+    """chaos_publisher, fed at a steady pace: next() is its next payload, or None for a pause; heard() is what it tells."""
 
-    def __init__(self, storm, engine, numbers, **options):
-        self.process = storm.start("publisher", BUILD / "bin" / "chaos_publisher", engine, "work", "work.Task",
-                                   stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
-        self.numbers, self.sent, self.answered, self.closing = numbers, [], set(), False
-        self.confirmed, self.refused = {}, set()  # the first: number -> when it was heard
-        self.threads = [threading.Thread(target=self.feed, daemon=True), threading.Thread(target=self.read, daemon=True)]
-        for thread in self.threads:
-            thread.start()
+    def __init__(self, process, burst, pause):
+        self.process, self.burst, self.pause, self.closing = process, burst, pause, False
+        self.feeder = threading.Thread(target=self.feed, daemon=True)
+        self.reader = threading.Thread(target=self.read, daemon=True)
+        self.feeder.start()
+        self.reader.start()
+
+    @staticmethod
+    def start(deployment, engine, queue, type_name, **options):
+        return deployment.start("publisher", BUILD / "bin" / "chaos_publisher", engine, queue, type_name,
+                                stdin=subprocess.PIPE, stdout=subprocess.PIPE, **options)
 
     def feed(self):
         try:
             while not self.closing:
-                for _ in range(4):
-                    number = self.numbers.next()
-                    self.sent.append(number)
-                    data = self.numbers.payloads[number]
+                for _ in range(self.burst):
+                    data = self.next()
+                    if data is None:
+                        break
                     self.process.stdin.write(struct.pack("<I", len(data)) + data)
                 self.process.stdin.flush()
-                time.sleep(0.02)
+                time.sleep(self.pause)
             self.process.stdin.close()
         except (BrokenPipeError, ValueError):
             pass
@@ -79,18 +82,35 @@ class Publisher:
         for line in self.process.stdout:
             if not line.endswith(b"\n"):
                 return
-            if line.startswith(b"sent "):
-                continue
-            what, first, count = line.split()
-            numbers = {self.sent[n - 1] for n in range(int(first), int(first) + int(count))}
-            if what == b"confirmed":
-                self.confirmed.update(dict.fromkeys(numbers, time.monotonic()))
-            else:
-                self.refused.update(numbers)
+            what, *numbers = line.split()
+            self.heard(what.decode(), *map(int, numbers))
+
+
+class Publisher(FedPublisher):
+    """A storm's."""
+
+    def __init__(self, storm, engine, numbers, **options):
+        self.numbers, self.sent = numbers, []
+        self.confirmed, self.refused = {}, set()  # the first: number -> when it was heard
+        super().__init__(self.start(storm, engine, "work", "work.Task", **options), burst=4, pause=0.02)
+
+    def next(self):
+        number = self.numbers.next()
+        self.sent.append(number)
+        return self.numbers.payloads[number]
+
+    def heard(self, what, first, count=0):
+        if what == "sent":
+            return
+        numbers = {self.sent[n - 1] for n in range(first, first + count)}
+        if what == "confirmed":
+            self.confirmed.update(dict.fromkeys(numbers, time.monotonic()))
+        else:
+            self.refused.update(numbers)
 
     def gone(self):
         """It died: what it has not heard of is another's to publish."""
         self.closing = True
-        for thread in self.threads:
-            thread.join(10)
+        self.feeder.join(10)
+        self.reader.join(10)
         self.numbers.publish_again([n for n in self.sent if n not in self.confirmed and n not in self.refused])
