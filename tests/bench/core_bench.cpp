@@ -59,6 +59,22 @@ v1::Frame hello(v1::Kind kind, std::uint64_t queues, std::uint32_t shard) {
   return frame;
 }
 
+/// A core over no store, at a time that stands still, and what it wants done.
+struct Alone {
+  explicit Alone(const Config& config) : core(config, store.recover(), store, now) {}
+  void commit() {
+    while (core.wants_commit()) {
+      benchmark::DoNotOptimize(core.seal(now));
+      core.committed(now, actions);
+    }
+  }
+
+  NoStore store;
+  Now now{Instant{Duration{1}}, WallTime{Duration{1}}};
+  Core core;
+  Actions actions;
+};
+
 struct World {
   bool ahead = true;
   std::uint64_t queues = 1;
@@ -68,22 +84,17 @@ struct World {
 
 /// A batch goes to each queue in turn; then a delivery, the oldest, is settled by who was sent it.
 void publish_deliver_settle(benchmark::State& bench, const World& world) {
-  NoStore store;
-  Now now{Instant{Duration{1}}, WallTime{Duration{1}}};
   Config config;
   for (std::uint64_t n = 1; n <= world.queues; ++n) {
     config.queues.push_back({queue_name(n), {}});
     config.queues.back().policy.ahead = world.ahead;
   }
   config.unanswered_most = Bytes{1 << 30};
-  Core core(config, store.recover(), store, now);
-  Actions actions;
-  const auto commit = [&] {
-    while (core.wants_commit()) {
-      benchmark::DoNotOptimize(core.seal(now));
-      core.committed(now, actions);
-    }
-  };
+  Alone alone(config);
+  Core& core = alone.core;
+  Now& now = alone.now;
+  Actions& actions = alone.actions;
+  const auto commit = [&alone] { alone.commit(); };
   core.frame(now, publisher, hello(v1::PUBLISHER, world.queues, 0), {}, actions);
   for (std::uint32_t i = 0; i < world.workers; ++i) {
     core.frame(now, first_worker + i, hello(v1::WORKER, world.queues, i), {}, actions);
@@ -171,18 +182,13 @@ BENCHMARK(among_full_workers)->RangeMultiplier(10)->Range(1, 1000);
 
 /// A batch is published and delivered; each message fails, waits for a moment as a record, and is acked.
 void retried_once(benchmark::State& bench) {
-  NoStore store;
-  Now now{Instant{Duration{1}}, WallTime{Duration{1}}};
   Config config;
   config.queues.push_back({queue_name(1), {}});
-  Core core(config, store.recover(), store, now);
-  Actions actions;
-  const auto commit = [&] {
-    while (core.wants_commit()) {
-      benchmark::DoNotOptimize(core.seal(now));
-      core.committed(now, actions);
-    }
-  };
+  Alone alone(config);
+  Core& core = alone.core;
+  Now& now = alone.now;
+  Actions& actions = alone.actions;
+  const auto commit = [&alone] { alone.commit(); };
   core.frame(now, publisher, hello(v1::PUBLISHER, 1, 0), {}, actions);
   core.frame(now, first_worker, hello(v1::WORKER, 1, 0), {}, actions);
   commit();
