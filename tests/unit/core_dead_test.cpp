@@ -188,13 +188,7 @@ TEST(DeadLetters, AreKeptForTheirTimeAndNoLonger) {
 TEST(DeadLetters, AreWalkedThroughHoweverManyThereAre) {
   constexpr int groups = 5;  // 1280; a look goes through 1024
   Broker broker(Graves::one_queue({.keep = 1h, .most = {}, .on_full = OnDeadFull::refuse}));
-  broker.open_publisher(publisher);
-  for (std::uint64_t n = 0; n < groups; ++n) {
-    broker.publish(publisher, 1 + n * 256, 256);
-    broker.commit();
-  }
-  broker.attach(worker, token(1), groups * 256);
-  broker.commit();
+  broker.give_segments(groups, worker, token(1));
   // Those in front are the younger ones: they must not hide those behind them.
   broker.settle(worker, 1 + 1024, 256, v1::REJECT);
   broker.commit();

@@ -170,6 +170,17 @@ struct Broker {
                const std::string& type = "T") {
     say(from, publish_frame(first, count, delay_us, type), std::string(static_cast<std::size_t>(count) * 10, 'x'));
   }
+  /// So many times 256 messages, a segment each, in the hands of a worker.
+  void give_segments(std::uint64_t n, Connection to, ProcessToken process) {
+    constexpr Connection from = 1;
+    open_publisher(from);
+    for (std::uint64_t i = 0; i < n; ++i) {
+      publish(from, 1 + i * 256, 256);
+      commit();
+    }
+    attach(to, process, n * 256);
+    commit();
+  }
   void settle(Connection from, std::uint64_t lease, std::uint32_t count, v1::Outcome outcome,
               std::optional<std::uint64_t> delay_us = std::nullopt, const std::string& error = "went wrong") {
     v1::Frame frame;

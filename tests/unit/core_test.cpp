@@ -252,13 +252,7 @@ TEST(Settling, OutputsLeaveWithTheirAckAndNotWithAStaleOne) {
 TEST(Settling, MoreRetriesThanMemoryKeepsComeBackInTime) {
   constexpr int groups = 80;  // 20,480 messages; 16,384 of them wait in memory
   Broker broker;
-  broker.open_publisher(publisher);
-  for (std::uint64_t n = 0; n < groups; ++n) {
-    broker.publish(publisher, 1 + n * 256, 256);
-    broker.commit();
-  }
-  broker.attach(worker, token(1), groups * 256);
-  broker.commit();
+  broker.give_segments(groups, worker, token(1));
   ASSERT_EQ(broker.delivered(worker), groups * 256U);
   broker.settle(worker, 1, groups * 256, v1::RETRY, 1'000'000);
   broker.commit();

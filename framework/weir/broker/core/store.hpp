@@ -138,7 +138,7 @@ struct PutQueue {
 using Write = std::variant<PutSegment, PutSettled, DropSegment, PutRecord, MoveMessage, DropRecord, ReplayDead,
                            DropDead, NoteSession, ForgetSession, PutPublisher, DropPublisher, PutQueue>;
 
-/// What is written in one transaction, in this order.
+/// What is written in one transaction, in this order. (A DropRecord may come later: no write follows one to its place.)
 struct Batch {
   std::uint64_t number{};
   std::vector<Write> writes;
