@@ -120,7 +120,7 @@ TEST_P(PublisherContract, AMessageWithATimeIsNotDeliveredBeforeIt) {
   Worker worker(engine(), loop, {"orders"}, {Messages{10}, Bytes{1'000'000}});
   const auto body = [&]() -> task<> {
     PublishOptions later;
-    later.deliver_at = wall() + 400ms;
+    later.deliver_at = wall() + 2s;
     co_await publisher.publish_raw("orders", "contract.Message", "later", later);
     PublishOptions over;
     over.deliver_at = wall() - 1h;
@@ -129,6 +129,7 @@ TEST_P(PublisherContract, AMessageWithATimeIsNotDeliveredBeforeIt) {
 
     const auto first = co_await worker.take(1);
     EXPECT_LT(wall(), *later.deliver_at);
+    worker.settle(first, Outcome::ack);
     const auto second = co_await worker.take(1);
 
     EXPECT_EQ(first.at(0).payload, "over");
@@ -148,12 +149,13 @@ TEST_P(PublisherContract, AnOutputWithATimeIsNotDeliveredBeforeIt) {
     engine::SettlementDetail detail;
     detail.outputs.push_back(output_to("emails", "later"));
     detail.outputs.push_back(output_to("emails", "at once"));
-    const WallTime at = wall() + 400ms;
+    const WallTime at = wall() + 2s;
     detail.outputs[0].deliver_at = at;
     worker.settle(got.at(0), Outcome::ack, std::move(detail));
 
     const auto first = co_await worker.take(1);
     EXPECT_LT(wall(), at);
+    worker.settle(first, Outcome::ack);
     const auto second = co_await worker.take(1);
 
     EXPECT_EQ(first.at(0).payload, "at once");

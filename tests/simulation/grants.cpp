@@ -61,6 +61,17 @@ void Ledger::claims_granted(WorkerId worker) {
                    " is granted leases of an earlier incarnation, and the store had not noted it");
 }
 
+void Ledger::claimed(WorkerId worker, const v1::Hello& hello) {
+  for (Holding& one : holdings_) {
+    if (one.worker != worker || !one.open) continue;
+    const Place& place = message(one.uid).place;
+    one.given_up |= std::none_of(hello.held().begin(), hello.held().end(), [&](const auto& claim) {
+      return claim.queue() == place.queue && claim.segment() == place.segment && claim.first() <= place.index &&
+             place.index - claim.first() < claim.count();
+    });
+  }
+}
+
 void Ledger::granted(WorkerId worker, const core::Piece& piece) {
   const std::int64_t broker_now_us = broker_us(clock_.now_us);
   const WorkerState& who = workers_[worker];
@@ -199,7 +210,7 @@ void Ledger::check_order(Uid uid, WorkerId worker) {
 void Ledger::check_ends_are_committed(const Message& m, WorkerId worker) const {
   for (const HoldingId id : m.holdings) {
     const Holding& other = holding(id);
-    if (other.worker == worker || !other.open || other.forgotten) continue;
+    if (other.worker == worker || !other.open || other.forgotten || other.given_up) continue;
     const WorkerState& holder = workers_[other.worker];
     const auto noted = noted_.find({holder.token, holder.shard});
     if (noted == noted_.end() || noted->second > other.granted_at_us) continue;

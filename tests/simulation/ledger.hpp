@@ -117,6 +117,9 @@ class Ledger {
   /// It runs again after a pause: what waited is read before anybody's time is out.
   void broker_resumed();
   void granted(WorkerId worker, const core::Piece& piece);
+  /// It has read a worker's HELLO. What the worker runs and does not claim, it knows to be lost, or will at its next
+  /// turn.
+  void claimed(WorkerId worker, const v1::Hello& hello);
   /// It has read a worker's HELLO, and welcomes it.
   void attached(WorkerId worker);
   /// A batch is closed: what is decided from now on comes to disk with a later one.
@@ -168,6 +171,7 @@ class Ledger {
     std::uint64_t grant{};
     std::int64_t granted_at_us{};
     bool open = true;
+    bool given_up = false;  ///< it runs on, and a HELLO of its session did not claim it: an end came between
     bool settled = false;
     bool applied = false;    ///< its outcome is on disk, or leaves nothing to write
     bool forgotten = false;  ///< its grant is
