@@ -21,8 +21,10 @@ WEIR = Path(os.environ.get("WEIR_BUILD") or Path(__file__).resolve().parents[2] 
 CURVES = {
     "backlog": ("messages waiting", (10_000, 100_000, 1_000_000, 10_000_000), lambda n: ["backlog", "--messages", n]),
     "queues": ("queues", (1, 10, 100, 1000), lambda n: ["drain", "--queues", n]),
-    # A session is a shard, which is a thread; together they hold about what one holds by default.
-    "sessions": ("sessions of workers", (1, 10, 100, 1000), lambda n: ["drain", "--shards", n, "--window", max(64, 4096 // n)]),
+    # A session is a shard, which is a thread. Its window is the default, or as much as one process may hold of so many.
+    # Enough messages, that the start of a thousand threads is little of it.
+    "sessions": ("sessions of workers", (1, 10, 100, 1000),
+                 lambda n: ["drain", "--messages", 4_000_000, "--shards", n, "--window", min(4096, 1_000_000 // n)]),
     "retries": ("percent retried once", (1, 10, 50), lambda n: ["drain", "--retry-percent", n]),
 }
 
