@@ -2,7 +2,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <map>
 
 #include "core_harness.hpp"
 
@@ -135,53 +134,6 @@ TEST(Sharing, SlowQueuesDoNotTakeWhatIsTheShareOfAQuickOne) {
   }
 
   EXPECT_GE(broker.delivered_of(3), 50U);
-}
-
-TEST(Sharing, OfManyQueuesThoseWhoseMessagesEndSoonHaveAtLeastA64thOfTheWindow) {
-  Queues broker(128);
-  for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 50);
-  std::size_t seen = 0;
-  const auto wave = [&] {  // what was sent since the last one, by queue
-    std::map<QueueId, std::uint32_t> sent;
-    const auto all = broker.deliveries(worker);
-    for (; seen < all.size(); ++seen)
-      sent[all[seen].queue()] += static_cast<std::uint32_t>(all[seen].index().lengths_size());
-    return sent;
-  };
-  const auto settle_all = [&] {
-    v1::Frame frame;
-    const auto all = broker.deliveries(worker);
-    for (std::size_t i = seen; i < all.size(); ++i) {
-      auto* run = frame.mutable_settle()->add_runs();
-      run->set_lease(all[i].lease());
-      run->set_count(static_cast<std::uint32_t>(all[i].index().lengths_size()));
-      run->set_outcome(v1::ACK);
-    }
-    const auto sent = wave();
-    broker.say(worker, std::move(frame));
-    return sent;
-  };
-  broker.consume(640);
-  broker.commit();
-
-  // Of what was never handled nothing is known.
-  const auto unknown = settle_all();
-  ASSERT_EQ(unknown.size(), 128U);
-  for (const auto& [queue, messages] : unknown) EXPECT_EQ(messages, 5U) << queue;
-
-  broker.pass(30ms);
-  const auto quick = settle_all();  // these ended late
-  ASSERT_EQ(quick.size(), 64U);
-  for (const auto& [queue, messages] : quick) EXPECT_EQ(messages, 10U) << queue;
-
-  const auto others = settle_all();
-  ASSERT_EQ(others.size(), 64U);
-  for (const auto& [queue, messages] : others) {
-    EXPECT_EQ(messages, 10U) << queue;
-    EXPECT_FALSE(quick.contains(queue)) << queue;
-  }
-
-  for (const auto& [queue, messages] : wave()) EXPECT_EQ(messages, quick.contains(queue) ? 5U : 10U) << queue;
 }
 
 TEST(Sharing, WhatSharesLeaveFreeIsGivenWithinASecondThoughNobodySettles) {

@@ -168,7 +168,7 @@ bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actio
   if (worker.process->alone && !takes_others(state, *worker.process)) {
     return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
   }
-  const std::uint64_t messages_most = credit(state, now, worker, attached);
+  const std::uint64_t messages_most = credit(state, worker, attached);
   if (messages_most == 0) return false;
   if (queue.records.value > 0) {
     load_due(state, now, queue);
@@ -270,7 +270,7 @@ void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
     if (queue != nullptr && !(below && queue->id > last)) {
       at = queue->id;
       const Attached& attached = *worker.attachment(queue);
-      if (attached.outstanding.value < share_of(now, worker, *queue) || credit(state, now, worker, attached) > 0) {
+      if (attached.outstanding.value < share_of(worker) || credit(state, worker, attached) > 0) {
         serve(state, now, *queue, actions);
         in_vain = 0;
       } else {

@@ -9,7 +9,7 @@
 //
 // It must pay: one message of a queue after the other is watched from its delivery on, and a queue is *quick* unless
 // the last few of them took longer than that. Of a queue that is not, no publish waits; nor of one that has a backlog
-// on disk. Whether the last one watched ended in time decides, too, what share of a window a queue has (sharing.cpp).
+// on disk.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -31,10 +31,6 @@ std::uint64_t held_most(const Queue& queue) {
 
 bool is_quick(const Queue& queue) {
   return queue.policy.ahead && queue.slow_in_a_row < slow_in_a_row_most && held_most(queue) > 0;
-}
-
-bool ends_soon(Now now, const Queue& queue) {
-  return queue.last_ended_soon && (!queue.watched || now.instant - queue.watched->since < publish_held_most);
 }
 
 std::uint64_t written(const Queue& queue) {
@@ -64,14 +60,14 @@ Instant commit_due(const State& state) {
 
 void watch(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first) {
   queue.handed_at = now.instant;
-  if (!queue.watched) queue.watched = {key, first, now.instant};
+  if (!queue.watched && queue.policy.ahead) queue.watched = {key, first, now.instant};
 }
 
 void watched_ended(Now now, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {
   if (!queue.watched || queue.watched->key != key || queue.watched->index < first || queue.watched->index >= last)
     return;
-  queue.last_ended_soon = now.instant - queue.watched->since < publish_held_most;
-  queue.slow_in_a_row = queue.last_ended_soon ? 0 : queue.slow_in_a_row + 1;
+  const bool in_time = now.instant - queue.watched->since < publish_held_most;
+  queue.slow_in_a_row = in_time ? 0 : queue.slow_in_a_row + 1;
   queue.watched.reset();
 }
 
@@ -86,10 +82,7 @@ void judge_watched(State& state, Now now) {
   for (const QueueId id : state.gathering.queues) {
     Queue& queue = *state.queues.at(id);
     bool slow = queue.watched && long_ago(queue.watched->since);
-    if (slow) {
-      queue.last_ended_soon = false;
-      queue.watched.reset();
-    }
+    if (slow) queue.watched.reset();
     auto at = long_ago(queue.handed_at) ? segments.lower_bound(SegmentKey{id, 0, 0}) : segments.end();
     for (; !slow && at != segments.end() && at->first.queue == id; ++at) slow = long_ago(at->second.since);
     if (slow) ++queue.slow_in_a_row;

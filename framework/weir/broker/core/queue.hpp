@@ -122,7 +122,6 @@ struct Queue {
   std::size_t turn = 0;  ///< whose turn it is to be sent something
   /// One message after the other is watched from its delivery to its end (holding.cpp): so many in a row took long.
   unsigned slow_in_a_row = 0;
-  bool last_ended_soon = false;  ///< the last one did not
   struct Watched {
     SegmentKey key;
     std::uint32_t index{};

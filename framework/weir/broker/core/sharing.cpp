@@ -2,20 +2,11 @@
 //
 // While more than one of its queues has something for it, none may fill its window: a queue's share is the window
 // divided by how many are waiting. What a queue leaves of its share goes to the others in turn.
-//
-// Of many queues each would have a few messages at a time, and whoever handles them quickly would mostly be sent
-// frames. So a queue whose messages end soon (holding.cpp) has at least a 64th of the window: should 64 of them get
-// stuck at once, the others wait until the handlers end or time out, and have their exact shares from then on.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {
-namespace {
-
-constexpr unsigned quick_sharers_most = 64;
-
-}  // namespace
 
 bool has_ready(const State& state, const Queue& queue) {
   if (!queue.ready_records.empty()) return true;
@@ -57,14 +48,12 @@ void count_sharers(State& state, Worker& worker) {
   }
 }
 
-std::uint64_t share_of(Now now, const Worker& worker, const Queue& queue) {
-  unsigned sharers = std::max(2U, worker.sharers);
-  if (sharers > quick_sharers_most && ends_soon(now, queue)) sharers = quick_sharers_most;
+std::uint64_t share_of(const Worker& worker) {
   // Rounded down: rounded up, some slow queues would have what is meant for the last.
-  return std::max<std::uint64_t>(1, worker.window.messages.value / sharers);
+  return std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
 }
 
-std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& attached) {
+std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
   if (worker.outstanding.messages >= worker.window.messages) return 0;
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
@@ -74,7 +63,7 @@ std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& atta
   const Queue* other = next_waiting(state, worker, 0);
   while (!shares(other)) other = next_waiting(state, worker, other->id);
   if (other == nullptr) return left;
-  const std::uint64_t share = share_of(now, worker, *attached.queue);
+  const std::uint64_t share = share_of(worker);
   const std::uint64_t used = attached.outstanding.value;
   return used >= share ? 0 : std::min(left, share - used);
 }

@@ -230,9 +230,9 @@ void give_back(State& state, Queue& queue, LeaseRun& run);
 /// How many of the worker's queues are waiting. It asks them all.
 void count_sharers(State& state, Worker& worker);
 /// The most of a queue that the worker may have while another of its queues waits.
-[[nodiscard]] std::uint64_t share_of(Now now, const Worker& worker, const Queue& queue);
+[[nodiscard]] std::uint64_t share_of(const Worker& worker);
 /// What this worker may still take of this queue: no more than its share while another of its queues waits.
-[[nodiscard]] std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& attached);
+[[nodiscard]] std::uint64_t credit(State& state, Worker& worker, const Attached& attached);
 
 // ahead.cpp
 /// A segment stands in its lane, and is ready: it is on disk, or `ahead` of that.
@@ -253,8 +253,6 @@ void tell_elided(State& state, Actions& actions);
 // holding.cpp
 /// The queue's messages end so soon after their delivery that a commit waits for them.
 [[nodiscard]] bool is_quick(const Queue& queue);
-/// The last message that was watched ended soon after its delivery, and the next one is not late.
-[[nodiscard]] bool ends_soon(Now now, const Queue& queue);
 /// What all workers of a queue may hold.
 [[nodiscard]] std::uint64_t held_most(const Queue& queue);
 /// Messages in segments that were confirmed, and have not ended: they are on disk.
