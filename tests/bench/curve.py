@@ -1,7 +1,9 @@
 #!/usr/bin/python3
 """What a message costs as something grows: `weir bench` over powers of ten, as a table and a plot.
 
-    tests/bench/curve.py backlog|queues|sessions|retries [--rounds 3] [--svg FILE] [--most N]
+    tests/bench/curve.py backlog|queues|sessions|retries [--rounds 3] [--svg FILE] [--most N] [-- MORE…]
+
+MORE goes to weir bench: queues -- --in-a-row 1, retries -- --retry-ms 1.
 
 Rounds are in turns, so that a slow minute meets all of them; rows are medians.
 """
@@ -20,12 +22,13 @@ WEIR = Path(os.environ.get("WEIR_BUILD") or Path(__file__).resolve().parents[2] 
 # What grows, its values, what weir bench is told for each.
 CURVES = {
     "backlog": ("messages waiting", (10_000, 100_000, 1_000_000, 10_000_000), lambda n: ["backlog", "--messages", n]),
-    "queues": ("queues", (1, 10, 100, 1000), lambda n: ["drain", "--queues", n]),
+    "queues": ("queues", (1, 10, 100, 1000), lambda n: ["drain", "--messages", 2_000_000, "--queues", n]),
     # A session is a shard, which is a thread. Its window is the default, or as much as one process may hold of so many.
     # Enough messages, that the start of a thousand threads is little of it.
     "sessions": ("sessions of workers", (1, 10, 100, 1000),
                  lambda n: ["drain", "--messages", 4_000_000, "--shards", n, "--window", min(4096, 1_000_000 // n)]),
-    "retries": ("percent retried once", (1, 10, 50), lambda n: ["drain", "--retry-percent", n]),
+    # Enough messages, that the last ones' second is little of it.
+    "retries": ("percent retried once", (0, 1, 10, 50), lambda n: ["drain", "--messages", 4_000_000, "--retry-percent", n]),
 }
 
 
@@ -35,13 +38,14 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--most", type=int, default=10_000_000)
     options.add_argument("--svg", type=Path)
+    options.add_argument("more", nargs="*")
     args = options.parse_args()
     of_what, values, arguments = CURVES[args.what]
     values = [n for n in values if n <= args.most]
     lines = {n: [] for n in values}
     for _ in range(args.rounds):
         for n in values:
-            words = [WEIR, "bench", *map(str, arguments(n))]
+            words = [WEIR, "bench", *map(str, arguments(n)), *args.more]
             done = subprocess.run(words, capture_output=True, text=True)
             if done.returncode != 0:
                 raise SystemExit(f"{' '.join(map(str, words))} exited with {done.returncode}: {done.stderr}")

@@ -136,6 +136,34 @@ TEST(Sharing, SlowQueuesDoNotTakeWhatIsTheShareOfAQuickOne) {
   EXPECT_GE(broker.delivered_of(3), 50U);
 }
 
+TEST(Sharing, QueuesThatAreThrottledHaveNoShare) {
+  Queues broker(100);
+  for (QueueId queue = 3; queue <= 100; ++queue) broker.put(queue, 2);
+  broker.consume(400);
+  v1::Frame frame;
+  for (const auto& one : broker.deliveries(worker)) {
+    auto* run = frame.mutable_settle()->add_runs();
+    run->set_lease(one.lease());
+    run->set_count(1);
+    run->set_outcome(v1::THROTTLED);
+    run->set_delay_us(3'600'000'000ULL);
+    run = frame.mutable_settle()->add_runs();
+    run->set_lease(one.lease() + 1);
+    run->set_count(1);
+    run->set_outcome(v1::RELEASE);
+  }
+  broker.say(worker, std::move(frame));
+  broker.commit();
+  for (int i = 0; i < 4; ++i) {
+    for (QueueId queue = 1; queue <= 2; ++queue) broker.put(queue, 200);
+  }
+  broker.pass(2s);
+
+  v1::Workers workers;
+  broker.core->list_workers(broker.now, workers);
+  EXPECT_EQ(workers.workers(0).held_messages(), 400U);
+}
+
 TEST(Sharing, WhatSharesLeaveFreeIsGivenWithinASecondThoughNobodySettles) {
   Queues broker(40);
   for (QueueId queue = 1; queue <= 40; ++queue) broker.put(queue, queue <= 2 ? 100 : 1);

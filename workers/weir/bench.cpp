@@ -103,7 +103,8 @@ class Bench {
     const std::filesystem::path file = folder_.path() / "bench.yaml";
     std::ofstream out(file);
     out << "engine: " << engine_ << "\nbroker: { data: ./data, durability: " << options.durability << " }\nqueues:\n";
-    for (const auto& name : bench_queues(options.queues)) out << "  " << name << ":\n";
+    for (const auto& name : bench_queues(options.queues))
+      out << "  " << name << ": { ahead: " << (options.ahead ? "true" : "false") << " }\n";
     out.close();
     broker_.emplace("broker", with_log({"broker", file.string()}));
     await_broker();
@@ -152,7 +153,10 @@ class Bench {
         {"size", options_.size},
         {"shards", options_.shards},
         {"queues", options_.queues},
-        {"retry_percent", options_.retry_percent}};
+        {"in_a_row", options_.in_a_row},
+        {"retry_percent", options_.retry_percent},
+        {"retry_ms", options_.retry_ms},
+        {"ahead", options_.ahead}};
     for (auto& [name, value] : more) line[name] = value;
     if (duplicates > 0) line["duplicates"] = duplicates;
     publisher.finish();
@@ -193,8 +197,12 @@ class Bench {
                                    std::to_string(options_.handler_ms),
                                    "--queues",
                                    std::to_string(options_.queues),
+                                   "--in-a-row",
+                                   std::to_string(options_.in_a_row),
                                    "--retry-percent",
-                                   std::to_string(options_.retry_percent)};
+                                   std::to_string(options_.retry_percent),
+                                   "--retry-ms",
+                                   std::to_string(options_.retry_ms)};
     if (options_.rate > 0) words.emplace_back("--timed");
     if (options_.concurrency) words.insert(words.end(), {"--concurrency", std::to_string(*options_.concurrency)});
     return with_log(words);
@@ -253,7 +261,9 @@ class Bench {
 
 int bench(const BenchOptions& options, const LogOptions& log) {
   unwind_on_signals();
-  return Bench(options, log).run();
+  BenchOptions complete = options;
+  if (complete.messages == 0) complete.messages = static_cast<std::uint64_t>(std::ceil(10 * complete.rate));
+  return Bench(complete, log).run();
 }
 
 }  // namespace weir::cli

@@ -30,7 +30,11 @@ inline constexpr const char* bench_type = "bench";
 }
 
 inline void write_digits(char* to, std::uint64_t number) {
-  for (std::size_t i = bench_digits; i-- > 0; number /= 10) to[i] = static_cast<char>('0' + number % 10);
+  char digits[bench_digits];
+  const auto end = std::to_chars(digits, digits + bench_digits, number).ptr;
+  const auto size = static_cast<std::size_t>(end - digits);
+  std::memset(to, '0', bench_digits - size);
+  std::memcpy(to + bench_digits - size, digits, size);
 }
 
 [[nodiscard]] inline std::optional<std::uint64_t> read_digits(const char* from) {

@@ -23,20 +23,16 @@ struct Times {
 
 task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& times) {
   constexpr std::uint64_t turn_every = 256;
-  constexpr std::uint64_t in_a_row = 16;  ///< to one queue
   std::string payload(options.size, 'x');
   const auto queues = bench_queues(options.queues);
   for (const auto& queue : queues) co_await publisher.room(queue);  // connected before the clock starts
   times.first = nanoseconds_now();
   const std::string* queue = nullptr;
   for (std::uint64_t i = 0; i < options.messages; ++i) {
-    // One reading of the clock a batch: the time stands in every message all the same.
-    if (i % turn_every == 0) {
-      write_digits(payload.data() + bench_digits, nanoseconds_now());
-      if (i > 0) co_await asio::post(asio::use_awaitable);
-    }
-    if (i % in_a_row == 0) queue = &queues[i / in_a_row % queues.size()];
+    if (i % turn_every == 0 && i > 0) co_await asio::post(asio::use_awaitable);
+    if (i % options.in_a_row == 0) queue = &queues[i / options.in_a_row % queues.size()];
     write_digits(payload.data(), i);
+    write_digits(payload.data() + bench_digits, nanoseconds_now());
     while (!publisher.try_send(*queue, bench_type, payload)) co_await publisher.room(*queue);
   }
   co_await publisher.flush();

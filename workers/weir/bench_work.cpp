@@ -46,7 +46,7 @@ void arrived(std::string_view payload, Tally* tally, bool timed) {
 task<End> handle(Context& context, std::string_view payload, Tally* tally, const BenchPartOptions& options) {
   if (options.retry_percent > 0 && context.attempt() == 1 &&
       sequence_of(payload).value_or(0) % 100 < options.retry_percent) {
-    co_return retried("the first attempt fails", std::chrono::milliseconds(1));
+    co_return retried("the first attempt fails", std::chrono::milliseconds(options.retry_ms));
   }
   arrived(payload, tally, options.timed);
   if (options.handler_ms > 0) co_await sleep(std::chrono::milliseconds(options.handler_ms));
@@ -135,7 +135,8 @@ int bench_work(const BenchPartOptions& options) {
   for (const std::uint64_t word : all) distinct += static_cast<std::uint64_t>(std::popcount(word));
   if (!ended.failure.empty()) std::cerr << "weir: the worker failed: " << ended.failure << "\n";
   std::cout << "{\"first_ns\": " << first_ns << ", \"last_ns\": " << last_ns << ", \"acked\": " << distinct
-            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates
+            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates << ", \"concurrency\": "
+            << std::min(options.window, options.concurrency.value_or(options.window)) * options.shards
             << ", \"p50_ms\": " << quantile(on_the_way_ns, .5) << ", \"p99_ms\": " << quantile(on_the_way_ns, .99)
             << "}" << std::endl;
   std::cin.ignore(std::numeric_limits<std::streamsize>::max());

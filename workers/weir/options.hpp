@@ -89,16 +89,19 @@ struct DeadChangeOptions {  // replay, purge
 };
 
 struct BenchOptions {
-  std::string workload;  ///< drain, backlog, latency or waiting
-  std::uint64_t messages = 1'000'000;
-  double rate = 0;               ///< messages a second; 0: as fast as credit allows
-  std::uint64_t handler_ms = 0;  ///< how long each handler waits
+  std::string workload;                ///< drain, backlog, latency or waiting
+  std::uint64_t messages = 1'000'000;  ///< 0: as many as take ten seconds at the rate
+  double rate = 0;                     ///< messages a second; 0: as fast as credit allows
+  std::uint64_t handler_ms = 0;        ///< how long each handler waits
   std::uint64_t size = 256;
   std::uint64_t window = 4096;
   std::optional<std::uint64_t> concurrency;  ///< handlers at once, a shard; absent: the window's messages
   std::uint32_t shards = 1;
   std::uint32_t queues = 1;
-  unsigned retry_percent = 0;  ///< so many of a hundred fail once
+  std::uint32_t in_a_row = 16;    ///< messages to one queue before the next has its turn
+  unsigned retry_percent = 0;     ///< so many of a hundred fail once
+  std::uint64_t retry_ms = 1000;  ///< and are delivered again so much later
+  bool ahead = true;              ///< deliver before the publish is on disk
   std::string durability = "fsync";
   std::optional<std::string> data;
 };
@@ -114,7 +117,9 @@ struct BenchPartOptions {
   double rate{};
   std::uint64_t handler_ms{};
   std::uint32_t queues = 1;
+  std::uint32_t in_a_row = 16;
   unsigned retry_percent{};
+  std::uint64_t retry_ms{};
   bool timed{};  ///< the time of each message on its way is taken
 };
 

@@ -274,8 +274,8 @@ class Grammar {
     const auto workload = [&](const char* name, const char* what, BenchOptions defaults) {
       BenchOptions& options = bench_.emplace_back(std::move(defaults));
       options.workload = name;
-      auto* added = command(*parent, name, what,
-                            std::string("  weir bench ") + name + " --messages " + std::to_string(options.messages),
+      const std::string example = options.rate > 0 ? " --rate 1000" : " --messages " + std::to_string(options.messages);
+      auto* added = command(*parent, name, what, std::string("  weir bench ") + name + example,
                             [this, &options] { return cli::bench(options, result_.log); });
       if (options.rate > 0) {
         added->add_option("--rate", options.rate, "messages a second")->check(CLI::Range(1.0, 1e7));
@@ -284,7 +284,8 @@ class Grammar {
         added->add_option("--handler-ms", options.handler_ms, "how long each handler waits, in milliseconds")
             ->check(CLI::Range(1ULL, 25'000ULL));
       }
-      added->add_option("--messages", options.messages, "how many")->check(CLI::Range(1ULL, 1'000'000'000ULL));
+      added->add_option("--messages", options.messages, options.rate > 0 ? "how many; 0: for ten seconds" : "how many")
+          ->check(CLI::Range(options.rate > 0 ? 0ULL : 1ULL, 1'000'000'000ULL));
       added->add_option("--size", options.size, "bytes of each payload")->check(CLI::Range(40ULL, 1ULL << 20));
       added->add_option("--window", options.window, "the worker's window in messages, a shard")
           ->check(CLI::Range(1ULL, 65536ULL));
@@ -296,10 +297,14 @@ class Grammar {
       }
       added->add_option("--shards", options.shards, "the worker's threads, each with a session")
           ->check(CLI::Range(1U, 1024U));
-      added->add_option("--queues", options.queues, "publish to so many, 16 messages to each in turn")
-          ->check(CLI::Range(1U, 2'000U));
+      added->add_option("--queues", options.queues, "publish to so many in turn")->check(CLI::Range(1U, 2'000U));
+      added->add_option("--in-a-row", options.in_a_row, "messages to one queue before the next has its turn")
+          ->check(CLI::Range(1U, 65536U));
       added->add_option("--retry-percent", options.retry_percent, "so many of a hundred messages fail once")
           ->check(CLI::Range(0U, 100U));
+      added->add_option("--retry-ms", options.retry_ms, "and come again so many milliseconds later")
+          ->check(CLI::Range(0ULL, 3'600'000ULL));
+      added->add_option("--ahead", options.ahead, "deliver before the publish is on disk, as queues do by default");
       added->add_option("--durability", options.durability, "what a confirmation survives")
           ->check(CLI::IsMember({"fsync", "os", "none"}));
       added->add_option("--data", options.data, "folder for the store; a fresh one in it is used and removed")
@@ -311,7 +316,7 @@ class Grammar {
     workload("drain", "publish while a worker consumes; rate from the first publish to the last ack", {});
     workload("backlog", "publish with no worker, then drain", {});
     workload("latency", "publish at a steady rate; the time from each publish to the start of its handler",
-             {.messages = 10'000, .rate = 1000});
+             {.messages = 0, .rate = 1000});
     workload("waiting", "as drain, with handlers that wait; at most concurrency / handler-ms",
              {.messages = 500'000, .handler_ms = 100, .window = 12'500, .concurrency = 10'000});
   }
@@ -338,7 +343,9 @@ class Grammar {
       command->add_option("--rate", part_.rate);
       command->add_option("--handler-ms", part_.handler_ms);
       command->add_option("--queues", part_.queues);
+      command->add_option("--in-a-row", part_.in_a_row);
       command->add_option("--retry-percent", part_.retry_percent);
+      command->add_option("--retry-ms", part_.retry_ms);
       command->add_flag("--timed", part_.timed);
     };
     part(hidden("bench-publish", [this] { return cli::bench_publish(part_); }));

@@ -36,7 +36,9 @@ void count_sharers(State& state, Worker& worker) {
   worker.sharers = 0;
   worker.waiting_counted = state.waiting.size();
   if (worker.attached.size() < state.waiting.size()) {
-    for (const Attached& one : worker.attached) worker.sharers += state.waiting.contains(one.queue->id) ? 1 : 0;
+    for (const Attached& one : worker.attached) {
+      worker.sharers += !one.queue->paused_until && state.waiting.contains(one.queue->id) ? 1 : 0;
+    }
     return;
   }
   // Both are in the order of ids.
@@ -44,7 +46,7 @@ void count_sharers(State& state, Worker& worker) {
   for (const auto& [id, queue] : state.waiting) {
     while (attached != worker.attached.end() && attached->queue->id < id) ++attached;
     if (attached == worker.attached.end()) break;
-    worker.sharers += attached->queue == queue ? 1 : 0;
+    worker.sharers += attached->queue == queue && !queue->paused_until ? 1 : 0;
   }
 }
 

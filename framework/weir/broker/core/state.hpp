@@ -227,7 +227,7 @@ void give_back(State& state, Queue& queue, LeaseRun& run);
 [[nodiscard]] bool has_ready(const State& state, const Queue& queue);
 /// The worker's queue with the lowest id above `after` that is waiting; nullptr if none is.
 [[nodiscard]] Queue* next_waiting(State& state, Worker& worker, QueueId after);
-/// How many of the worker's queues are waiting. It asks them all.
+/// How many of the worker's queues are waiting, and not paused. It asks them all.
 void count_sharers(State& state, Worker& worker);
 /// The most of a queue that the worker may have while another of its queues waits.
 [[nodiscard]] std::uint64_t share_of(const Worker& worker);
