@@ -1,9 +1,9 @@
 #!/usr/bin/python3
 """What a message costs as something grows: `weir bench` over powers of ten, as a table and a plot.
 
-    tests/bench/curve.py backlog|queues|sessions|retries [--rounds 3] [--svg FILE] [--most N] [-- MORE…]
+    tests/bench/curve.py backlog|queues|sessions|retries [--rounds 3] [--svg FILE] [--most N] [MORE…]
 
-MORE goes to weir bench: queues -- --in-a-row 1, retries -- --retry-ms 1.
+MORE goes to weir bench: queues --in-a-row 1, retries --retry-ms 1.
 
 Rounds are in turns, so that a slow minute meets all of them; rows are medians.
 """
@@ -38,14 +38,13 @@ def main():
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--most", type=int, default=10_000_000)
     options.add_argument("--svg", type=Path)
-    options.add_argument("more", nargs="*")
-    args = options.parse_args()
+    args, more = options.parse_known_args()
     of_what, values, arguments = CURVES[args.what]
     values = [n for n in values if n <= args.most]
     lines = {n: [] for n in values}
     for _ in range(args.rounds):
         for n in values:
-            words = [WEIR, "bench", *map(str, arguments(n)), *args.more]
+            words = [WEIR, "bench", *map(str, arguments(n)), *more]
             done = subprocess.run(words, capture_output=True, text=True)
             if done.returncode != 0:
                 raise SystemExit(f"{' '.join(map(str, words))} exited with {done.returncode}: {done.stderr}")
