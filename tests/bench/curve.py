@@ -57,8 +57,9 @@ def main():
         anonymous = max(of("backlog_rss_anon_mb"), of("broker_rss_anon_mb"))
         print(f"| {n:,} | {of('publish_msgs_per_s'):,.0f} | {of('msgs_per_s'):,.0f} ({min(rates):,.0f} to {max(rates):,.0f}) "
               f"| {anonymous:.1f} | {of('cpu_s') * 1e6 / of('messages'):.2f} |", flush=True)
-        publish.append((max(n, 1), 1e6 / of("publish_msgs_per_s")))
-        drain.append((max(n, 1), 1e6 / of("msgs_per_s")))
+        if n > 0:  # the axis is logarithmic
+            publish.append((n, 1e6 / of("publish_msgs_per_s")))
+            drain.append((n, 1e6 / of("msgs_per_s")))
     if args.svg:
         args.svg.write_text(plot.curve(f"What a message costs: {of_what}", of_what, "µs a message",
                                        {"published": publish, "drained": drain}))

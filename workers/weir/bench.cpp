@@ -1,8 +1,10 @@
 /// Measures this machine: publisher, broker and worker, each a process of its own.
 
 #include <arpa/inet.h>
+#include <linux/magic.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/vfs.h>
 #include <unistd.h>
 
 #include <boost/json.hpp>
@@ -46,6 +48,10 @@ class Folder {
   Folder(const Folder&) = delete;
   Folder& operator=(const Folder&) = delete;
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
+  [[nodiscard]] bool is_in_memory() const {
+    struct statfs found {};
+    return statfs(path_.c_str(), &found) == 0 && found.f_type == TMPFS_MAGIC;
+  }
 
  private:
   std::filesystem::path path_;
@@ -247,6 +253,10 @@ class Bench {
               << time << " s: " << rate("msgs_per_s") << " msg/s (publish " << rate("publish_msgs_per_s") << " msg/s)"
               << latency << ", CPU " << line.at("cpu_s").to_number<double>() << " s, broker "
               << line.at("broker_rss_anon_mb").to_number<double>() << " MB anonymous\n";
+    if (options_.durability == "fsync" && folder_.is_in_memory()) {
+      std::cerr
+          << "weir: its store was in memory (tmpfs), where a sync costs nothing; --data names a folder on a disk\n";
+    }
   }
 
   const BenchOptions& options_;
