@@ -174,7 +174,8 @@ void BrokerHost::frame(const Event& event) {
     for (const auto* claims : {&head_.hello().held(), &head_.hello().settled()}) {
       for (const auto& claim : *claims) line.claims_old_leases |= claim.incarnation() < incarnation_;
     }
-    if (from.worker != nobody) stage_.ledger.claimed(from.worker, head_.hello());
+    line.hello_in_parts |= head_.hello().more();
+    if (from.worker != nobody && !line.hello_in_parts) stage_.ledger.claimed(from.worker, head_.hello());
   }
   if (head_.has_publish()) heard_us_[line.endpoint] = stage_.clock.now_us;
   core_->frame(stage_.clock.now(), event.a, head_, frame.sub(frame.bytes.size() - run->size(), run->size()), actions_);

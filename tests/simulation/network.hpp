@@ -28,6 +28,7 @@ struct Line {
   bool reset = false;    ///< the broker's next send finds it gone
   bool refused = false;  ///< the broker has closed it
   bool claims_old_leases = false;
+  bool hello_in_parts = false;  ///< none of which names all that is claimed
 };
 
 class Network {

@@ -155,7 +155,7 @@ class Bench {
         {"cpu_s", rounded(cpu)},
         {"worker_rss_mb", megabytes(worker_->memory("VmHWM"))},
         {"publish_msgs_per_s", per_second(number(published, "first_ns"), number(published, "last_ns"))},
-        {"concurrency", std::min(options_.window, options_.concurrency.value_or(options_.window)) * options_.shards},
+        {"concurrency", worked.at("concurrency")},
         {"size", options_.size},
         {"shards", options_.shards},
         {"queues", options_.queues},
