@@ -156,6 +156,64 @@ TEST(Producer, FramesStayBelow64KiBAndALargeMessageGoesAlone) {
   EXPECT_EQ(heard[1].publish().groups(0).index().lengths_size(), 1);
 }
 
+TEST(Producer, WhileEightSmallFramesAreUnansweredMessagesGather) {
+  Play play;
+  play.ready();
+  for (int i = 0; i < 8; ++i) {
+    play.offer("orders", "x");
+    play.machine.flush();
+  }
+  ASSERT_THAT(play.hear(), SizeIs(8));
+  play.offer("orders", "x");
+  play.machine.flush();
+  play.offer("emails", "x");
+  play.offer("orders", "x");
+  play.machine.flush();
+  EXPECT_THAT(play.hear(), IsEmpty());
+
+  play.confirm(2, 1);  // not the oldest
+  EXPECT_THAT(play.hear(), IsEmpty());
+  play.confirm(1, 1);
+
+  const auto heard = play.hear();
+  ASSERT_THAT(heard, SizeIs(1));
+  EXPECT_EQ(heard[0].publish().groups(0).index().lengths_size(), 2);
+  EXPECT_EQ(heard[0].publish().groups(1).index().lengths_size(), 1);
+}
+
+TEST(Producer, AFullGroupDoesNotWaitForAnswers) {
+  Play play;
+  play.ready();
+  for (int i = 0; i < 8; ++i) {
+    play.offer("orders", "x");
+    play.machine.flush();
+  }
+  play.hear();
+
+  for (int i = 0; i < 256; ++i) {
+    play.offer("orders", "x");
+    play.machine.flush();
+  }
+
+  EXPECT_THAT(play.hear(), SizeIs(1));
+}
+
+TEST(Producer, WhatIsOfferedAfterAnAnswerWaitsForItsOwnFlush) {
+  Play play;
+  play.ready();
+  for (int i = 0; i < 9; ++i) {
+    play.offer("orders", "x");
+    play.machine.flush();
+  }
+  play.confirm(1, 8);
+  EXPECT_THAT(play.hear(), SizeIs(9));
+  play.offer("orders", "x");
+
+  play.confirm(9, 1);
+
+  EXPECT_THAT(play.hear(), IsEmpty());
+}
+
 TEST(Credit, NothingIsTakenBeyondTheWindowAndAQueueHoldsBackNoOther) {
   Play play;
   play.ready({Messages{2}, Bytes{1000}});

@@ -57,7 +57,7 @@ class WeirProducer final : public Producer {
   [[nodiscard]] std::uint64_t unanswered() const override { return machine_.unanswered(); }
 
   task<> close() override {
-    machine_.flush();
+    machine_.flush_at_once();
     machine_.goodbye(now());
     client_.carry_out();
     client_.wake();

@@ -9,6 +9,9 @@ namespace {
 
 /// The broker keeps a publisher's mark for an hour; away for nearly so long, one cannot be sure of it.
 constexpr Duration mark_kept = std::chrono::minutes(50);
+/// Frames of few messages on their way at once: enough that a message mostly waits for nothing, and that the broker has
+/// the next one while it commits the last.
+constexpr std::size_t flushed_most = 8;
 
 }  // namespace
 
@@ -82,17 +85,10 @@ std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
     return std::nullopt;
   }
 
-  auto at = open_group(to, message.priority);
-  if (at != open_.end() && (*at)->run.size() + size.value > protocol::segment_bytes_most) {
-    GroupPtr full = std::move(*at);
-    open_.erase(at);
-    Group& group = number(std::move(full));
-    put(group, 0, group.count);
-    send_frame();
-    at = open_.end();
-  }
-  if (at == open_.end()) at = open_.insert(open_.end(), new_group(to, message.priority));
-  Group& group = **at;
+  Group*& open = to.open[message.priority];
+  if (open != nullptr && open->run.size() + size.value > protocol::segment_bytes_most) send_alone(*open);
+  if (open == nullptr) open = open_.emplace_back(new_group(to, message.priority)).get();
+  Group& group = *open;
   append_message(group.index, message);
   ++group.count;
   group.run.append(message.body_head).append(message.body);
@@ -105,31 +101,34 @@ std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
   to.outstanding += {Messages{1}, size};
   ++unanswered_;
   if (group.count == protocol::segment_messages_most || group.run.size() >= protocol::segment_bytes_most) {
-    GroupPtr full = std::move(*at);
-    open_.erase(at);
-    Group& numbered = number(std::move(full));
-    put(numbered, 0, numbered.count);
-    send_frame();
+    send_alone(group);
   }
   return mine;
 }
 
-/// Mostly the one that was opened last.
-std::vector<ProducerMachine::GroupPtr>::iterator ProducerMachine::open_group(const Queue& queue, Lane lane) {
-  const auto from_behind = std::find_if(open_.rbegin(), open_.rend(), [&](const GroupPtr& group) {
-    return group->queue == &queue && group->lane == lane;
-  });
-  return from_behind == open_.rend() ? open_.end() : std::prev(from_behind.base());
+void ProducerMachine::send_alone(Group& group) {
+  const auto at = std::find_if(open_.begin(), open_.end(), [&](const GroupPtr& open) { return open.get() == &group; });
+  GroupPtr full = std::move(*at);
+  open_.erase(at);
+  Group& numbered = number(std::move(full));
+  put(numbered, 0, numbered.count);
+  send_frame();
 }
 
 void ProducerMachine::flush() {
-  if (!is_up()) return;
+  flush_asked_ = flushed_.size() >= flushed_most;
+  if (!flush_asked_) flush_at_once();
+}
+
+void ProducerMachine::flush_at_once() {
+  if (!is_up() || open_.empty()) return;
   for (GroupPtr& open : open_) {
     Group& group = number(std::move(open));
     put(group, 0, group.count);
   }
   open_.clear();
   send_frame();
+  flushed_.push_back(next_number_);
 }
 
 ProducerMachine::GroupPtr ProducerMachine::new_group(Queue& queue, Lane lane) {
@@ -148,6 +147,7 @@ ProducerMachine::GroupPtr ProducerMachine::new_group(Queue& queue, Lane lane) {
 ProducerMachine::Group& ProducerMachine::number(GroupPtr group) {
   group->first = next_number_;
   group->epoch = group->queue->epoch;
+  group->queue->open[group->lane] = nullptr;
   next_number_ += group->count;
   sent_.push_back(std::move(group));
   return *sent_.back();
@@ -249,6 +249,7 @@ void ProducerMachine::disconnected(Instant now) {
   // Taken from the caller within credit: they are numbered now, and go out with what is sent again.
   for (GroupPtr& open : open_) number(std::move(open));
   open_.clear();
+  flushed_.clear();
   for (auto& [name, queue] : queues_) queue.named = false;
 }
 
@@ -280,6 +281,7 @@ void ProducerMachine::received(Instant, const std::shared_ptr<Received>& frame) 
   if (frame->head.has_confirmed()) {
     for (const auto& run : frame->head.confirmed().runs()) confirmed(run);
     trim();
+    if (flush_asked_) flush();
   } else if (frame->head.has_window()) {
     const v1::Window& window = frame->head.window();
     const auto at = by_id_.find(window.queue());
@@ -290,7 +292,7 @@ void ProducerMachine::received(Instant, const std::shared_ptr<Received>& frame) 
 void ProducerMachine::window_changed(Queue& queue, const v1::Window& window) {
   // What was gathered was let in by the old window, and says so.
   const auto gathered = [&](const GroupPtr& group) { return group->queue == &queue; };
-  if (std::any_of(open_.begin(), open_.end(), gathered)) flush();
+  if (std::any_of(open_.begin(), open_.end(), gathered)) flush_at_once();
   const Load before = queue.window;
   set_window(queue, window);
   // Until it hears this, the broker must hold room for all that the larger window allowed.
@@ -390,6 +392,8 @@ void ProducerMachine::trim() {
     group->count = 0;
     spare_.push_back(std::move(group));
   }
+  const std::uint64_t unanswered_from = sent_.empty() ? next_number_ : sent_.front()->first;
+  while (!flushed_.empty() && flushed_.front() <= unanswered_from) flushed_.pop_front();
 }
 
 }  // namespace weir::engine::weir_broker

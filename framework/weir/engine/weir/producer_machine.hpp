@@ -5,7 +5,12 @@
 /// Messages gather in one open group a lane; a group gets its numbers when it leaves, so what waits for one queue holds
 /// back no other. What was sent is kept until it is answered and, after a reconnect, sent again under the same numbers:
 /// the broker stores none of them twice.
+///
+/// Few messages make a frame that costs as much as a full one. So while several such frames are unanswered, messages
+/// gather until one of them is answered (as Nagle has it for TCP, RFC 896, but with several on their way): who
+/// publishes seldom waits for nothing, and who publishes much sends larger frames the busier the broker is.
 
+#include <array>
 #include <bitset>
 #include <deque>
 #include <map>
@@ -28,8 +33,10 @@ class ProducerMachine final : public ClientMachine {
   /// See engine::Producer::offer. Nothing without credit, or without a connection.
   /// Throws: UnknownQueue, TooLarge.
   [[nodiscard]] std::optional<std::uint64_t> offer(const Outgoing& message);
-  /// What is gathered leaves.
+  /// What is gathered leaves: now, or with an answer if several frames are unanswered that were not full.
   void flush();
+  /// What is gathered leaves now.
+  void flush_at_once();
   /// Whether the queue's window has room for what was last offered in vain. Throws: UnknownQueue, Refused.
   [[nodiscard]] bool has_room(std::string_view queue);
   [[nodiscard]] bool has_answers() const { return !answers_.empty(); }
@@ -43,6 +50,7 @@ class ProducerMachine final : public ClientMachine {
   void disconnected(Instant now) override;
 
  private:
+  struct Group;
   struct Queue {
     std::string name;
     std::optional<std::uint32_t> id;  ///< nothing: the broker has none of that name
@@ -51,7 +59,8 @@ class ProducerMachine final : public ClientMachine {
     std::uint64_t epoch{};
     Load window;
     Load outstanding;
-    Bytes refused_size{1};  ///< of the message that was last offered in vain
+    Bytes refused_size{1};                  ///< of the message that was last offered in vain
+    std::array<Group*, lanes_most> open{};  ///< in open_, by lane
   };
   /// Neighbouring numbers of one lane.
   struct Group {
@@ -75,7 +84,8 @@ class ProducerMachine final : public ClientMachine {
   void check_known(const Queue& queue) const;
   void express_interest(Queue& queue);
   GroupPtr new_group(Queue& queue, Lane lane);
-  [[nodiscard]] std::vector<GroupPtr>::iterator open_group(const Queue& queue, Lane lane);
+  /// An open group is full.
+  void send_alone(Group& group);
   /// Numbers a group, and keeps it for its answer.
   Group& number(GroupPtr group);
   /// Puts messages [first, first + count) of a group into the frame being made.
@@ -99,6 +109,9 @@ class ProducerMachine final : public ClientMachine {
   Queue* last_queue_ = nullptr;  // nearly always the next message's, too
   std::vector<GroupPtr> open_;
   std::deque<GroupPtr> sent_;  // by first number
+  std::deque<std::uint64_t>
+      flushed_;               // frames that were not full, and are unanswered: the number after each one's last
+  bool flush_asked_ = false;  // and not done
   std::vector<GroupPtr> spare_;
   std::uint64_t next_number_ = 1;
   std::uint64_t next_for_caller_ = 1;
