@@ -13,15 +13,15 @@ constexpr Connection worker = 2;
 
 /// A worker that consumes all queues there are.
 struct Queues : Broker {
-  explicit Queues(std::uint32_t count) : Broker(configs(count)) {
+  explicit Queues(std::uint32_t count, const QueuePolicy& policy = written_first()) : Broker(configs(count, policy)) {
     v1::Frame frame = publisher_hello();
     for (const auto& queue : config.queues) frame.mutable_hello()->add_publish_to(queue.name);
     say(publisher, std::move(frame));
     for (const auto& info : last(publisher).welcome().queues()) epoch = std::max(epoch, info.window().epoch());
   }
-  static std::vector<QueueConfig> configs(std::uint32_t count) {
+  static std::vector<QueueConfig> configs(std::uint32_t count, const QueuePolicy& policy) {
     std::vector<QueueConfig> all;
-    for (std::uint32_t n = 1; n <= count; ++n) all.push_back({"queue" + std::to_string(n), written_first()});
+    for (std::uint32_t n = 1; n <= count; ++n) all.push_back({"queue" + std::to_string(n), policy});
     return all;
   }
   void put(QueueId queue, int count) {
@@ -171,6 +171,103 @@ TEST(Sharing, WhatSharesLeaveFreeIsGivenWithinASecondThoughNobodySettles) {
   broker.pass(2s);
 
   EXPECT_EQ(broker.delivered(worker), 80U);
+}
+
+// Of 128 queues each has 5 of a window of 640, and a lot is 10.
+
+TEST(Lots, AQueueWhoseMessagesEndSoonHasMoreThanItsShare) {
+  Queues broker(128, QueuePolicy{});
+  for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
+  broker.consume(640);
+
+  EXPECT_EQ(broker.delivered_of(1), 10U);
+  EXPECT_EQ(broker.delivered(worker), 640U);
+}
+
+TEST(Lots, ThoseThatGetStuckLeaveRoomForTheOthers) {
+  Queues broker(128, QueuePolicy{});
+  for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
+  broker.consume(640);
+  std::set<std::uint64_t> first;
+  for (const auto& one : broker.deliveries(worker)) {
+    if (broker.delivered_of(static_cast<QueueId>(one.queue())) > 5) first.insert(one.queue());
+  }
+  ASSERT_LE(first.size(), 56U);
+
+  // Whoever has a lot now never ends; all others end at once.
+  std::size_t seen = 0;
+  for (int i = 0; i < 200; ++i) {
+    const auto all = broker.deliveries(worker);
+    for (; seen < all.size(); ++seen) {
+      if (first.contains(all[seen].queue())) continue;
+      broker.settle(worker, all[seen].lease(), static_cast<std::uint32_t>(all[seen].index().lengths_size()), v1::ACK);
+    }
+  }
+
+  for (QueueId queue = 1; queue <= 128; ++queue) {
+    if (first.contains(queue)) continue;
+    EXPECT_EQ(broker.delivered_of(queue), 20U) << queue;
+  }
+}
+
+TEST(Lots, AQueueWhoseMessagesTakeLongHasItsShare) {
+  Queues broker(128, QueuePolicy{});
+  for (int i = 0; i < 12; ++i) {
+    for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
+  }
+  broker.consume(640);
+  // Each message takes 20 ms.
+  std::size_t seen = 0;
+  for (int round = 0; round < 40; ++round) {
+    broker.pass(20ms);
+    const auto all = broker.deliveries(worker);
+    v1::Frame frame;
+    for (const std::size_t end = all.size(); seen < end; ++seen) {
+      auto* run = frame.mutable_settle()->add_runs();
+      run->set_lease(all[seen].lease());
+      run->set_count(static_cast<std::uint32_t>(all[seen].index().lengths_size()));
+      run->set_outcome(v1::ACK);
+    }
+    broker.say(worker, std::move(frame));
+    broker.commit();
+  }
+
+  std::map<std::uint32_t, std::uint64_t> held;
+  const auto all = broker.deliveries(worker);
+  for (; seen < all.size(); ++seen)
+    held[all[seen].queue()] += static_cast<std::uint64_t>(all[seen].index().lengths_size());
+  for (const auto& [queue, count] : held) EXPECT_LE(count, 5U) << queue;
+}
+
+TEST(Lots, AQueueWithRetriesThatAreDueHasItsShare) {
+  Queues broker(128, QueuePolicy{});
+  broker.put(1, 20);
+  broker.consume(640);
+  v1::Frame retries;
+  for (const auto& one : broker.deliveries(worker)) {
+    auto* run = retries.mutable_settle()->add_runs();
+    run->set_lease(one.lease());
+    run->set_count(static_cast<std::uint32_t>(one.index().lengths_size()));
+    run->set_outcome(v1::RETRY);
+    run->set_delay_us(1);
+  }
+  std::size_t seen = broker.deliveries(worker).size();
+  for (int i = 0; i < 20; ++i) {
+    for (QueueId queue = 2; queue <= 128; ++queue) broker.put(queue, 20);
+  }
+  broker.say(worker, std::move(retries));
+  broker.commit();
+  broker.pass(10ms);
+  // What the others hold ends again and again; what was retried gets stuck.
+  for (int round = 0; round < 20; ++round) {
+    const auto all = broker.deliveries(worker);
+    for (const std::size_t end = all.size(); seen < end; ++seen) {
+      if (all[seen].queue() == 1) continue;
+      broker.settle(worker, all[seen].lease(), static_cast<std::uint32_t>(all[seen].index().lengths_size()), v1::ACK);
+    }
+  }
+
+  EXPECT_EQ(broker.delivered_of(1), 20U + 5U);
 }
 
 // A place says when the broker took its message: segments and indexes rise.

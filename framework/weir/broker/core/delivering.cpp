@@ -43,13 +43,13 @@ void flush(State& state, Worker& worker, Actions& actions) {
 void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun run, std::uint64_t bytes,
           std::shared_ptr<const Contents> ahead, Actions& actions) {
   const Load load{Messages{run.count}, Bytes{bytes}};
-  worker.outstanding += load;
-  attached.outstanding += load.messages;
+  worker.take(attached, load, Messages{share_of(worker)});
   // The window holds (promise 2); one message of any size is let through alone.
   WEIR_ASSERT(worker.outstanding.messages.value == 1 || (worker.outstanding.messages <= worker.window.messages &&
                                                          worker.outstanding.bytes <= worker.window.bytes),
               worker.outstanding.messages.value, worker.outstanding.bytes.value, worker.window.messages.value,
               worker.window.bytes.value);
+  WEIR_ASSERT(worker.borrowed <= worker.outstanding.messages, worker.borrowed.value);
   worker.last_sent = now.instant;
   worker.queue_turn = run.key.queue;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
@@ -159,8 +159,7 @@ bool hand_from_lanes(State& state, Now now, Queue& queue, Worker& worker, Attach
 
 /// False if there is nothing for anybody: then nobody need be asked.
 bool has_work(const State& state, Now now, const Queue& queue) {
-  return has_ready(state, queue) || !queue.suspects.empty() ||
-         (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
+  return has_ready(state, queue) || has_due(state, now, queue);
 }
 
 bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
@@ -168,7 +167,7 @@ bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actio
   if (worker.process->alone && !takes_others(state, *worker.process)) {
     return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
   }
-  const std::uint64_t messages_most = credit(state, worker, attached);
+  const std::uint64_t messages_most = credit(state, now, worker, attached);
   if (messages_most == 0) return false;
   if (queue.records.value > 0) {
     load_due(state, now, queue);
@@ -270,7 +269,7 @@ void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
     if (queue != nullptr && !(below && queue->id > last)) {
       at = queue->id;
       const Attached& attached = *worker.attachment(queue);
-      if (attached.outstanding.value < share_of(worker) || credit(state, worker, attached) > 0) {
+      if (attached.outstanding.value < share_of(worker) || credit(state, now, worker, attached) > 0) {
         serve(state, now, *queue, actions);
         in_vain = 0;
       } else {

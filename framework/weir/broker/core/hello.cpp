@@ -69,6 +69,8 @@ void derive_outstanding(State& state, Worker& worker) {
     worker.outstanding += held;
     if (Attached* one = worker.attachment(state.find_queue(run.key.queue))) one->outstanding += held.messages;
   }
+  worker.borrowed = {};
+  for (auto& one : worker.attached) worker.borrowed += one.borrowed = std::min(one.borrowed, one.outstanding);
 }
 
 void fill_welcome(State& state, v1::Welcome& welcome) {

@@ -29,9 +29,9 @@ std::uint64_t held_most(const Queue& queue) {
   return sum;
 }
 
-bool is_quick(const Queue& queue) {
-  return queue.policy.ahead && queue.slow_in_a_row < slow_in_a_row_most && held_most(queue) > 0;
-}
+bool ends_soon(const Queue& queue) { return queue.policy.ahead && queue.slow_in_a_row < slow_in_a_row_most; }
+
+bool is_quick(const Queue& queue) { return ends_soon(queue) && held_most(queue) > 0; }
 
 std::uint64_t written(const Queue& queue) {
   const std::uint64_t others = queue.unanswered.messages.value + queue.records.value;

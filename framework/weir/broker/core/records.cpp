@@ -193,6 +193,11 @@ void load_from_store(State& state, Now now, Queue& queue) {
 
 }  // namespace
 
+bool has_due(const State& state, Now now, const Queue& queue) {
+  return !queue.ready_records.empty() || !queue.suspects.empty() ||
+         (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
+}
+
 void load_due(State& state, Now now, Queue& queue) {
   const std::int64_t clock = state.clock_us(now.instant);
   if (queue.due_next_us > clock || queue.ready_records.size() >= ready_records_most) return;

@@ -68,8 +68,7 @@ void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
   lost->set_answer(v1::Settled::STALE);
   send(state, holder.worker->connection, std::move(frame), actions);
   if (!run.settled_by_worker) {
-    holder.worker->outstanding -= Load{Messages{1}, bytes};
-    if (Attached* one = holder.worker->attachment(state.find_queue(run.key.queue))) one->outstanding -= Messages{1};
+    holder.worker->let_go(holder.worker->attachment(state.find_queue(run.key.queue)), Load{Messages{1}, bytes});
   }
   run.open.clear(holder.offset);
   if (run.open.next_set(0) >= run.count) holder.worker->leases.erase(holder.run);

@@ -38,6 +38,7 @@ struct Attached {
   Queue* queue{};
   std::set<std::string> types;  ///< empty: all
   Messages outstanding;
+  Messages borrowed;  ///< all of them, once they were more than the queue's share; what ends is paid back first
   enum class Match : std::uint8_t { unknown_yet, none, some, all };
   std::vector<Match> matches;  ///< by type set
 };
@@ -55,6 +56,7 @@ struct Worker {
   std::uint64_t window_epoch{};
   Load window;
   Load outstanding;
+  Messages borrowed;                         ///< by all of its queues
   std::vector<Attached> attached;            ///< by the queue's id
   QueueId queue_turn{};                      ///< the one that it was sent something of last
   unsigned sharers{};                        ///< how many of them had something when that was last looked at
@@ -70,6 +72,23 @@ struct Worker {
   std::uint64_t outbox_bytes{};
   /// What its last failure left in a history: the next one is often the same.
   std::shared_ptr<const v1::Attempt> failed;
+
+  void take(Attached& from, Load load, Messages share) {
+    outstanding += load;
+    from.outstanding += load.messages;
+    if (from.outstanding <= share) return;
+    borrowed += from.outstanding - from.borrowed;
+    from.borrowed = from.outstanding;
+  }
+  /// `from`: nullptr if it is attached to that queue no more.
+  void let_go(Attached* from, Load load) {
+    outstanding -= load;
+    if (from == nullptr) return;
+    from->outstanding -= load.messages;
+    const Messages paid_back = std::min(from->borrowed, load.messages);
+    borrowed -= paid_back;
+    from->borrowed -= paid_back;
+  }
 
   [[nodiscard]] Attached* attachment(const Queue* queue) {
     const auto at =

@@ -158,8 +158,7 @@ void settle_run(State& state, Now now, Worker& worker, const v1::Settle::Run& wa
     touched.insert(queue);
     if (!run.settled_by_worker) {
       const Load load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
-      worker.outstanding -= load;
-      if (Attached* attached = worker.attachment(queue)) attached->outstanding -= load.messages;
+      worker.let_go(worker.attachment(queue), load);
     }
     lease += last - first;
     apply(state, now, worker, at->first, run, first, last, wanted);

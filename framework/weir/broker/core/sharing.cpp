@@ -2,11 +2,21 @@
 //
 // While more than one of its queues has something for it, none may fill its window: a queue's share is the window
 // divided by how many are waiting. What a queue leaves of its share goes to the others in turn.
+//
+// The share of one among a thousand is a handful, and a delivery costs the same for a handful as for many. So a queue
+// whose messages end soon (holding.cpp) may have a lot of 1/64 of the window. Should they get stuck all the same,
+// others have room: all lots together are no more than 7/8. What is retried is not watched: a queue with records that
+// are due has its share and no more.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {
+namespace {
+
+constexpr std::uint64_t lots_of_a_window = 64;
+
+}  // namespace
 
 bool has_ready(const State& state, const Queue& queue) {
   if (!queue.ready_records.empty()) return true;
@@ -55,7 +65,7 @@ std::uint64_t share_of(const Worker& worker) {
   return std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
 }
 
-std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
+std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& attached) {
   if (worker.outstanding.messages >= worker.window.messages) return 0;
   const std::uint64_t left = (worker.window.messages - worker.outstanding.messages).value;
   if (worker.attached.size() < 2) return left;
@@ -65,7 +75,12 @@ std::uint64_t credit(State& state, Worker& worker, const Attached& attached) {
   const Queue* other = next_waiting(state, worker, 0);
   while (!shares(other)) other = next_waiting(state, worker, other->id);
   if (other == nullptr) return left;
-  const std::uint64_t share = share_of(worker);
+  std::uint64_t share = share_of(worker);
+  const std::uint64_t lot = worker.window.messages.value / lots_of_a_window;
+  if (share < lot && worker.borrowed.value + lot <= worker.window.messages.value / 8 * 7 &&
+      ends_soon(*attached.queue) && !has_due(state, now, *attached.queue)) {
+    share = lot;
+  }
   const std::uint64_t used = attached.outstanding.value;
   return used >= share ? 0 : std::min(left, share - used);
 }

@@ -231,8 +231,8 @@ void give_back(State& state, Queue& queue, LeaseRun& run);
 void count_sharers(State& state, Worker& worker);
 /// The most of a queue that the worker may have while another of its queues waits.
 [[nodiscard]] std::uint64_t share_of(const Worker& worker);
-/// What this worker may still take of this queue: no more than its share while another of its queues waits.
-[[nodiscard]] std::uint64_t credit(State& state, Worker& worker, const Attached& attached);
+/// What this worker may still take of this queue: no more than its share, or a lot, while another of its queues waits.
+[[nodiscard]] std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& attached);
 
 // ahead.cpp
 /// A segment stands in its lane, and is ready: it is on disk, or `ahead` of that.
@@ -252,6 +252,8 @@ void tell_elided(State& state, Actions& actions);
 
 // holding.cpp
 /// The queue's messages end so soon after their delivery that a commit waits for them.
+[[nodiscard]] bool ends_soon(const Queue& queue);
+/// and somebody is attached to it.
 [[nodiscard]] bool is_quick(const Queue& queue);
 /// What all workers of a queue may hold.
 [[nodiscard]] std::uint64_t held_most(const Queue& queue);
@@ -285,6 +287,8 @@ void settle_deferred(State& state, Now now);
 void bound(v1::Attempt& attempt);
 
 // records.cpp
+/// Some record may be due, and is in nobody's hands.
+[[nodiscard]] bool has_due(const State& state, Now now, const Queue& queue);
 /// Takes records that are due into memory, as many as may be needed.
 void load_due(State& state, Now now, Queue& queue);
 /// True if a record that is due then need not be looked up in the store: that is soon, and there are not too many.
