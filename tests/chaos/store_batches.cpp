@@ -35,7 +35,7 @@ class Writer {
       }
       const auto snapshot = before.snapshot();
       std::vector<core::RecordHead> records;
-      snapshot->due(queue.id, {}, SIZE_MAX, records);
+      snapshot->due(queue.id, {}, INT64_MAX, SIZE_MAX, {}, records);
       for (const auto& record : records) records_.emplace_back(record.place, record.lane);
       snapshot->dead_after(queue.id, {}, SIZE_MAX, dead_);
     }
@@ -282,19 +282,24 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 
-/// All records in due order, a page at a time, as the core walks them.
+/// All records as the core walks them, a page at a time, as time goes by.
 void read_due(core::Snapshot& snapshot, QueueId queue, const std::string& name, Contents& out) {
   core::DueCursor after;
+  core::Places known;
   std::size_t position = 0;
-  for (std::vector<core::RecordHead> page;; page.clear()) {
-    snapshot.due(queue, after, 37, page);
+  std::int64_t until = 0;
+  std::vector<core::RecordHead> page;
+  while (until != INT64_MAX) {
+    page.clear();
+    const core::DueWalk walk = snapshot.due(queue, after, until, 37, known, page);
     for (const core::RecordHead& record : page) {
       const std::string id = print_id(name, record.place.segment, record.place.index);
       out["due " + name + " " + std::to_string(position++)] = id + " at " + std::to_string(record.due_us);
       out["record " + id] = said<v1::Record>(snapshot.record(record.place));
-      after = {record.due_us, record.place.segment, record.place.index};
+      known.insert(record.place);
     }
-    if (page.size() < 37) return;
+    after = walk.at;
+    if (page.size() < 37) until = std::max(until + 1, walk.next_us);
   }
 }
 

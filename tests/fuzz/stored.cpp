@@ -77,18 +77,21 @@ class Snapshot final : public core::Snapshot {
     if (!stored) return std::nullopt;
     return layout::read_record_head(*stored, place, record_);
   }
-  void due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) override {
-    std::vector<core::DueCursor> found;
+  core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
+                    const core::Places& but_for, std::vector<core::RecordHead>& out) override {
+    core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
     for (lmdb::Cursor at(txn_, databases_.due); at.next();) {
-      const Place place = layout::read_due_place(at.key());
-      const core::DueCursor here{layout::read_due_value(at.data()).due_us, place.segment, place.index};
-      if (place.queue == queue && here > after) found.push_back(here);
+      const auto [place, bucket_us] = layout::read_due_key(at.key());
+      const std::int64_t due_us = layout::read_due_value(at.data()).due_us;
+      if (place.queue != queue || core::DueCursor{bucket_us, place.segment, place.index} <= after) continue;
+      if (due_us > until_us || most == 0) {
+        walk.next_us = std::min(walk.next_us, due_us);
+      } else if (auto head = but_for.contains(place) ? std::nullopt : record_head(place)) {
+        out.push_back(std::move(*head));
+        --most;
+      }
     }
-    std::sort(found.begin(), found.end());
-    for (const auto& at : found) {
-      if (out.size() >= most) return;
-      if (auto head = record_head({queue, at.segment, at.index})) out.push_back(std::move(*head));
-    }
+    return walk;
   }
   void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override {
     for (lmdb::Cursor at(txn_, databases_.dead); at.next() && most > 0;) {

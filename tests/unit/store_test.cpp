@@ -51,12 +51,24 @@ v1::Record parsed(std::optional<std::string_view> bytes) {
   return record;
 }
 
-std::vector<std::uint32_t> due_indexes(LmdbStore& store, core::DueCursor after, std::size_t most) {
-  std::vector<core::RecordHead> heads;
-  store.snapshot()->due(1, after, most, heads);
+struct Walked {
   std::vector<std::uint32_t> indexes;
-  for (const auto& head : heads) indexes.push_back(head.place.index);
-  return indexes;
+  core::DueWalk walk;
+};
+
+Walked walk_due(LmdbStore& store, core::DueCursor after, std::int64_t until_us, std::size_t most,
+                const core::Places& but_for = {}) {
+  std::vector<core::RecordHead> heads;
+  Walked walked;
+  walked.walk = store.snapshot()->due(1, after, until_us, most, but_for, heads);
+  for (const auto& head : heads) walked.indexes.push_back(head.place.index);
+  return walked;
+}
+
+constexpr std::int64_t for_ever = std::numeric_limits<std::int64_t>::max();
+
+std::vector<std::uint32_t> due_indexes(LmdbStore& store, core::DueCursor after) {
+  return walk_due(store, after, for_ever, 10).indexes;
 }
 
 TEST_F(StoreTest, ASegmentIsReadBackAsGeneratedCodeReadsIt) {
@@ -144,7 +156,7 @@ TEST_F(StoreTest, WhatWasDroppedIsGone) {
   EXPECT_EQ(store.snapshot()->segment(first_segment), std::nullopt);
   EXPECT_EQ(store.snapshot()->record({1, 2, 0}), std::nullopt);
   EXPECT_EQ(store.snapshot()->dead({1, 2, 1}), std::nullopt);
-  EXPECT_THAT(due_indexes(store, {}, 10), IsEmpty());
+  EXPECT_THAT(due_indexes(store, {}), IsEmpty());
   const core::Recovered recovered = store.recover();
   EXPECT_THAT(recovered.queues[0].segments, IsEmpty());
   EXPECT_EQ(recovered.queues[0].records, Load{});
@@ -206,9 +218,9 @@ TEST_F(StoreTest, ARecordRetriedTwiceHasOneDueTimeAndBothAttempts) {
   EXPECT_EQ(record.history_size(), 2);
   EXPECT_EQ(record.attempts(), 2U);
   EXPECT_EQ(record.body(), "a");
-  EXPECT_EQ(due_indexes(store, {}, 10).size(), 1U);
-  EXPECT_THAT(due_indexes(store, {1'000'000, 1, 0}, 10), ElementsAre(0));
-  EXPECT_THAT(due_indexes(store, {9'000'000, 1, 0}, 10), IsEmpty());
+  EXPECT_EQ(due_indexes(store, {}).size(), 1U);
+  EXPECT_THAT(due_indexes(store, {1'000'000, 1, 0}), ElementsAre(0));
+  EXPECT_THAT(due_indexes(store, {9'000'000, 1, 0}), IsEmpty());
 }
 
 TEST_F(StoreTest, AReplayedDeadLetterIsARecordWithItsHistory) {
@@ -225,21 +237,65 @@ TEST_F(StoreTest, AReplayedDeadLetterIsARecordWithItsHistory) {
   EXPECT_EQ(record.due_us(), 600);
   EXPECT_EQ(record.dead_since_us(), 0);
   EXPECT_EQ(record.body(), "a");
-  EXPECT_THAT(due_indexes(store, {}, 10), ElementsAre(0));
+  EXPECT_THAT(due_indexes(store, {}), ElementsAre(0));
 }
 
-TEST_F(StoreTest, DueRecordsComeInTheOrderOfTheirExactTimesWhateverTheirPlaces) {
+TEST_F(StoreTest, AWalkGivesWhatIsDueABucketAfterTheOtherAndSaysWhenTheNextIs) {
   LmdbStore store(settings());
   // One bucket of 64 ms, later places due earlier; then another bucket; and another queue's.
   store.commit(batch_of(queue_of(1, "orders"), record_of({1, 1, 0}, 63'000), record_of({1, 1, 1}, 40'000),
-                        record_of({1, 1, 2}, 20'000), record_of({1, 1, 3}, 64'000), record_of({1, 1, 4}, 20'000),
+                        record_of({1, 1, 2}, 20'000), record_of({1, 1, 3}, 65'000), record_of({1, 1, 4}, 20'000),
                         record_of({2, 1, 9}, 1)));
 
-  EXPECT_THAT(due_indexes(store, {}, 10), ElementsAre(2, 4, 1, 0, 3));
-  EXPECT_THAT(due_indexes(store, {}, 2), ElementsAre(2, 4));
-  EXPECT_THAT(due_indexes(store, {20'000, 1, 2}, 2), ElementsAre(4, 1));
-  EXPECT_THAT(due_indexes(store, {40'000, 1, 1}, 10), ElementsAre(0, 3));
-  EXPECT_THAT(due_indexes(store, {64'000, 1, 3}, 10), IsEmpty());
+  const Walked first = walk_due(store, {}, 40'000, 10);
+  EXPECT_THAT(first.indexes, ElementsAre(1, 2, 4));
+  EXPECT_EQ(first.walk.next_us, 63'000);
+  EXPECT_EQ(first.walk.at, core::DueCursor{});  // the first of the bucket is not due yet
+
+  const Walked second = walk_due(store, first.walk.at, 63'000, 10, {Place{1, 1, 1}, Place{1, 1, 2}, Place{1, 1, 4}});
+  EXPECT_THAT(second.indexes, ElementsAre(0));
+  EXPECT_EQ(second.walk.next_us, 64'000);  // the next bucket's time: nobody has looked into it
+  EXPECT_EQ(second.walk.at, (core::DueCursor{0, 1, 4}));
+
+  EXPECT_THAT(walk_due(store, second.walk.at, 64'000, 10).indexes, IsEmpty());
+  EXPECT_EQ(walk_due(store, second.walk.at, 64'000, 10).walk.next_us, 65'000);
+  const Walked last = walk_due(store, second.walk.at, 65'000, 10);
+  EXPECT_THAT(last.indexes, ElementsAre(3));
+  EXPECT_EQ(last.walk.next_us, for_ever);
+}
+
+TEST_F(StoreTest, AWalkOfManyThatAreDueAtOnceLooksAtEachOnce) {
+  LmdbStore store(settings());
+  core::Batch batch = batch_of(queue_of(1, "orders"));
+  for (std::uint32_t i = 0; i < 5000; ++i) batch.writes.emplace_back(record_of({1, 1, i}, 70'000));
+  store.commit(batch);
+
+  core::DueCursor at;
+  std::size_t looked_at = 0;
+  std::size_t given = 0;
+  for (std::int64_t next = 0; next <= 70'000;) {
+    const Walked walked = walk_due(store, at, 70'000, 256);
+    looked_at += walked.walk.looked_at;
+    given += walked.indexes.size();
+    at = walked.walk.at;
+    next = walked.walk.next_us;
+  }
+
+  EXPECT_EQ(given, 5000U);
+  EXPECT_EQ(looked_at, 5000U);
+}
+
+TEST_F(StoreTest, AWalkLooksAtNoMoreThanItMayOfWhatIsNotDue) {
+  LmdbStore store(settings());
+  core::Batch batch = batch_of(queue_of(1, "orders"));
+  for (std::uint32_t i = 0; i < 20'000; ++i) batch.writes.emplace_back(record_of({1, 1, i}, 70'000));
+  store.commit(batch);
+
+  const Walked walked = walk_due(store, {}, 69'000, 256);
+
+  EXPECT_THAT(walked.indexes, IsEmpty());
+  EXPECT_EQ(walked.walk.looked_at, core::looked_at_most);
+  EXPECT_EQ(walked.walk.at, core::DueCursor{});
 }
 
 TEST_F(StoreTest, DeadLettersArePagedInTheOrderOfPlaces) {

@@ -3,7 +3,6 @@
 /// A queue as the core sees it: lanes of segments, records that are due, and who is attached.
 
 #include <array>
-#include <boost/unordered/unordered_flat_set.hpp>
 #include <deque>
 #include <limits>
 #include <map>
@@ -108,13 +107,15 @@ struct Queue {
   /// and suspects, those to be tried first first. No deque is empty.
   std::map<v1::Suspicion, std::deque<RecordHead>, std::greater<>> suspects;
   /// Records that this broker wrote and that are due soon, if there are not too many (records.cpp).
-  std::map<DueCursor, RecordHead> scheduled;
+  std::map<std::pair<std::int64_t, Place>, RecordHead> scheduled;  ///< by due time
   /// Every record that memory knows of: ready, scheduled, leased, or with a new fate not yet committed. A walk over due
   /// records leaves them out.
-  boost::unordered_flat_set<Place> loaded;
+  Places loaded;
   DueCursor due_cursor;
   /// No unloaded record is due before this; the largest value: none is known.
   std::int64_t walk_next_us = 0;
+  /// Having looked at what was not due, the walk rests until then.
+  std::int64_t walk_rests_until_us = 0;
   /// Nor is a scheduled one before this.
   std::int64_t due_next_us = 0;
 
@@ -145,7 +146,7 @@ struct Queue {
   void expect_due(std::int64_t due_us) {
     walk_next_us = std::min(walk_next_us, due_us);
     due_next_us = std::min(due_next_us, due_us);
-    if (due_cursor.due_us >= due_us) due_cursor = {due_us - 1, std::numeric_limits<SegmentNumber>::max(), 0};
+    if (due_cursor.bucket_us >= due_bucket(due_us)) due_cursor = {due_bucket(due_us), 0, 0};
   }
 };
 

@@ -3,17 +3,12 @@
 // Before a restart, deliveries were made that only their workers know of. What may have been delivered (segments up to
 // their lane's mark, records that were due) waits until every noted session has said what it holds, or its time is out.
 #include <algorithm>
-#include <limits>
 
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::core {
 namespace {
-
-constexpr DueCursor everything_due_by(std::int64_t at_us) {
-  return {at_us, std::numeric_limits<SegmentNumber>::max(), std::numeric_limits<std::uint32_t>::max()};
-}
 
 void recover_segment(State& state, Queue& queue, const Recovered::SegmentEntry& entry) {
   Segment segment;
@@ -181,7 +176,7 @@ void recover(State& state, Now now, Recovered recovered) {
       if (!state.recovered) the_lane.withheld = mark;
     }
     // Records that were due may be somebody's; those that fall due from now on are nobody's.
-    if (!state.recovered) queue->due_cursor = everything_due_by(state.started_us);
+    if (!state.recovered) queue->due_cursor = {due_bucket(state.started_us), 0, 0};
     state.queues_by_name[queue->name] = queue.get();
     for (const auto& entry : found.segments) recover_segment(state, *queue, entry);
     state.queues[found.id] = std::move(queue);

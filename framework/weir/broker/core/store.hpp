@@ -5,6 +5,7 @@
 /// The core decides, a store obeys: `commit` applies one batch, all or nothing, and is durable when it returns. Behind
 /// it stand LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
 
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -157,13 +158,31 @@ struct RecordHead {
   std::uint64_t batch{};  ///< with which it comes to disk; 0: it was found there
 };
 
-/// Where a walk over due records stands: after this one.
+/// Records stand in the order of their due times rounded down to this, then of their places. In the order of exact
+/// times a batch of retries with jitter would touch a page a record.
+inline constexpr std::int64_t due_bucket_us = 64'000;
+[[nodiscard]] constexpr std::int64_t due_bucket(std::int64_t due_us) {
+  return due_us <= 0 ? 0 : due_us - due_us % due_bucket_us;
+}
+
+/// Where a walk over due records stands: after this one, or what would stand there.
 struct DueCursor {
-  std::int64_t due_us{};
+  std::int64_t bucket_us{};
   SegmentNumber segment{};
   std::uint32_t index{};
   friend constexpr auto operator<=>(const DueCursor&, const DueCursor&) = default;
 };
+
+/// How far a walk came.
+struct DueWalk {
+  DueCursor at;  ///< nothing up to here need be looked at again: it was given, passed over, or is in `but_for`
+  std::int64_t next_us{};   ///< nothing after that is due before; the largest value: there is nothing
+  std::size_t looked_at{};  ///< due times
+};
+/// Then a walk ends: what else of this bucket is due comes with a later one, once the bucket is over at the latest.
+inline constexpr std::size_t looked_at_most = 16'384;
+
+using Places = boost::unordered_flat_set<Place>;
 
 /// A consistent look at what is committed. Short-lived: never held across turns of the loop. Views live as long as it.
 class Snapshot {
@@ -174,8 +193,9 @@ class Snapshot {
   /// An encoded v1::Record; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
   [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;
-  /// Appends at most `most` records of `queue` after `after`, in due order, due or not.
-  virtual void due(QueueId queue, DueCursor after, std::size_t most, std::vector<RecordHead>& out) = 0;
+  /// Appends at most `most` records of `queue` after `after` that are due by `until_us`, but for those in `but_for`.
+  virtual DueWalk due(QueueId queue, DueCursor after, std::int64_t until_us, std::size_t most, const Places& but_for,
+                      std::vector<RecordHead>& out) = 0;
   [[nodiscard]] virtual std::optional<RecordHead> record_head(Place place) = 0;
   /// Appends at most `most` places of dead letters of `queue` above `after`, in the order of places.
   virtual void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) = 0;

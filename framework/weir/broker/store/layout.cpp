@@ -74,7 +74,7 @@ SessionKey key_of(const ProcessToken& token, std::uint32_t shard) {
 
 DueKey due_key(const Place& place, std::int64_t due_us) {
   DueKey key;
-  char* out = append(static_cast<std::uint64_t>(due_bucket(due_us)), append(place.queue, key.bytes.data()));
+  char* out = append(static_cast<std::uint64_t>(core::due_bucket(due_us)), append(place.queue, key.bytes.data()));
   append(place.index, append(place.segment, out));
   return key;
 }
@@ -112,14 +112,14 @@ Place read_place(std::string_view bytes) {
   return place;
 }
 
-Place read_due_place(std::string_view bytes) {
+DueAt read_due_key(std::string_view bytes) {
   expect_size(bytes, 24, "a due key");
-  Place place;
-  place.queue = take<QueueId>(bytes);
-  bytes.remove_prefix(8);
-  place.segment = take<SegmentNumber>(bytes);
-  place.index = take<std::uint32_t>(bytes);
-  return place;
+  DueAt at;
+  at.place.queue = take<QueueId>(bytes);
+  at.bucket_us = static_cast<std::int64_t>(take<std::uint64_t>(bytes));
+  at.place.segment = take<SegmentNumber>(bytes);
+  at.place.index = take<std::uint32_t>(bytes);
+  return at;
 }
 
 DueValue read_due_value(std::string_view bytes) {

@@ -33,12 +33,7 @@ using SessionKey = Key<20>;       // token 16, shard 4
 [[nodiscard]] PlaceKey key_of(const Place& place);
 [[nodiscard]] SessionKey key_of(const ProcessToken& token, std::uint32_t shard);
 
-/// Due times are rounded down to 64 ms in keys, so that the records of one commit share pages: in their own order of
-/// microseconds a batch of retries with jitter would touch a page a record. The exact time is in the value.
-inline constexpr std::int64_t due_bucket_us = 64'000;
-[[nodiscard]] constexpr std::int64_t due_bucket(std::int64_t due_us) {
-  return due_us <= 0 ? 0 : due_us - due_us % due_bucket_us;
-}
+/// The exact time is in the value.
 [[nodiscard]] DueKey due_key(const Place& place, std::int64_t due_us);
 /// The value of a due key: the exact time, and the body's bytes, so that a start can count without reading records.
 struct DueValue {
@@ -51,7 +46,11 @@ struct DueValue {
 [[nodiscard]] QueueId read_queue(std::string_view bytes);
 [[nodiscard]] core::SegmentKey read_segment_key(std::string_view bytes);
 [[nodiscard]] Place read_place(std::string_view bytes);
-[[nodiscard]] Place read_due_place(std::string_view bytes);
+struct DueAt {
+  Place place;
+  std::int64_t bucket_us{};
+};
+[[nodiscard]] DueAt read_due_key(std::string_view bytes);
 [[nodiscard]] DueValue read_due_value(std::string_view bytes);
 struct SessionId {
   ProcessToken token;

@@ -17,7 +17,8 @@ class LmdbSnapshot final : public core::Snapshot {
   [[nodiscard]] std::optional<std::string_view> segment(core::SegmentKey key) override;
   [[nodiscard]] std::optional<std::string_view> record(Place place) override;
   [[nodiscard]] std::optional<std::string_view> dead(Place place) override;
-  void due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) override;
+  core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
+                    const core::Places& but_for, std::vector<core::RecordHead>& out) override;
   [[nodiscard]] std::optional<core::RecordHead> record_head(Place place) override;
   void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override;
 
@@ -25,7 +26,6 @@ class LmdbSnapshot final : public core::Snapshot {
   LmdbStore& store_;
   MDB_txn* txn_ = nullptr;
   v1::Record record_;
-  std::vector<core::DueCursor> bucket_;
 };
 
 }  // namespace weir::broker

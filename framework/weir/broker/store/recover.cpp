@@ -58,7 +58,7 @@ void read_all(MDB_txn* txn, const Databases& databases, core::Recovered& out) {
     }
   }
   for (lmdb::Cursor at(txn, databases.due); at.next();) {
-    const Place place = layout::read_due_place(at.key());
+    const Place place = layout::read_due_key(at.key()).place;
     queues[place.queue].records += {Messages{1}, Bytes{layout::read_due_value(at.data()).body_bytes}};
   }
   for (lmdb::Cursor at(txn, databases.dead); at.next();) {

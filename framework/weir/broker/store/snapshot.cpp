@@ -1,5 +1,6 @@
 // A consistent look at what is committed: one read transaction.
 #include <algorithm>
+#include <limits>
 
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb_snapshot.hpp"
@@ -45,34 +46,37 @@ std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
   return layout::read_record_head(*stored, place, record_);
 }
 
-void LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) {
+core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
+                                const core::Places& but_for, std::vector<core::RecordHead>& out) {
+  core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
+  bool all_given = true;  // so far
   lmdb::Cursor cursor(txn_, store_.databases_.due);
-  bool more = cursor.seek(layout::due_key({queue, 0, 0}, after.due_us).view());
-  while (more && most > 0 && layout::read_due_place(cursor.key()).queue == queue) {
-    // One bucket. Its keys are in the order of places; asked for are its first in the order of due times, so the
-    // `most` smallest are kept in a heap, whatever the bucket holds.
-    const std::string bucket(cursor.key().substr(0, 12));
-    bucket_.clear();
-    for (; more && cursor.key().substr(0, 12) == bucket; more = cursor.next()) {
-      const Place place = layout::read_due_place(cursor.key());
-      const core::DueCursor at{layout::read_due_value(cursor.data()).due_us, place.segment, place.index};
-      if (at <= after) continue;
-      if (bucket_.size() == most) {
-        if (at >= bucket_.front()) continue;
-        std::pop_heap(bucket_.begin(), bucket_.end());
-        bucket_.pop_back();
-      }
-      bucket_.push_back(at);
-      std::push_heap(bucket_.begin(), bucket_.end());
+  const layout::DueKey from = layout::due_key({queue, after.segment, after.index}, after.bucket_us);
+  for (bool more = cursor.seek(from.view()); more; more = cursor.next()) {
+    const auto [place, bucket_us] = layout::read_due_key(cursor.key());
+    if (place.queue != queue) break;
+    const core::DueCursor here{bucket_us, place.segment, place.index};
+    if (here <= after) continue;
+    if (bucket_us > until_us || most == 0 || walk.looked_at == core::looked_at_most) {
+      walk.next_us = std::min(walk.next_us, bucket_us);
+      break;
     }
-    std::sort_heap(bucket_.begin(), bucket_.end());
-    for (const core::DueCursor& at : bucket_) {
-      if (auto head = record_head({queue, at.segment, at.index})) {
+    if (!but_for.contains(place)) {
+      ++walk.looked_at;
+      const std::int64_t due_us = layout::read_due_value(cursor.data()).due_us;
+      if (due_us > until_us) {
+        walk.next_us = std::min(walk.next_us, due_us);
+        all_given = false;
+        continue;
+      }
+      if (auto head = record_head(place)) {
         out.push_back(std::move(*head));
         --most;
       }
     }
+    if (all_given) walk.at = here;
   }
+  return walk;
 }
 
 void LmdbSnapshot::dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) {

@@ -1,6 +1,9 @@
 #include "weir/engine/memory/memory_store.hpp"
 
+#include <algorithm>
+#include <limits>
 #include <stdexcept>
+#include <tuple>
 
 #include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
@@ -85,11 +88,11 @@ class Apply {
 
  private:
   static MemoryStore::DueKey due_key(const Place& place, std::int64_t due_us) {
-    return {place.queue, {due_us, place.segment, place.index}};
+    return {place.queue, {core::due_bucket(due_us), place.segment, place.index}};
   }
 
   void put_record(const Place& place, const v1::Record& record) {
-    maps_.due[due_key(place, record.due_us())] = static_cast<std::uint32_t>(record.body().size());
+    maps_.due[due_key(place, record.due_us())] = {record.due_us(), static_cast<std::uint32_t>(record.body().size())};
     maps_.records[place] = record.SerializeAsString();
   }
 
@@ -150,11 +153,32 @@ class MemorySnapshot final : public core::Snapshot {
     return head;
   }
 
-  void due(QueueId queue, core::DueCursor after, std::size_t most, std::vector<core::RecordHead>& out) override {
-    for (auto at = maps_.due.upper_bound({queue, after}); at != maps_.due.end() && most > 0; ++at, --most) {
-      if (at->first.queue != queue) return;
-      if (auto head = record_head({queue, at->first.at.segment, at->first.at.index})) out.push_back(std::move(*head));
+  core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
+                    const core::Places& but_for, std::vector<core::RecordHead>& out) override {
+    core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
+    bool all_given = true;  // so far
+    for (auto at = maps_.due.upper_bound({queue, after}); at != maps_.due.end() && at->first.queue == queue; ++at) {
+      const auto& [here, due_us] = std::tie(at->first.at, at->second.first);
+      if (here.bucket_us > until_us || most == 0 || walk.looked_at == core::looked_at_most) {
+        walk.next_us = std::min(walk.next_us, here.bucket_us);
+        break;
+      }
+      const Place place{queue, here.segment, here.index};
+      if (!but_for.contains(place)) {
+        ++walk.looked_at;
+        if (due_us > until_us) {
+          walk.next_us = std::min(walk.next_us, due_us);
+          all_given = false;
+          continue;
+        }
+        if (auto head = record_head(place)) {
+          out.push_back(std::move(*head));
+          --most;
+        }
+      }
+      if (all_given) walk.at = here;
     }
+    return walk;
   }
 
   void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override {
@@ -188,8 +212,8 @@ core::Recovered MemoryStore::recover() {
   for (const auto& [key, head] : maps_.heads) {
     recovered.queues[at.at(key.queue)].segments.push_back({key.lane, key.segment, head});
   }
-  for (const auto& [key, bytes] : maps_.due) {
-    recovered.queues[at.at(key.queue)].records += {Messages{1}, Bytes{bytes}};
+  for (const auto& [key, due] : maps_.due) {
+    recovered.queues[at.at(key.queue)].records += {Messages{1}, Bytes{due.second}};
   }
   for (const auto& [place, bytes] : maps_.dead) recovered.queues[at.at(place.queue)].dead += Messages{1};
   for (const auto& [id, note] : maps_.sessions) recovered.sessions.push_back({id.first, id.second, note});

@@ -35,7 +35,8 @@ class MemoryStore final : public core::Store {
     std::map<core::SegmentKey, v1::SegmentHead> heads;
     std::map<Place, std::string> records;  ///< encoded v1::Record
     std::map<Place, std::string> dead;     ///< encoded v1::Record
-    std::map<DueKey, std::uint32_t> due;   ///< bytes of the record's Body
+    /// The exact time, and the bytes of the record's Body.
+    std::map<DueKey, std::pair<std::int64_t, std::uint32_t>> due;
     std::map<std::pair<ProcessToken, std::uint32_t>, v1::SessionNote> sessions;
     std::map<PublisherId, v1::PublisherMark> publishers;
     std::map<QueueId, v1::QueueState> queues;
