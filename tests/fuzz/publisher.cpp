@@ -181,7 +181,7 @@ void Play::step() {
     case 5:
       return offer();
     case 6:
-      machine_.flush();
+      machine_.flush(now_);
       return hear();
     case 7:
     case 8:
@@ -216,7 +216,7 @@ void Play::step() {
 }
 
 void Play::end() {
-  machine_.flush();
+  machine_.flush(now_);
   hear();
   machine_.goodbye(now_);
   hear();

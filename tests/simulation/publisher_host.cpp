@@ -82,7 +82,7 @@ void PublisherHost::offer_waiting() {
                static_cast<unsigned long long>(*number));
     at = waiting_.erase(at);
   }
-  machine_.flush();
+  machine_.flush(stage_.clock.instant());
   carry_out();
 }
 

@@ -24,6 +24,25 @@ struct Queues : Broker {
     for (std::uint32_t n = 1; n <= count; ++n) all.push_back({"queue" + std::to_string(n), policy});
     return all;
   }
+  /// Each has a message that another worker ends at once, and leaves.
+  void show_quickness() {
+    constexpr Connection another = 7;
+    v1::Frame hello = worker_hello(token(7), 10, 1, config.queues[0].name);
+    for (std::size_t i = 1; i < config.queues.size(); ++i) {
+      hello.mutable_hello()->add_attach()->set_queue(config.queues[i].name);
+    }
+    say(another, std::move(hello));
+    commit();
+    for (QueueId queue = 1; queue <= config.queues.size(); ++queue) {
+      put(queue, 1);
+      settle(another, deliveries(another).back().lease(), 1, v1::ACK);
+    }
+    commit();
+    v1::Frame goodbye;
+    goodbye.mutable_goodbye();
+    say(another, std::move(goodbye));
+    commit();
+  }
   void put(QueueId queue, int count) {
     v1::Frame frame = publish_frame(next, count);
     frame.mutable_publish()->mutable_groups(0)->set_queue(queue);
@@ -177,6 +196,7 @@ TEST(Sharing, WhatSharesLeaveFreeIsGivenWithinASecondThoughNobodySettles) {
 
 TEST(Lots, AQueueWhoseMessagesEndSoonHasMoreThanItsShare) {
   Queues broker(128, QueuePolicy{});
+  broker.show_quickness();
   for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
   broker.consume(640);
 
@@ -186,6 +206,7 @@ TEST(Lots, AQueueWhoseMessagesEndSoonHasMoreThanItsShare) {
 
 TEST(Lots, ThoseThatGetStuckLeaveRoomForTheOthers) {
   Queues broker(128, QueuePolicy{});
+  broker.show_quickness();
   for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
   broker.consume(640);
   std::set<std::uint64_t> first;
@@ -210,8 +231,43 @@ TEST(Lots, ThoseThatGetStuckLeaveRoomForTheOthers) {
   }
 }
 
+TEST(Lots, AQueueOfWhichNothingHasEndedHasItsShare) {
+  Queues broker(128, QueuePolicy{});
+  for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
+  broker.consume(640);
+
+  for (QueueId queue = 1; queue <= 128; ++queue) EXPECT_EQ(broker.delivered_of(queue), 5U) << queue;
+}
+
+TEST(Lots, AReconnectLeavesThoseThatAreStuckNoMore) {
+  Queues broker(128, QueuePolicy{});
+  broker.show_quickness();
+  for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
+  broker.consume(640);
+  const auto held = broker.deliveries(worker);
+  constexpr Connection anew = 8;
+  v1::Frame hello = Broker::worker_hello(token(1), 640, 2, "queue1");
+  for (std::size_t i = 1; i < broker.config.queues.size(); ++i) {
+    hello.mutable_hello()->add_attach()->set_queue(broker.config.queues[i].name);
+  }
+  std::set<std::uint32_t> stuck;
+  for (const auto& one : held) {
+    if (broker.delivered_of(one.queue()) <= 5) continue;
+    stuck.insert(one.queue());
+    *hello.mutable_hello()->add_held() = broker.claim_of(one, 1);
+  }
+  broker.say(anew, std::move(hello));
+  broker.commit();
+
+  std::map<std::uint32_t, std::uint64_t> more;
+  for (const auto& one : broker.deliveries(anew))
+    more[one.queue()] += static_cast<std::uint64_t>(one.index().lengths_size());
+  for (const auto& [queue, count] : more) EXPECT_TRUE(!stuck.contains(queue) && count <= 5) << queue << ' ' << count;
+}
+
 TEST(Lots, AQueueWhoseMessagesTakeLongHasItsShare) {
   Queues broker(128, QueuePolicy{});
+  broker.show_quickness();
   for (int i = 0; i < 12; ++i) {
     for (QueueId queue = 1; queue <= 128; ++queue) broker.put(queue, 20);
   }
@@ -241,6 +297,7 @@ TEST(Lots, AQueueWhoseMessagesTakeLongHasItsShare) {
 
 TEST(Lots, AQueueWithRetriesThatAreDueHasItsShare) {
   Queues broker(128, QueuePolicy{});
+  broker.show_quickness();
   broker.put(1, 20);
   broker.consume(640);
   v1::Frame retries;

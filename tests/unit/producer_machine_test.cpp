@@ -8,7 +8,7 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-using std::chrono_literals::operator""s;
+using namespace std::chrono_literals;
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
@@ -96,7 +96,7 @@ TEST(Producer, NumbersAreGivenInFramesAndNeighboursOfALaneAreOneGroup) {
   EXPECT_EQ(play.offer("orders", "three"), 3U);
   EXPECT_THAT(play.hear(), IsEmpty());
 
-  play.machine.flush();
+  play.machine.flush(play.now);
 
   const auto heard = play.hear();
   ASSERT_THAT(heard, SizeIs(1));
@@ -116,7 +116,7 @@ TEST(Producer, AnswersAreToldByTheCallersOwnNumbers) {
   play.offer("orders", "one");
   play.offer("emails", "two");
   play.offer("orders", "three");
-  play.machine.flush();
+  play.machine.flush(play.now);
 
   play.confirm(1, 2, 0xab, 4);  // of orders: the caller's 1 and 3
 
@@ -147,7 +147,7 @@ TEST(Producer, FramesStayBelow64KiBAndALargeMessageGoesAlone) {
   play.offer("orders", std::string(40'000, 'a'));
   play.offer("emails", std::string(40'000, 'b'));
   play.offer("orders", std::string(200'000, 'c'));
-  play.machine.flush();
+  play.machine.flush(play.now);
 
   const auto heard = play.hear();
   ASSERT_THAT(heard, SizeIs(3));
@@ -161,14 +161,14 @@ TEST(Producer, WhileEightSmallFramesAreUnansweredMessagesGather) {
   play.ready();
   for (int i = 0; i < 8; ++i) {
     play.offer("orders", "x");
-    play.machine.flush();
+    play.machine.flush(play.now);
   }
   ASSERT_THAT(play.hear(), SizeIs(8));
   play.offer("orders", "x");
-  play.machine.flush();
+  play.machine.flush(play.now);
   play.offer("emails", "x");
   play.offer("orders", "x");
-  play.machine.flush();
+  play.machine.flush(play.now);
   EXPECT_THAT(play.hear(), IsEmpty());
 
   play.confirm(2, 1);  // not the oldest
@@ -181,18 +181,42 @@ TEST(Producer, WhileEightSmallFramesAreUnansweredMessagesGather) {
   EXPECT_EQ(heard[0].publish().groups(1).index().lengths_size(), 1);
 }
 
+TEST(Producer, WhatIsGatheredWaitsNoLongerThanTwoMilliseconds) {
+  Play play;
+  play.ready();
+  for (int i = 0; i < 8; ++i) {
+    play.offer("orders", "x");
+    play.machine.flush(play.now);
+  }
+  play.hear();
+  play.offer("orders", "x");
+  play.machine.flush(play.now);
+  play.now += 1ms;
+  play.offer("orders", "x");
+  play.machine.flush(play.now);
+  EXPECT_EQ(play.machine.next_tick(), play.now + 1ms);
+  play.machine.tick(play.now);
+  EXPECT_THAT(play.hear(), IsEmpty());
+
+  play.now += 1ms;
+  play.machine.tick(play.now);
+
+  ASSERT_THAT(play.hear(), SizeIs(1));
+  EXPECT_GT(play.machine.next_tick(), play.now + 10ms);
+}
+
 TEST(Producer, AFullGroupDoesNotWaitForAnswers) {
   Play play;
   play.ready();
   for (int i = 0; i < 8; ++i) {
     play.offer("orders", "x");
-    play.machine.flush();
+    play.machine.flush(play.now);
   }
   play.hear();
 
   for (int i = 0; i < 256; ++i) {
     play.offer("orders", "x");
-    play.machine.flush();
+    play.machine.flush(play.now);
   }
 
   EXPECT_THAT(play.hear(), SizeIs(1));
@@ -203,7 +227,7 @@ TEST(Producer, WhatIsOfferedAfterAnAnswerWaitsForItsOwnFlush) {
   play.ready();
   for (int i = 0; i < 9; ++i) {
     play.offer("orders", "x");
-    play.machine.flush();
+    play.machine.flush(play.now);
   }
   play.confirm(1, 8);
   EXPECT_THAT(play.hear(), SizeIs(9));
@@ -223,7 +247,7 @@ TEST(Credit, NothingIsTakenBeyondTheWindowAndAQueueHoldsBackNoOther) {
   EXPECT_FALSE(play.machine.has_room("orders"));
   EXPECT_TRUE(play.offer("emails", std::string(900, 'x')).has_value());
   EXPECT_FALSE(play.offer("emails", std::string(101, 'x')).has_value());
-  play.machine.flush();
+  play.machine.flush(play.now);
 
   play.confirm(1, 2);
 
@@ -274,7 +298,7 @@ TEST(Idempotence, WhatIsUnansweredIsSentAgainUnderItsNumbersAndItsOldEpoch) {
   Play play;
   play.ready();
   for (int i = 0; i < 5; ++i) play.offer("orders", std::to_string(i));
-  play.machine.flush();
+  play.machine.flush(play.now);
   play.hear();
   play.confirm(2, 2);
   play.offer("orders", "5");  // taken, and not yet in a frame
@@ -301,7 +325,7 @@ TEST(Idempotence, AnAnswerHeardTwiceIsToldOnce) {
   play.ready();
   play.offer("orders", "1");
   play.offer("orders", "2");
-  play.machine.flush();
+  play.machine.flush(play.now);
   play.confirm(1, 1);
   play.confirm(1, 2);
 
@@ -316,10 +340,10 @@ TEST(Idempotence, WhatTheBrokerForgotIsInDoubtAndNotSentAgain) {
   Play play;
   play.ready();
   play.offer("orders", "1");
-  play.machine.flush();
+  play.machine.flush(play.now);
   play.confirm(1, 1);
   play.offer("orders", "2");
-  play.machine.flush();
+  play.machine.flush(play.now);
   play.hear();
   (void)play.machine.take_answers();
   play.machine.ended(play.now, "cut");
@@ -340,7 +364,7 @@ TEST(Idempotence, WhoWasAsleepForAnHourDoesNotSendAgainWhatTheBrokerMayHaveForgo
   Play play;
   play.ready();
   play.offer("orders", "1");
-  play.machine.flush();
+  play.machine.flush(play.now);
   play.hear();
   play.now += 3600s;
   play.machine.ended(play.now, "cut");
@@ -358,7 +382,7 @@ TEST(Refusals, SayWhy) {
   Play play;
   play.ready();
   play.offer("orders", "1");
-  play.machine.flush();
+  play.machine.flush(play.now);
   v1::Frame frame;
   auto* run = frame.mutable_confirmed()->add_runs();
   run->set_first(1);

@@ -109,6 +109,10 @@ void Publisher::State::schedule_flush() {
 bool Publisher::State::offer(std::string_view queue, std::string_view type, std::string_view bytes,
                              const PublishOptions& options) {
   if (failure) std::rethrow_exception(failure);
+  if (options.priority >= lanes_most) {
+    throw Error("publish to '" + std::string(queue) + "': priority " + std::to_string(options.priority) +
+                "; it goes from 0 to 9");
+  }
   start_reading();
   headers.clear();
   if (!options.headers.empty()) {

@@ -48,20 +48,21 @@ class Publisher {
   Publisher(engine::Engine& engine, boost::asio::any_io_executor executor);
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
-  /// What is unanswered then is in doubt: flush() first.
+  /// What is unanswered then is in doubt, and what has not left is lost: flush() first.
   ~Publisher();
 
   /// Publishes one message and awaits its answer.
   ///
-  /// Throws: UnknownQueue, TooLarge; Refused when the engine says no for good. Cancellation: terminal; the message may
-  /// have been taken.
+  /// Throws: UnknownQueue, TooLarge; Error if its priority is above 9; Refused when the engine says no for good.
+  /// Cancellation: terminal; the message may have been taken.
   [[nodiscard]] task<Confirmation> publish(std::string_view queue, const google::protobuf::MessageLite& message,
                                            PublishOptions options = {});
   [[nodiscard]] task<Confirmation> publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
                                                PublishOptions options = {});
 
   /// Takes the message if the queue has credit for it; false: await room(), and try again. Never waits.
-  /// What was taken leaves at the latest at the end of the loop's turn. Throws: UnknownQueue, TooLarge, Refused.
+  /// What was taken leaves at the end of the loop's turn; where several small frames are unanswered, with the next
+  /// answer, or two milliseconds later. Throws: as publish().
   [[nodiscard]] bool try_send(std::string_view queue, std::string_view type, std::string_view payload,
                               const PublishOptions& options = {});
   [[nodiscard]] bool try_send(std::string_view queue, const google::protobuf::MessageLite& message,

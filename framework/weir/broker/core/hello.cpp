@@ -69,8 +69,12 @@ void derive_outstanding(State& state, Worker& worker) {
     worker.outstanding += held;
     if (Attached* one = worker.attachment(state.find_queue(run.key.queue))) one->outstanding += held.messages;
   }
+  count_sharers(state, worker);
   worker.borrowed = {};
-  for (auto& one : worker.attached) worker.borrowed += one.borrowed = std::min(one.borrowed, one.outstanding);
+  for (auto& one : worker.attached) {
+    one.borrowed = one.outstanding.value > share_of(worker) ? one.outstanding : Messages{};
+    worker.borrowed += one.borrowed;
+  }
 }
 
 void fill_welcome(State& state, v1::Welcome& welcome) {

@@ -29,9 +29,9 @@ std::uint64_t held_most(const Queue& queue) {
   return sum;
 }
 
-bool ends_soon(const Queue& queue) { return queue.policy.ahead && queue.slow_in_a_row < slow_in_a_row_most; }
-
-bool is_quick(const Queue& queue) { return ends_soon(queue) && held_most(queue) > 0; }
+bool is_quick(const Queue& queue) {
+  return queue.policy.ahead && queue.slow_in_a_row < slow_in_a_row_most && held_most(queue) > 0;
+}
 
 std::uint64_t written(const Queue& queue) {
   const std::uint64_t others = queue.unanswered.messages.value + queue.records.value;
@@ -68,6 +68,7 @@ void watched_ended(Now now, Queue& queue, const SegmentKey& key, std::uint32_t f
     return;
   const bool in_time = now.instant - queue.watched->since < publish_held_most;
   queue.slow_in_a_row = in_time ? 0 : queue.slow_in_a_row + 1;
+  queue.was_quick |= in_time;
   queue.watched.reset();
 }
 

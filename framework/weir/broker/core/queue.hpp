@@ -123,6 +123,7 @@ struct Queue {
   std::size_t turn = 0;  ///< whose turn it is to be sent something
   /// One message after the other is watched from its delivery to its end (holding.cpp): so many in a row took long.
   unsigned slow_in_a_row = 0;
+  bool was_quick = false;  ///< one of them, since the start, did not take long
   struct Watched {
     SegmentKey key;
     std::uint32_t index{};

@@ -10,9 +10,8 @@ namespace {
 
 constexpr Duration housekeeping_every = std::chrono::seconds(1);
 constexpr std::size_t load_most = 1024;
-/// A walk rests half a microsecond for each that it looked at and was not due, some ten times what that took: a
-/// thousand that are due within 64 ms are half a millisecond late, and no more than a tenth of the loop is spent on
-/// those that are not due.
+/// A walk rests half a microsecond for each that the next one looks at again, some ten times what that takes: where a
+/// thousand are due within 64 ms they are half a millisecond late, and no more than a tenth of the loop is spent so.
 constexpr std::size_t looked_at_a_microsecond = 2;
 /// Records that wait in memory for being due, some 250 bytes each: in all queues, and in one. A queue that nobody takes
 /// anything of shall not have all the room.
@@ -172,8 +171,7 @@ void load_from_store(State& state, Queue& queue, std::int64_t clock) {
   queue.due_cursor = walk.at;
   queue.walk_next_us = walk.next_us;
   if (heads.size() < load_most) {
-    const std::size_t not_due = walk.looked_at - heads.size();
-    queue.walk_rests_until_us = clock + static_cast<std::int64_t>(not_due / looked_at_a_microsecond);
+    queue.walk_rests_until_us = clock + static_cast<std::int64_t>(walk.again / looked_at_a_microsecond);
   }
   for (auto& head : heads) {
     // Due since the start; but the wall clock may have been put back before it, and then somebody may hold it.

@@ -6,7 +6,7 @@
 // The share of one among a thousand is a handful, and a delivery costs the same for a handful as for many. So a queue
 // whose messages end soon (holding.cpp) may have a lot of 1/64 of the window. Should they get stuck all the same,
 // others have room: all lots together are no more than 7/8. What is retried is not watched: a queue with records that
-// are due has its share and no more.
+// are due has its share and no more, and so has one of which nothing has ended yet.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -77,8 +77,8 @@ std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& atta
   if (other == nullptr) return left;
   std::uint64_t share = share_of(worker);
   const std::uint64_t lot = worker.window.messages.value / lots_of_a_window;
-  if (share < lot && worker.borrowed.value + lot <= worker.window.messages.value / 8 * 7 &&
-      ends_soon(*attached.queue) && !has_due(state, now, *attached.queue)) {
+  if (share < lot && worker.borrowed.value + lot <= worker.window.messages.value / 8 * 7 && attached.queue->was_quick &&
+      is_quick(*attached.queue) && !has_due(state, now, *attached.queue)) {
     share = lot;
   }
   const std::uint64_t used = attached.outstanding.value;

@@ -252,8 +252,6 @@ void tell_elided(State& state, Actions& actions);
 
 // holding.cpp
 /// The queue's messages end so soon after their delivery that a commit waits for them.
-[[nodiscard]] bool ends_soon(const Queue& queue);
-/// and somebody is attached to it.
 [[nodiscard]] bool is_quick(const Queue& queue);
 /// What all workers of a queue may hold.
 [[nodiscard]] std::uint64_t held_most(const Queue& queue);

@@ -176,8 +176,8 @@ struct DueCursor {
 /// How far a walk came.
 struct DueWalk {
   DueCursor at;  ///< nothing up to here need be looked at again: it was given, passed over, or is in `but_for`
-  std::int64_t next_us{};   ///< nothing after that is due before; the largest value: there is nothing
-  std::size_t looked_at{};  ///< due times
+  std::int64_t next_us{};  ///< nothing after that is due before; the largest value: there is nothing
+  std::size_t again{};  ///< how many of those that were looked at stand after `at`: the next walk looks at them again
 };
 /// Then a walk ends: what else of this bucket is due comes with a later one, once the bucket is over at the latest.
 inline constexpr std::size_t looked_at_most = 16'384;

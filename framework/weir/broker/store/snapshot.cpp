@@ -49,7 +49,7 @@ std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
 core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
                                 const core::Places& but_for, std::vector<core::RecordHead>& out) {
   core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
-  bool all_given = true;  // so far
+  std::size_t looked_at = 0;
   lmdb::Cursor cursor(txn_, store_.databases_.due);
   const layout::DueKey from = layout::due_key({queue, after.segment, after.index}, after.bucket_us);
   for (bool more = cursor.seek(from.view()); more; more = cursor.next()) {
@@ -57,24 +57,27 @@ core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::int64
     if (place.queue != queue) break;
     const core::DueCursor here{bucket_us, place.segment, place.index};
     if (here <= after) continue;
-    if (bucket_us > until_us || most == 0 || walk.looked_at == core::looked_at_most) {
+    if (bucket_us > until_us || most == 0 || looked_at == core::looked_at_most) {
       walk.next_us = std::min(walk.next_us, bucket_us);
       break;
     }
+    ++looked_at;
+    bool is_due = true;
     if (!but_for.contains(place)) {
-      ++walk.looked_at;
       const std::int64_t due_us = layout::read_due_value(cursor.data()).due_us;
-      if (due_us > until_us) {
+      is_due = due_us <= until_us;
+      if (!is_due) {
         walk.next_us = std::min(walk.next_us, due_us);
-        all_given = false;
-        continue;
-      }
-      if (auto head = record_head(place)) {
+      } else if (auto head = record_head(place)) {
         out.push_back(std::move(*head));
         --most;
       }
     }
-    if (all_given) walk.at = here;
+    if (is_due && walk.again == 0) {
+      walk.at = here;
+    } else {
+      ++walk.again;
+    }
   }
   return walk;
 }

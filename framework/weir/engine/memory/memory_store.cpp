@@ -156,27 +156,28 @@ class MemorySnapshot final : public core::Snapshot {
   core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
                     const core::Places& but_for, std::vector<core::RecordHead>& out) override {
     core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
-    bool all_given = true;  // so far
+    std::size_t looked_at = 0;
     for (auto at = maps_.due.upper_bound({queue, after}); at != maps_.due.end() && at->first.queue == queue; ++at) {
       const auto& [here, due_us] = std::tie(at->first.at, at->second.first);
-      if (here.bucket_us > until_us || most == 0 || walk.looked_at == core::looked_at_most) {
+      if (here.bucket_us > until_us || most == 0 || looked_at == core::looked_at_most) {
         walk.next_us = std::min(walk.next_us, here.bucket_us);
         break;
       }
+      ++looked_at;
       const Place place{queue, here.segment, here.index};
-      if (!but_for.contains(place)) {
-        ++walk.looked_at;
-        if (due_us > until_us) {
-          walk.next_us = std::min(walk.next_us, due_us);
-          all_given = false;
-          continue;
-        }
-        if (auto head = record_head(place)) {
-          out.push_back(std::move(*head));
-          --most;
-        }
+      const bool known = but_for.contains(place);
+      const bool is_due = known || due_us <= until_us;
+      if (!is_due) {
+        walk.next_us = std::min(walk.next_us, due_us);
+      } else if (auto head = known ? std::nullopt : record_head(place)) {
+        out.push_back(std::move(*head));
+        --most;
       }
-      if (all_given) walk.at = here;
+      if (is_due && walk.again == 0) {
+        walk.at = here;
+      } else {
+        ++walk.again;
+      }
     }
     return walk;
   }

@@ -29,7 +29,7 @@ class WeirProducer final : public Producer {
   }
 
   void flush() override {
-    machine_.flush();
+    machine_.flush(now());
     client_.carry_out();
   }
 
@@ -37,7 +37,7 @@ class WeirProducer final : public Producer {
     // The view need not outlive the call's first suspension.
     const std::string name(queue);
     if (!started_) start();
-    // What is gathered may be what the window is full of.
+    // What is gathered may be what the window is full of: it leaves within two milliseconds.
     flush();
     while (!machine_.has_room(name)) {
       client_.carry_out();

@@ -9,9 +9,9 @@ namespace {
 
 /// The broker keeps a publisher's mark for an hour; away for nearly so long, one cannot be sure of it.
 constexpr Duration mark_kept = std::chrono::minutes(50);
-/// Frames of few messages on their way at once: enough that a message mostly waits for nothing, and that the broker has
-/// the next one while it commits the last.
+/// Frames of few messages on their way at once: enough that the broker has the next one while it commits the last.
 constexpr std::size_t flushed_most = 8;
+constexpr Duration gathered_for = std::chrono::milliseconds(2);
 
 }  // namespace
 
@@ -115,12 +115,13 @@ void ProducerMachine::send_alone(Group& group) {
   send_frame();
 }
 
-void ProducerMachine::flush() {
-  flush_asked_ = flushed_.size() >= flushed_most;
-  if (!flush_asked_) flush_at_once();
+void ProducerMachine::flush(Instant now) {
+  if (flushed_.size() < flushed_most || now >= flush_by_) return flush_at_once();
+  if (!open_.empty()) flush_by_ = std::min(flush_by_, now + gathered_for);
 }
 
 void ProducerMachine::flush_at_once() {
+  flush_by_ = Instant::max();
   if (!is_up() || open_.empty()) return;
   for (GroupPtr& open : open_) {
     Group& group = number(std::move(open));
@@ -130,6 +131,12 @@ void ProducerMachine::flush_at_once() {
   send_frame();
   flushed_.push_back(next_number_);
 }
+
+void ProducerMachine::ticked(Instant now) {
+  if (now >= flush_by_) flush_at_once();
+}
+
+Instant ProducerMachine::ticks_next() const { return flush_by_; }
 
 ProducerMachine::GroupPtr ProducerMachine::new_group(Queue& queue, Lane lane) {
   GroupPtr group;
@@ -250,6 +257,7 @@ void ProducerMachine::disconnected(Instant now) {
   for (GroupPtr& open : open_) number(std::move(open));
   open_.clear();
   flushed_.clear();
+  flush_by_ = Instant::max();
   for (auto& [name, queue] : queues_) queue.named = false;
 }
 
@@ -277,11 +285,11 @@ void ProducerMachine::resend() {
   trim();
 }
 
-void ProducerMachine::received(Instant, const std::shared_ptr<Received>& frame) {
+void ProducerMachine::received(Instant now, const std::shared_ptr<Received>& frame) {
   if (frame->head.has_confirmed()) {
     for (const auto& run : frame->head.confirmed().runs()) confirmed(run);
     trim();
-    if (flush_asked_) flush();
+    if (flush_by_ != Instant::max()) flush(now);
   } else if (frame->head.has_window()) {
     const v1::Window& window = frame->head.window();
     const auto at = by_id_.find(window.queue());

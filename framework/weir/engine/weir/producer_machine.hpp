@@ -6,9 +6,10 @@
 /// back no other. What was sent is kept until it is answered and, after a reconnect, sent again under the same numbers:
 /// the broker stores none of them twice.
 ///
-/// Few messages make a frame that costs as much as a full one. So while several such frames are unanswered, messages
-/// gather until one of them is answered (as Nagle has it for TCP, RFC 896, but with several on their way): who
-/// publishes seldom waits for nothing, and who publishes much sends larger frames the busier the broker is.
+/// Few messages make a frame that costs as much as a full one. So while eight such frames are unanswered, messages
+/// gather, for two milliseconds at most, until one of them is answered (as Nagle has it for TCP, RFC 896, but with
+/// several on their way, and bounded): who publishes seldom waits for nothing, who publishes much sends larger frames,
+/// and nobody waits for a disk that is slow to sync.
 
 #include <array>
 #include <bitset>
@@ -33,8 +34,8 @@ class ProducerMachine final : public ClientMachine {
   /// See engine::Producer::offer. Nothing without credit, or without a connection.
   /// Throws: UnknownQueue, TooLarge.
   [[nodiscard]] std::optional<std::uint64_t> offer(const Outgoing& message);
-  /// What is gathered leaves: now, or with an answer if several frames are unanswered that were not full.
-  void flush();
+  /// What is gathered leaves: now, or within two milliseconds if several small frames are unanswered.
+  void flush(Instant now);
   /// What is gathered leaves now.
   void flush_at_once();
   /// Whether the queue's window has room for what was last offered in vain. Throws: UnknownQueue, Refused.
@@ -48,6 +49,8 @@ class ProducerMachine final : public ClientMachine {
   void welcomed(Instant now, const v1::Welcome& welcome) override;
   void received(Instant now, const std::shared_ptr<Received>& frame) override;
   void disconnected(Instant now) override;
+  void ticked(Instant now) override;
+  [[nodiscard]] Instant ticks_next() const override;
 
  private:
   struct Group;
@@ -108,10 +111,9 @@ class ProducerMachine final : public ClientMachine {
   std::map<std::string, Queue, std::less<>> queues_;
   Queue* last_queue_ = nullptr;  // nearly always the next message's, too
   std::vector<GroupPtr> open_;
-  std::deque<GroupPtr> sent_;  // by first number
-  std::deque<std::uint64_t>
-      flushed_;               // frames that were not full, and are unanswered: the number after each one's last
-  bool flush_asked_ = false;  // and not done
+  std::deque<GroupPtr> sent_;          // by first number
+  std::deque<std::uint64_t> flushed_;  // small frames that are unanswered: the number after each one's last
+  Instant flush_by_ = Instant::max();  // when what waits for their answers leaves without
   std::vector<GroupPtr> spare_;
   std::uint64_t next_number_ = 1;
   std::uint64_t next_for_caller_ = 1;
