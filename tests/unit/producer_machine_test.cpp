@@ -74,6 +74,13 @@ class Play {
     machine.outbox.clear();
     return frames;
   }
+  /// So many messages, each flushed by itself.
+  void leave_unanswered(int count) {
+    for (int i = 0; i < count; ++i) {
+      offer("orders", "x");
+      machine.flush(now);
+    }
+  }
   /// Connected, with both queues named.
   void ready(Load window = {Messages{1000}, Bytes{1'000'000}}) {
     (void)machine.has_room("orders");
@@ -159,10 +166,7 @@ TEST(Producer, FramesStayBelow64KiBAndALargeMessageGoesAlone) {
 TEST(Producer, WhileEightSmallFramesAreUnansweredMessagesGather) {
   Play play;
   play.ready();
-  for (int i = 0; i < 8; ++i) {
-    play.offer("orders", "x");
-    play.machine.flush(play.now);
-  }
+  play.leave_unanswered(8);
   ASSERT_THAT(play.hear(), SizeIs(8));
   play.offer("orders", "x");
   play.machine.flush(play.now);
@@ -184,10 +188,7 @@ TEST(Producer, WhileEightSmallFramesAreUnansweredMessagesGather) {
 TEST(Producer, WhatIsGatheredWaitsNoLongerThanTwoMilliseconds) {
   Play play;
   play.ready();
-  for (int i = 0; i < 8; ++i) {
-    play.offer("orders", "x");
-    play.machine.flush(play.now);
-  }
+  play.leave_unanswered(8);
   play.hear();
   play.offer("orders", "x");
   play.machine.flush(play.now);
@@ -208,10 +209,7 @@ TEST(Producer, WhatIsGatheredWaitsNoLongerThanTwoMilliseconds) {
 TEST(Producer, AFullGroupDoesNotWaitForAnswers) {
   Play play;
   play.ready();
-  for (int i = 0; i < 8; ++i) {
-    play.offer("orders", "x");
-    play.machine.flush(play.now);
-  }
+  play.leave_unanswered(8);
   play.hear();
 
   for (int i = 0; i < 256; ++i) {
@@ -225,10 +223,7 @@ TEST(Producer, AFullGroupDoesNotWaitForAnswers) {
 TEST(Producer, WhatIsOfferedAfterAnAnswerWaitsForItsOwnFlush) {
   Play play;
   play.ready();
-  for (int i = 0; i < 9; ++i) {
-    play.offer("orders", "x");
-    play.machine.flush(play.now);
-  }
+  play.leave_unanswered(9);
   play.confirm(1, 8);
   EXPECT_THAT(play.hear(), SizeIs(9));
   play.offer("orders", "x");
