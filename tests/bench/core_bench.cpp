@@ -46,8 +46,8 @@ v1::Frame hello(v1::Kind kind, std::uint64_t queues, std::uint32_t shard) {
   frame.set_number(1);
   auto& hello = *frame.mutable_hello();
   hello.set_magic(protocol::magic);
-  hello.set_version_lowest(1);
-  hello.set_version_highest(1);
+  hello.set_version_lowest(2);
+  hello.set_version_highest(2);
   hello.set_kind(kind);
   hello.set_process_token(std::string(16, 't'));
   hello.set_publisher(std::string(16, 'p'));

@@ -83,8 +83,8 @@ class Play {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
-    hello.set_version_lowest(1);
-    hello.set_version_highest(1);
+    hello.set_version_lowest(2);
+    hello.set_version_highest(2);
     hello.set_kind(kind);
     return frame;
   }

@@ -71,7 +71,7 @@ void Play::open() {
 void Play::welcome() {
   v1::Frame frame;
   auto& welcome = *frame.mutable_welcome();
-  welcome.set_version(1);
+  welcome.set_version(2);
   const std::uint32_t how = in_.byte();
   welcome.set_publisher_known((how & 1) == 0);
   welcome.set_publisher_mark(in_.below(4) == 0 ? in_.number() : 0);

@@ -34,7 +34,7 @@ def block(content):
 
 
 def hello(kind, **fields):
-    return wire.Frame(number=1, hello=wire.Hello(magic=MAGIC, version_lowest=1, version_highest=1, kind=kind, **fields))
+    return wire.Frame(number=1, hello=wire.Hello(magic=MAGIC, version_lowest=2, version_highest=2, kind=kind, **fields))
 
 
 def index(count, types=("a.A",), length=4, **columns):
@@ -89,7 +89,7 @@ for request in ("list_queues", "list_workers", "list_dead", "show_dead", "replay
 
 from_brokers = {
     "welcome": wire.Frame(number=1, welcome=wire.Welcome(
-        version=1, incarnation=1, publisher_known=True, session_timeout_us=10_000_000, message_most_bytes=1 << 20,
+        version=2, incarnation=1, publisher_known=True, session_timeout_us=10_000_000, message_most_bytes=1 << 20,
         queues=[wire.QueueInfo(id=i + 1, name=name, in_file=True, window=wire.Window(epoch=1, messages=9, bytes=999))
                 for i, name in enumerate(("orders", "emails"))],
         claims=[wire.ClaimAnswer(queue=1, segment=1, count=2, lease=9)])),

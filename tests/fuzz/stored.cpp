@@ -310,8 +310,8 @@ void Play::play(core::Core& core) {
   v1::Frame frame;
   auto& hello = *frame.mutable_hello();
   hello.set_magic(protocol::magic);
-  hello.set_version_lowest(1);
-  hello.set_version_highest(1);
+  hello.set_version_lowest(2);
+  hello.set_version_highest(2);
   hello.set_kind(v1::WORKER);
   hello.set_process_token(id_of(8));
   hello.add_attach()->set_queue("orders");

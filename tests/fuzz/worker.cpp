@@ -91,7 +91,7 @@ void Play::open() {
 void Play::welcome() {
   v1::Frame frame;
   auto& welcome = *frame.mutable_welcome();
-  welcome.set_version(1);
+  welcome.set_version(2);
   welcome.set_incarnation(in_.below(4));
   welcome.set_session_timeout_us(in_.number() * 1'000'000);
   welcome.set_message_most_bytes(in_.number() * 100);

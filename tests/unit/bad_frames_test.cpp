@@ -86,7 +86,7 @@ TEST_F(BadFrames, AnotherVersionIsToldBothRanges) {
   frame.mutable_hello()->set_version_lowest(8);
   frame.mutable_hello()->set_version_highest(9);
 
-  EXPECT_EQ(answer_to(frame).message(), "no protocol version in common: you speak 8 to 9, this broker 1 to 1");
+  EXPECT_EQ(answer_to(frame).message(), "no protocol version in common: you speak 8 to 9, this broker 2 to 2");
 
   expect_ended();
 }

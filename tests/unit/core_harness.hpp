@@ -116,8 +116,8 @@ struct Broker {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
-    hello.set_version_lowest(1);
-    hello.set_version_highest(1);
+    hello.set_version_lowest(protocol::version_lowest);
+    hello.set_version_highest(protocol::version_highest);
     hello.set_kind(v1::WORKER);
     hello.set_process_token(std::string(process.view()));
     hello.set_group("shop");
@@ -140,8 +140,8 @@ struct Broker {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
-    hello.set_version_lowest(1);
-    hello.set_version_highest(1);
+    hello.set_version_lowest(protocol::version_lowest);
+    hello.set_version_highest(protocol::version_highest);
     hello.set_kind(v1::PUBLISHER);
     hello.set_publisher(std::string(token(id).view()));
     hello.set_lowest_unanswered(lowest_unanswered);
@@ -209,8 +209,8 @@ struct Broker {
     v1::Frame frame;
     auto& hello = *frame.mutable_hello();
     hello.set_magic(protocol::magic);
-    hello.set_version_lowest(1);
-    hello.set_version_highest(1);
+    hello.set_version_lowest(protocol::version_lowest);
+    hello.set_version_highest(protocol::version_highest);
     hello.set_kind(v1::KEEP_ALIVE);
     if (process) hello.set_process_token(std::string(process->view()));
     say(from, std::move(frame));

@@ -101,8 +101,8 @@ struct Site {
       v1::Frame frame;
       auto& hello = *frame.mutable_hello();
       hello.set_magic(protocol::magic);
-      hello.set_version_lowest(1);
-      hello.set_version_highest(1);
+      hello.set_version_lowest(protocol::version_lowest);
+      hello.set_version_highest(protocol::version_highest);
       hello.set_kind(v1::WORKER);
       hello.set_process_token(std::string(process.token.view()));
       hello.set_shard(static_cast<std::uint32_t>(shard));

@@ -54,7 +54,7 @@ TEST(Sessions, NoVersionInCommonNamesBothRanges) {
   frame.mutable_hello()->set_version_highest(6);
   broker.say(worker, frame);
   EXPECT_EQ(broker.last(worker).error().message(),
-            "no protocol version in common: you speak 5 to 6, this broker 1 to 1");
+            "no protocol version in common: you speak 5 to 6, this broker 2 to 2");
 }
 
 TEST(Sessions, AnUnknownKindOfFrameIsAnsweredAndTheSessionLives) {

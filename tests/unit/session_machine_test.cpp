@@ -584,13 +584,13 @@ TEST(Reconnecting, ANoForGoodIsKeptInTheBrokersWords) {
   play.open();
   v1::Frame frame;
   frame.mutable_error()->set_code(v1::Error::WRONG_VERSION);
-  frame.mutable_error()->set_message("no protocol version in common: you speak 1 to 1, this broker 2 to 3");
+  frame.mutable_error()->set_message("no protocol version in common: you speak 2 to 2, this broker 3 to 4");
   frame.mutable_error()->set_fatal(true);
 
   play.say(frame);
 
   ASSERT_TRUE(play.machine.failure().has_value());
-  EXPECT_THAT(*play.machine.failure(), HasSubstr("you speak 1 to 1"));
+  EXPECT_THAT(*play.machine.failure(), HasSubstr("you speak 2 to 2"));
   EXPECT_FALSE(play.machine.wants_open(play.now + 10s));
 }
 

@@ -102,7 +102,7 @@ TEST_F(StoreFolder, OneOfAnotherFormatIsLeftAsItIs) {
   }
   mdb_env_close(env);
 
-  EXPECT_THAT(why_not(settings()), AllOf(HasSubstr("is of format 7; this version of weir reads format 1"),
+  EXPECT_THAT(why_not(settings()), AllOf(HasSubstr("is of format 7; this version of weir reads format 2"),
                                          HasSubstr("start the version that wrote it")));
   EXPECT_THAT(why_not(settings()), HasSubstr("is of format 7"));
 }

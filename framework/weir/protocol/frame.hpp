@@ -19,8 +19,8 @@
 namespace weir::protocol {
 
 inline constexpr std::uint32_t magic = 0x52494557;  // "WEIR", little-endian
-inline constexpr std::uint32_t version_lowest = 1;
-inline constexpr std::uint32_t version_highest = 1;
+inline constexpr std::uint32_t version_lowest = 2;
+inline constexpr std::uint32_t version_highest = 2;
 /// A group or segment holds at most so many messages, and so many bytes unless it is one message.
 inline constexpr std::uint32_t segment_messages_most = 256;
 inline constexpr std::size_t segment_bytes_most = 64 * 1024;

@@ -22,7 +22,7 @@ class Session:
         self.socket.setsockopt(zmq.RECONNECT_IVL, -1)
         self.socket.connect(engine.replace("weir://", "tcp://"))
         self.sent = self.received = 0
-        hello.magic, hello.version_lowest, hello.version_highest = MAGIC, 1, 1
+        hello.magic, hello.version_lowest, hello.version_highest = MAGIC, 2, 2
         hello.build, hello.host, hello.pid = "python_client", socket.gethostname(), os.getpid()
         self.send(hello=hello)
         self.welcome = self.receive(5)

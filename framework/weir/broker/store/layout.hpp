@@ -15,7 +15,7 @@
 
 namespace weir::broker::layout {
 
-inline constexpr std::uint32_t format_version = 1;
+inline constexpr std::uint32_t format_version = 2;
 
 template <std::size_t N>
 struct Key {
