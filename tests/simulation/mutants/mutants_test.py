@@ -1,17 +1,16 @@
 #!/usr/bin/python3
 """Plants each fault of this folder and lets it be found: `found NAME after N seeds`, or `kills`, or `MISSED NAME`.
 
-A fault is a patch of one source file. Only that file is compiled again; its object goes before the libraries in the
-program's own link command, so that the linker does not take the sound one from its archive. Faults of the LMDB store
-are for `store_kill` (tests/chaos), all others for the simulator.
+Only what a fault changes is compiled again; those objects go before the libraries in the program's own link command, so
+that the linker does not take the sound ones from their archive. Faults of the LMDB store are for `store_kill`
+(tests/chaos), those that say `found by` for that program, all others for the simulator.
 
-  mutants_test.py [NAME…] [--seeds N]     needs a build folder with both programs built ($WEIR_BUILD, or build)
+  mutants_test.py [NAME…] [--seeds N]     needs a build folder with the programs built ($WEIR_BUILD, or build)
 """
 
 import argparse
 import os
 import re
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -19,84 +18,123 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-HERE = Path(__file__).resolve().parent
-ROOT = HERE.parents[2]
-BUILD = Path(os.environ.get("WEIR_BUILD") or ROOT / "build").resolve()
+import faults
+
+BUILD = Path(os.environ.get("WEIR_BUILD") or faults.ROOT / "build").resolve()
+INCLUDED_FROM = faults.ROOT / "framework"
 SEEDS = 4000
 KILLS, LOSSES = 40, 200
 SECONDS = 100  # a fault's search
-STORE = "framework/weir/broker/store/"
+INCLUDERS = 12  # of a header with a fault: more would take too long
 
 
-def commands():
-    """What ninja would run to make the programs: compile commands by source, link commands by program."""
-    out = subprocess.run(["ninja", "-C", str(BUILD), "-t", "commands", "simulation", "store_kill"], capture_output=True,
-                         text=True, check=True)
-    compiles, links = {}, {}
-    for line in out.stdout.splitlines():
-        found = re.search(r" -c (\S+\.cpp)$", line)
-        if found:
-            compiles[str(Path(found[1]).resolve())] = line
-        linked = re.search(r"-o bin/(simulation|store_kill) ", line)
-        if linked:
-            links[linked[1]] = line
-    return compiles, links
+class Build:
+    """What ninja would run: compile commands by source, link commands by program; which sources include a header."""
+
+    def __init__(self, programs):
+        out = subprocess.run(["ninja", "-C", str(BUILD), "-t", "commands", *programs], capture_output=True, text=True,
+                             check=True)
+        self.compiles, self.links, self.includers = {}, {}, {}
+        for line in out.stdout.splitlines():
+            found = re.search(r" -c (\S+\.cpp)$", line)
+            if found:
+                self.compiles[Path(found[1]).resolve()] = line
+            linked = re.search(r"-o bin/(\w+) ", line)
+            if linked:
+                self.links[linked[1]] = line
+
+    def sources_with(self, header):
+        if not self.includers:
+            out = subprocess.run(["ninja", "-C", str(BUILD), "-t", "deps"], capture_output=True, text=True, check=True)
+            for block in out.stdout.split("\n\n"):
+                files = [Path(os.path.normpath(BUILD / line.strip())) for line in block.splitlines()[1:]]
+                for file in files[1:]:
+                    self.includers.setdefault(file, set()).add(files[0])
+        return [source for source in sorted(self.includers.get(header, ())) if source in self.compiles]
 
 
 def shell(command):
     # ninja wraps link commands as `: && … && :`.
-    return subprocess.run(command, shell=True, cwd=BUILD, capture_output=True, text=True)
+    done = subprocess.run(command, shell=True, cwd=BUILD, capture_output=True, text=True)
+    return None if done.returncode == 0 else (done.stderr or done.stdout).strip()[:800]
 
 
-def plant(patch, target, folder, compiles, link):
-    """The program with this fault, or why there is none."""
-    source = folder / Path(target).name
-    done = subprocess.run(["patch", "--quiet", "--fuzz=2", "--output", str(source), str(ROOT / target), str(patch)],
-                          capture_output=True, text=True)
-    if done.returncode != 0:
-        return None, f"its patch does not fit {target} any more: {done.stdout.strip()}"
-    command = compiles[str((ROOT / target).resolve())]
-    thing = folder / "planted.o"
-    command = re.sub(r" -o \S+", f" -o {thing}", command)
-    command = re.sub(r" -M[TF] \S+| -MD", "", command)
-    # A fault may leave a parameter without a use.
-    command = re.sub(r" -c \S+$", f" -Wno-error -c {source}", command)
-    done = shell(command)
-    if done.returncode != 0:
-        return None, f"it does not compile: {done.stderr.strip()[:800]}"
-    program = folder / "planted"
-    done = shell(re.sub(r"-o bin/\w+ ", f"-o {program} {thing} ", link, count=1))
-    return (program, None) if done.returncode == 0 else (None, f"it does not link: {done.stderr.strip()[:800]}")
+def build(fault, program, folder, made):
+    """The program with this fault in it."""
+    link, again = made.links[program], []
+    for path, text in faults.planted(fault).items():
+        copy = folder / path.relative_to(INCLUDED_FROM)
+        copy.parent.mkdir(parents=True, exist_ok=True)
+        copy.write_text(text)
+        again += [path] if path.suffix == ".cpp" else made.sources_with(path)
+    if len(again) > INCLUDERS:
+        raise faults.Unfit(f"its header is included by {len(again)} sources; plant it where the header is used")
+    for number, source in enumerate(dict.fromkeys(again)):
+        thing, copy = folder / f"{number}.o", folder / "none"
+        if source.is_relative_to(INCLUDED_FROM):
+            copy = folder / source.relative_to(INCLUDED_FROM)
+        command = made.compiles[source]
+        sound = re.search(r" -o (\S+)", command)[1]
+        command = re.sub(r" -o \S+", f" -o {thing}", command)
+        command = re.sub(r" -M[TF] \S+| -MD", "", command)
+        command = re.sub(r" -(I|isystem )", rf" -I{folder} -\1", command, count=1)
+        # A fault may leave a parameter without a use.
+        command = re.sub(r" -c \S+$", f" -Wno-error -c {copy if copy.exists() else source}", command)
+        wrong = shell(command)
+        if wrong:
+            raise faults.Unfit(f"it does not compile: {wrong}")
+        link = link.replace(f" {sound} ", " ")
+        link = re.sub(r"-o (\S+) ", rf"-o \1 {thing} ", link, count=1)
+    wrong = shell(re.sub(r"-o bin/\w+ ", f"-o {folder / 'planted'} ", link, count=1))
+    if wrong:
+        raise faults.Unfit(f"it does not link: {wrong}")
+    return folder / "planted"
 
 
-def look_for(patch, compiles, links, seeds):
-    name, began = patch.stem, time.monotonic()
-    target = re.search(r"^\+\+\+ b/(\S+)", patch.read_text(), re.M)[1]
-    if target.startswith(STORE):
-        link, most = links["store_kill"], f"{KILLS} kills, {LOSSES} losses"
-        options = ["--seed", "1", "--kills", str(KILLS), "--losses", str(LOSSES)]
-    else:
-        link, most = links["simulation"], f"{seeds} seeds"
-        options = ["--seeds", f"1-{seeds}", "--no-shrink", "--quiet"]
-    with tempfile.TemporaryDirectory(prefix="weir-mutant-") as folder:
-        program, why = plant(patch, target, Path(folder), compiles, link)
-        if program is None:
-            return f"MISSED {name}: {why}", False
-        built = time.monotonic()
-        try:
-            done = subprocess.run([str(program), *options], capture_output=True, text=True, timeout=SECONDS)
-        except subprocess.TimeoutExpired:
-            return f"MISSED {name}: nothing in {SECONDS} s", False
-        took = f"({built - began:.0f} s to build, {time.monotonic() - built:.1f} s to find)"
-        broken = re.search(r"^BROKEN seed (\d+), step \d+: (\w+)", done.stdout, re.M)
-        if broken:
-            return f"found {name} after {broken[1]} seeds: {broken[2]} {took}", True
-        broken = re.search(r"^after (\d+ kills, \d+ losses): (.{,100})", done.stdout, re.M)
-        if broken:
-            return f"found {name} after {broken[1]}: {broken[2]} {took}", True
-        if done.returncode != 0:
-            return f"found {name}: the program ended with {done.returncode} {took}", True
+def search(fault, seeds):
+    """(program, its options, how far it looks)."""
+    if fault.found_by:
+        program, *options = fault.found_by.split()
+        return program, options, " ".join(options)
+    if any(path.is_relative_to(faults.STORE) for path in faults.planted(fault)):
+        return "store_kill", ["--seed", "1", "--kills", str(KILLS), "--losses", str(LOSSES)], f"{KILLS} kills, {LOSSES} losses"
+    return "simulation", ["--seeds", f"1-{seeds}", "--no-shrink", "--quiet"], f"{seeds} seeds"
+
+
+def what_it_found(output, code):
+    """(how it was found, the promise) or (None, '')."""
+    broken = re.search(r"^BROKEN seed (\d+), step \d+: (\w+)", output, re.M)
+    if broken:
+        return f" after {broken[1]} seeds: {broken[2]}", broken[2]
+    broken = re.search(r"^after (\d+ kills, \d+ losses): (.{,100})", output, re.M)
+    if broken:
+        return f" after {broken[1]}: {broken[2]}", ""
+    failed = re.search(r"^\[  FAILED  \] (\w+\.\w+)", output, re.M)
+    if failed:
+        return f": {failed[1]} fails", failed[1]
+    return (f": the program ended with {code}", "") if code != 0 else (None, "")
+
+
+def look_for(name, made, seeds):
+    began = time.monotonic()
+    try:
+        fault = faults.read(faults.HERE / f"{name}.fault")
+        program, options, most = search(fault, seeds)
+        with tempfile.TemporaryDirectory(prefix="weir-mutant-") as folder:
+            planted = build(fault, program, Path(folder), made)
+            built = time.monotonic()
+            done = subprocess.run([str(planted), *options], capture_output=True, text=True, timeout=SECONDS)
+    except faults.Unfit as why:
+        return f"MISSED {name}: {why}", False
+    except subprocess.TimeoutExpired:
+        return f"MISSED {name}: nothing in {SECONDS} s", False
+    took = f"({built - began:.0f} s to build, {time.monotonic() - built:.1f} s to find)"
+    found, promise = what_it_found(done.stdout, done.returncode)
+    if found is None:
         return f"MISSED {name}: nothing in {most} {took}", False
+    if fault.breaks and promise not in fault.breaks.split():
+        return f"MISSED {name}: found{found}, and it says that it breaks {fault.breaks} {took}", False
+    return f"found {name}{found} {took}", True
 
 
 def main():
@@ -104,15 +142,13 @@ def main():
     parser.add_argument("names", nargs="*")
     parser.add_argument("--seeds", type=int, default=SEEDS)
     arguments = parser.parse_args()
-    patches = sorted(HERE.glob("*.patch"))
-    if arguments.names:
-        patches = [patch for patch in patches if patch.stem in arguments.names]
-    if not patches:
+    names = [name for name in faults.names() if name in arguments.names or not arguments.names]
+    if not names:
         sys.exit("mutants: no fault of that name")
-    compiles, links = commands()
+    made = Build(["simulation", "store_kill", "unit_tests"])
     good = True
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for line, found in pool.map(lambda patch: look_for(patch, compiles, links, arguments.seeds), patches):
+        for line, found in pool.map(lambda name: look_for(name, made, arguments.seeds), names):
             print(line, flush=True)
             good = good and found
     sys.exit(0 if good else 1)
