@@ -4,6 +4,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <signal.h>
 
 #include <fstream>
 
@@ -11,6 +12,7 @@
 #include "weir/deployment/nearest.hpp"
 #include "weir/deployment/substitute.hpp"
 #include "weir/deployment/supervisor.hpp"
+#include "weir/worker/process.hpp"
 
 namespace weir::deployment {
 namespace {
@@ -390,13 +392,25 @@ TEST(Nearest, OffersAWordOnlyIfItWasProbablyMeant) {
   EXPECT_EQ(nearest(std::string(100000, 'x'), words), std::nullopt);
 }
 
-TEST(RestartDelay, GrowsWhileAProcessKeepsDyingAndStartsAgainOnceItRan) {
+TEST(RestartDelay, GrowsWhileAProcessKeepsDyingInVainAndStartsAgainOnceItRan) {
   RestartDelay delay;
-  EXPECT_EQ(delay.after_running(0s), Duration(100ms));
-  EXPECT_EQ(delay.after_running(0s), Duration(200ms));
-  for (int i = 0; i < 10; ++i) (void)delay.after_running(29s);
-  EXPECT_EQ(delay.after_running(0s), Duration(10s));
-  EXPECT_EQ(delay.after_running(30s), Duration(100ms));
+  EXPECT_EQ(delay.after({.exit_code = 1}), Duration(100ms));
+  EXPECT_EQ(delay.after({.exit_code = 1}), Duration(200ms));
+  for (int i = 0; i < 10; ++i) (void)delay.after({.exit_code = 1, .ran = 29s});
+  EXPECT_EQ(delay.after({.exit_code = 2}), Duration(10s));
+  EXPECT_EQ(delay.after({.exit_code = 1, .ran = 30s}), Duration(100ms));
+}
+
+TEST(RestartDelay, NeverGrowsAfterACleanEndOrADeathThatIsDealtWith) {
+  RestartDelay delay;
+  for (int i = 0; i < 10; ++i) (void)delay.after({.exit_code = 1});
+  for (int i = 0; i < 60; ++i) {
+    EXPECT_EQ(delay.after({.exit_code = 0}), Duration(100ms));
+    EXPECT_EQ(delay.after({.exit_code = worker::exit_start_again}), Duration(100ms));
+    EXPECT_EQ(delay.after({.signal = SIGKILL, .ran = 1s}), Duration(100ms));
+    EXPECT_EQ(delay.after({.signal = SIGTERM}), Duration(100ms));
+  }
+  EXPECT_EQ(delay.after({.signal = SIGKILL, .ran = 10ms}), Duration(200ms));
 }
 
 TEST(DeploymentProcesses, AreTheBrokerThenTheWorkersOfEachGroup) {

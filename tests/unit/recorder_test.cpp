@@ -12,6 +12,7 @@
 #include <random>
 #include <thread>
 
+#include "weir/worker/recorder/life.hpp"
 #include "weir/worker/recorder/marks.hpp"
 #include "weir/worker/recorder/record.hpp"
 #include "weir/worker/recorder/symbols.hpp"
@@ -46,6 +47,7 @@ class InAFile {
   explicit InAFile(const Recorder::Size& size = two_shards) : file_(make_file(10)), recorder(size, dup(file_)) {}
   ~InAFile() { close(file_); }
   [[nodiscard]] std::vector<std::byte> bytes() const { return bytes_of(file_); }
+  [[nodiscard]] int file() const { return file_; }
   [[nodiscard]] Record read() const { return read_record(bytes()).value(); }
 
  private:
@@ -142,7 +144,31 @@ TEST(FlightRecorder, IsReadWhateverItsBytesAre) {
     }
   }
   EXPECT_FALSE(read_record({}));
-  EXPECT_FALSE(ended_by_itself({}));
+}
+
+TEST(FlightRecorder, TellsAParentWhetherItsChildLivesAndHasHandledAnything) {
+  const int empty = make_file(10);
+  EXPECT_FALSE(read_life(empty));
+  EXPECT_FALSE(has_handled(empty));
+  close(empty);
+
+  InAFile in({.shards = 2, .slots = 300, .queues = {"orders"}});
+  EXPECT_EQ(read_life(in.file())->beats, 0U);
+  EXPECT_FALSE(read_life(in.file())->session_timeout);
+  EXPECT_FALSE(read_life(in.file())->ending);
+  in.recorder.beat(2s);
+  in.recorder.beat(3s);
+  EXPECT_EQ(read_life(in.file())->beats, 2U);
+  EXPECT_EQ(read_life(in.file())->session_timeout, Duration(3s));
+  in.recorder.beat(Duration::max());
+  EXPECT_EQ(read_life(in.file())->session_timeout, Duration(24h));
+
+  in.recorder.starts(599, starts(0, 1, 1));
+  EXPECT_FALSE(has_handled(in.file()));
+  in.recorder.ends(599);
+  EXPECT_TRUE(has_handled(in.file()));
+  in.recorder.ending();
+  EXPECT_TRUE(read_life(in.file())->ending);
 }
 
 volatile std::uintptr_t nowhere = 16;

@@ -15,16 +15,15 @@ worker::GroupSettings group_of(const std::string& file, const std::string& name)
   throw UsageError(deployment.groups.empty() ? file + ": no groups under workers" : text);
 }
 
-std::vector<std::string> command(const LogOptions& log, const char* name, const WorkerOptions& options) {
+std::vector<std::string> command(const LogOptions& log, std::vector<std::string> command_words) {
   std::vector<std::string> words = log.arguments();
-  words.insert(words.end(), {name, options.file, options.group});
+  words.insert(words.end(), command_words.begin(), command_words.end());
   return words;
 }
 
-/// FILE and NAME, the first two of what the parent passes.
-worker::GroupSettings group_of(const InternalOptions& options) {
-  if (options.arguments.size() < 2) throw UsageError("this command is `weir worker`'s own; see weir worker --help");
-  return group_of(options.arguments[0], options.arguments[1]);
+/// The parent passes `least` words or more.
+void check_by_parent(const InternalOptions& options, std::size_t least) {
+  if (options.arguments.size() < least) throw UsageError("this command is `weir worker`'s own; see weir worker --help");
 }
 
 }  // namespace
@@ -32,14 +31,18 @@ worker::GroupSettings group_of(const InternalOptions& options) {
 int worker(const WorkerOptions& options, const LogOptions& log) {
   const worker::GroupSettings group = group_of(options.file, options.group);
   return worker::run_parent(group, {.executable = "/proc/self/exe",
-                                    .work = command(log, "worker-child", options),
-                                    .report = command(log, "worker-report", options)});
+                                    .work = command(log, {"worker-child", options.file, options.group}),
+                                    .report = command(log, {"worker-report", options.group})});
 }
 
-int worker_child(const InternalOptions& options) { return worker::run_child(group_of(options)); }
+int worker_child(const InternalOptions& options) {
+  check_by_parent(options, 2);
+  return worker::run_child(group_of(options.arguments[0], options.arguments[1]));
+}
 
 int worker_report(const InternalOptions& options) {
-  return worker::run_report(group_of(options), worker::Death::parse(options.arguments));
+  check_by_parent(options, 1);
+  return static_cast<int>(worker::run_report(options.arguments[0], worker::Death::parse(options.arguments)));
 }
 
 }  // namespace weir::cli

@@ -14,6 +14,7 @@
 #include <optional>
 
 #include "weir/telemetry/log.hpp"
+#include "weir/worker/process.hpp"
 
 namespace weir::deployment {
 namespace {
@@ -24,6 +25,7 @@ using namespace std::chrono_literals;
 constexpr Duration restart_first = 100ms;
 constexpr Duration restart_most = 10s;
 constexpr Duration restart_forgotten_after = 30s;
+constexpr Duration signal_is_no_fault_after = 1s;
 constexpr Duration ready_asked_every = 50ms;
 /// A broker with a large backlog may take a while to open its store; workers wait for it by themselves anyway.
 constexpr Duration ready_within = 10s;
@@ -36,6 +38,7 @@ struct Child {
   pid_t pid = 0;  ///< 0: not running
   bool ready = false;
   bool was_ready = false;  ///< in any of its lives
+  int starts = 0;
   /// Something else answered for it before it ever ran (a broker on the same port): asking says nothing then.
   bool impersonated = false;
   Clock::time_point started;
@@ -105,7 +108,7 @@ class Supervisor {
     if (pid == 0) become(arguments.data(), parent, signals_before_);
     child.restart_at.reset();
     if (pid < 0) {
-      const Duration pause = child.delay.after_running(Duration{0});
+      const Duration pause = child.delay.after({.exit_code = 1});
       log::error("process_not_started",
                  {{"process", child.process.name}, {"error", std::strerror(errno)}, {"again_in", pause}});
       child.restart_at = now + pause;
@@ -114,6 +117,7 @@ class Supervisor {
     // Also here, so that it holds before the child has run.
     setpgid(pid, pid);
     child.pid = pid;
+    ++child.starts;
     child.started = now;
     child.ready = !child.process.is_ready;
     child.was_ready = child.was_ready || child.ready;
@@ -166,7 +170,7 @@ class Supervisor {
       if (status != 0 && signal != SIGTERM) exit_code_ = std::max(exit_code_, 1);
       return;
     }
-    if (code == wrong_configuration) {
+    if (code == wrong_configuration && child.starts == 1) {
       log::error("process_refused_its_configuration", {{"process", child.process.name}, {"exit", code}});
       return stop(wrong_configuration);
     }
@@ -174,9 +178,19 @@ class Supervisor {
       log::error("process_never_came_up", {{"process", child.process.name}, {"exit", code}, {"signal", signal}});
       return stop(1);
     }
-    const Duration pause = child.delay.after_running(ran);
+    const Duration pause = child.delay.after({.exit_code = code, .signal = signal, .ran = ran});
     child.restart_at = now + pause;
     child.ready = false;
+    if (code == wrong_configuration) {
+      log::error("process_refused_its_configuration",
+                 {{"process", child.process.name},
+                  {"exit", code},
+                  {"restart_in", pause},
+                  {"text",
+                   "its own line above says what is wrong; it worked when it was started first, so mend that "
+                   "and it goes on; the others do meanwhile"}});
+      return;
+    }
     log::warn(
         "process_died",
         {{"process", child.process.name}, {"exit", code}, {"signal", signal}, {"ran", ran}, {"restart_in", pause}});
@@ -267,8 +281,15 @@ class Supervisor {
 
 }  // namespace
 
-Duration RestartDelay::after_running(Duration ran) {
-  if (ran >= restart_forgotten_after) next_ = {};
+bool Ended::in_vain() const {
+  // So young that it did not heed signals yet.
+  if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) return false;
+  if (signal != 0) return ran < signal_is_no_fault_after;
+  return exit_code != 0 && exit_code != worker::exit_start_again;
+}
+
+Duration RestartDelay::after(const Ended& end) {
+  if (end.ran >= restart_forgotten_after || !end.in_vain()) next_ = {};
   next_ = next_ == Duration{} ? restart_first : std::min(next_ * 2, restart_most);
   return next_;
 }

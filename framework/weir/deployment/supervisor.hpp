@@ -15,11 +15,22 @@
 
 namespace weir::deployment {
 
-/// How long to wait before a process that died is started again: 100 ms, doubling up to 10 s; from the start again once
-/// it has run for 30 s.
+/// How a process ended.
+struct Ended {
+  int exit_code = 0;
+  int signal = 0;  ///< 0: it exited
+  Duration ran{};
+
+  /// False after exit 0 and signals that ask for an end, and after worker::exit_start_again (it had handled messages,
+  /// or its culprit is charged). Another signal counts as in vain within the first second.
+  [[nodiscard]] bool in_vain() const;
+};
+
+/// How long to wait before a process that ended is started again: 100 ms, so that nothing is a busy loop; after ends in
+/// vain, doubling up to 10 s. From the start again after one that was not in vain, or that had run for 30 s.
 class RestartDelay {
  public:
-  [[nodiscard]] Duration after_running(Duration ran);
+  [[nodiscard]] Duration after(const Ended& end);
 
  private:
   Duration next_{};
@@ -44,7 +55,8 @@ struct Process {
 /// terminal's Ctrl-C themselves: they are process groups of their own.
 ///
 /// Returns the exit code: 0 if all ended as asked; 1 if one did not, or the first stage never came up; 2 if a process
-/// said that its configuration is wrong, which no restart mends.
+/// said at its very first start that its configuration is wrong, which no restart mends. (Later it is a file that is
+/// being edited, or a plugin that is being built: said loudly, and tried again, while the others go on.)
 /// Thread: the main one, before any other exists: parent-death signals follow the thread that forked.
 [[nodiscard]] int supervise(std::vector<Process> processes);
 

@@ -80,7 +80,7 @@ class EndsByItself {
 }  // namespace
 
 int run_child(const GroupSettings& settings) {
-  const ProcessToken process = read_token(token_fd);
+  const ProcessToken process = take_over(token_fd).token;
   // Never freed: what would not end writes into it to the last.
   auto& record = *new recorder::Recorder(recorder_size(settings), recorder_fd);
   log::copy_to([](void* into, std::string_view line) { static_cast<recorder::Recorder*>(into)->log(line); }, &record);

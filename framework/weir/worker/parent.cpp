@@ -6,19 +6,17 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <cerrno>
 #include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <initializer_list>
 #include <optional>
-#include <span>
 
 #include "weir/message/error.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/process.hpp"
-#include "weir/worker/recorder/record.hpp"
+#include "weir/worker/recorder/life.hpp"
 #include "weir/worker/recorder/recorder.hpp"
 #include "weir/worker/token.hpp"
 
@@ -29,10 +27,12 @@ using Clock = std::chrono::steady_clock;
 
 /// Beyond drain + 5 s, by when the child ends itself.
 constexpr auto stop_slack = std::chrono::seconds(10);
-/// The broker's default; with keep-alives missing for so long it knows by itself.
-constexpr Duration report_limit = std::chrono::seconds(10);
+/// The broker's default, until the child knows better. With keep-alives missing for so long the broker knows of a death
+/// by itself: no report is tried for longer.
+constexpr Duration session_timeout_default = std::chrono::seconds(10);
 /// After a second signal, nobody wants to wait.
 constexpr Duration report_limit_hurried = std::chrono::seconds(1);
+constexpr int wrong_configuration = 2;
 
 [[noreturn]] void fail(const char* what) { throw Error(std::string(what) + ": " + std::strerror(errno)); }
 
@@ -46,8 +46,14 @@ sigset_t set_of(std::initializer_list<int> signals) {
 /// Above what a child finds its own at.
 constexpr int files_from = 10;
 
+/// What goes through the pipe.
+struct Handed {
+  const ProcessToken& token;
+  const std::string& text;
+};
+
 /// Fork + exec, with these signals blocked; the token goes through a pipe, seen by nobody else.
-pid_t start(const std::string& executable, const std::vector<std::string>& arguments, const ProcessToken& token,
+pid_t start(const std::string& executable, const std::vector<std::string>& arguments, const Handed& handed,
             int recorder, const sigset_t& blocked) {
   // All that allocates, before the fork.
   std::vector<char*> argv{const_cast<char*>("weir")};
@@ -74,9 +80,16 @@ pid_t start(const std::string& executable, const std::vector<std::string>& argum
     _exit(127);
   }
   close(token_end);
-  write_token(ends[1], token);
+  hand_over(ends[1], handed.token, handed.text);
   close(ends[1]);
   return child;
+}
+
+Reported reported_of(int exit_code) {
+  for (const Reported each : {Reported::told, Reported::charged, Reported::plugin_at_fault}) {
+    if (static_cast<int>(each) == exit_code) return each;
+  }
+  return Reported::not_told;
 }
 
 /// Waits for children and signals. The signals are blocked and taken one by one: nothing here is asynchronous.
@@ -97,27 +110,10 @@ class Parent {
 
   int run() {
     // What run_child waits for is blocked from birth: a stop right after the start must drain it, not kill it.
-    const pid_t child = start(commands_.executable, commands_.work, token_, recorder_, set_of({SIGTERM, SIGHUP}));
+    const pid_t child = start(commands_.executable, commands_.work, {token_, ""}, recorder_, set_of({SIGTERM, SIGHUP}));
     log::info("worker_started", {{"worker", settings_.name}, {"pid", child}});
     const int status = wait_for_worker(child);
-    if (WIFEXITED(status)) {
-      const int code = WEXITSTATUS(status);
-      // By Weir's own code, or by that of a handler, which may say 0?
-      const bool by_itself = ended_by_itself().value_or(true);
-      // After a clean end it said goodbye; after a wrong configuration it never held anything.
-      if (!by_itself || (code != 0 && code != 2)) report({.exit_code = code});
-      log::info("worker_ended",
-                {{"worker", settings_.name}, {"pid", child}, {"exit_code", code}, {"by_itself", by_itself}});
-      return code == 127 || !by_itself ? 1 : code;
-    }
-    const int signal = WTERMSIG(status);
-    log::error("worker_died", {{"worker", settings_.name},
-                               {"pid", child},
-                               {"signal", signal},
-                               {"name", strsignal(signal)},
-                               {"asked", stops_ > 0}});
-    report({.signal = signal, .on_purpose = signal == SIGKILL && killed_});
-    return 1;
+    return WIFEXITED(status) ? exited(child, WEXITSTATUS(status)) : killed(child, WTERMSIG(status));
   }
 
  private:
@@ -170,30 +166,57 @@ class Parent {
     kill(child, SIGKILL);
   }
 
-  [[nodiscard]] std::optional<bool> ended_by_itself() const {
-    std::array<std::byte, recorder::header_bytes> header{};
-    const ssize_t got = pread(recorder_, header.data(), header.size(), 0);
-    return recorder::ended_by_itself(std::span(header).first(static_cast<std::size_t>(std::max<ssize_t>(got, 0))));
+  int exited(pid_t child, int code) {
+    // By Weir's own code, or by that of a handler, which may say 0? Without a recorder it had no handler yet.
+    const auto life = recorder::read_life(recorder_);
+    const bool by_itself = !life || life->ending;
+    // After a clean end it said goodbye; after a wrong configuration it never held anything.
+    const bool reports = !by_itself || (code != 0 && code != wrong_configuration);
+    const Reported reported = reports ? report({.exit_code = code}) : Reported::told;
+    log::info("worker_ended",
+              {{"worker", settings_.name}, {"pid", child}, {"exit_code", code}, {"by_itself", by_itself}});
+    if (!reports) return code;
+    return code_after(reported);
   }
 
-  void report(Death death) {
-    if (report_once(death)) return;
+  int killed(pid_t child, int signal) {
+    log::error("worker_died", {{"worker", settings_.name},
+                               {"pid", child},
+                               {"signal", signal},
+                               {"name", strsignal(signal)},
+                               {"asked", stops_ > 0}});
+    return code_after(report({.signal = signal, .on_purpose = signal == SIGKILL && killed_}));
+  }
+
+  /// Of a death.
+  [[nodiscard]] int code_after(Reported reported) const {
+    if (stops_ > 0 || reported == Reported::plugin_at_fault) return 1;
+    return reported == Reported::charged || recorder::has_handled(recorder_) ? exit_start_again : 1;
+  }
+
+  Reported report(Death death) {
+    if (const auto reported = report_once(death)) return *reported;
     death.with_names = false;
-    (void)report_once(death);
+    return report_once(death).value_or(Reported::not_told);
   }
 
-  /// False if the reporter itself died of a signal that was not ours.
-  bool report_once(Death death) {
-    death.limit = stops_ > 1 ? report_limit_hurried : report_limit;
+  /// Nothing if the reporter itself died of a signal that was not ours.
+  std::optional<Reported> report_once(Death death) {
+    const auto life = recorder::read_life(recorder_);
+    death.limit = stops_ > 1 ? report_limit_hurried
+                             : (life ? life->session_timeout : std::nullopt).value_or(session_timeout_default);
     std::vector<std::string> arguments = commands_.report;
     for (std::string& each : death.arguments()) arguments.push_back(std::move(each));
-    const pid_t child = start(commands_.executable, arguments, token_, recorder_, set_of({}));
+    const pid_t child = start(commands_.executable, arguments, {token_, settings_.engine}, recorder_, set_of({}));
     // It bounds itself; this is for one that hangs.
     Clock::time_point end = Clock::now() + death.limit + std::chrono::seconds(2);
     bool is_ours = false;
     for (;;) {
       const int signal = next_signal(end);
-      if (const auto status = reap(child)) return is_ours || WIFEXITED(*status);
+      if (const auto status = reap(child)) {
+        if (WIFEXITED(*status)) return reported_of(WEXITSTATUS(*status));
+        return is_ours ? std::optional(Reported::not_told) : std::nullopt;
+      }
       if (signal == SIGCHLD) continue;
       // A stop while reporting: the child knows how to hurry no better than by ending.
       kill(child, SIGKILL);

@@ -28,6 +28,19 @@ struct ChildCommands {
   std::vector<std::string> report;  ///< comes to run_report; Death::arguments are appended
 };
 
+/// The parent's exit code where its child died and the next is to start at once: the child had handled messages, or who
+/// killed it is charged. (1, after a death that was not asked for: it died before it had handled anything, or the
+/// plugin dies by itself; whoever starts it again does well to wait a little longer each time.)
+inline constexpr int exit_start_again = 3;
+
+/// How a reporter ends.
+enum class Reported : std::uint8_t {
+  told = 0,             ///< or there was nobody to tell, or nothing
+  not_told = 1,         ///< no answer, or it died
+  charged = 3,          ///< told, with a culprit
+  plugin_at_fault = 4,  ///< told; the plugin dies by itself, whatever it is given
+};
+
 /// How a child died, as its reporter's last arguments say it.
 struct Death {
   std::int32_t exit_code = 0;
@@ -46,7 +59,8 @@ struct Death {
 
 /// Runs the pair until SIGTERM, SIGINT or SIGHUP, which drain it; a second one stops it at once.
 ///
-/// Returns the exit code: the child's, or 1 if it was killed. Thread: the process's only one.
+/// Returns the exit code: the child's if it ended by Weir's own code; exit_start_again or 1 after a death; 1 if it was
+/// asked to stop and did not end well. Thread: the process's only one.
 [[nodiscard]] int run_parent(const GroupSettings& settings, const ChildCommands& commands);
 
 /// Loads the plugin and works until SIGTERM, also its parent's death. Returns 0 if every settlement was confirmed, 1 if
@@ -54,7 +68,8 @@ struct Death {
 /// code) where a handler would not end.
 [[nodiscard]] int run_child(const GroupSettings& settings);
 
-/// Tells the engine that the process died, and of what. Returns 0 once that was answered.
-[[nodiscard]] int run_report(const GroupSettings& settings, const Death& death);
+/// Tells the engine that the process died, and of what. What it must know comes from its parent: the deployment file
+/// may be half written by now, or say something else. `group` is its name, for the log.
+[[nodiscard]] Reported run_report(const std::string& group, const Death& death);
 
 }  // namespace weir::worker

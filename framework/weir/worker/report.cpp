@@ -69,8 +69,8 @@ std::string stack_of(const recorder::MemoryMap& map, const std::vector<std::uint
   return text;
 }
 
-void log_blamed(const GroupSettings& settings, const StartedDelivery& blamed, std::uint32_t attempt) {
-  log::error("handler_ended_its_process", {{"worker", settings.name},
+void log_blamed(const std::string& group, const StartedDelivery& blamed, std::uint32_t attempt) {
+  log::error("handler_ended_its_process", {{"worker", group},
                                            {"queue", blamed.queue},
                                            {"message", print_id(blamed.queue, blamed.segment, blamed.index)},
                                            {"attempt", attempt},
@@ -80,7 +80,7 @@ void log_blamed(const GroupSettings& settings, const StartedDelivery& blamed, st
                                            {"stack", blamed.stack}});
 }
 
-DeadProcess describe(const GroupSettings& settings, const Death& death, const recorder::Record& record) {
+DeadProcess describe(const std::string& group, const Death& death, const recorder::Record& record) {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   recorder::Verdict verdict = recorder::blame(record, {.exit_code = death.exit_code,
                                                        .signal = death.signal,
@@ -103,28 +103,31 @@ DeadProcess describe(const GroupSettings& settings, const Death& death, const re
                             .log = {}};
     if (each.part != recorder::Part::suspended) started.log = record.log;
     if (each.part == recorder::Part::culprit) {
-      log_blamed(settings, started, each.delivery.attempt);
+      log_blamed(group, started, each.delivery.attempt);
     } else {
       ++suspects;
     }
     dead.started.push_back(std::move(started));
   }
-  if (suspects > 0)
-    log::warn("suspects", {{"worker", settings.name}, {"started", suspects}, {"on_cpu", record.on_cpu.size()}});
+  if (suspects > 0) log::warn("suspects", {{"worker", group}, {"started", suspects}, {"on_cpu", record.on_cpu.size()}});
   return dead;
 }
 
 }  // namespace
 
-int run_report(const GroupSettings& settings, const Death& death) {
-  const ProcessToken process = read_token(token_fd);
-  if (!settings.engine.starts_with("weir://")) return 0;  // nobody else asks
+Reported run_report(const std::string& group, const Death& death) {
+  const auto [process, engine] = take_over(token_fd);
+  if (!engine.starts_with("weir://")) return Reported::told;  // nobody else asks
   DeadProcess dead{.exit_code = death.exit_code, .signal = death.signal, .on_purpose = death.on_purpose, .started = {}};
-  if (const auto record = recorder::read_record(read_all(recorder_fd))) dead = describe(settings, death, *record);
-  const DeathAnswer answer = engine::weir_broker::report_death(settings.engine, process, dead, death.limit);
-  if (answer != DeathAnswer::no_answer) return 0;
-  log::warn("death_not_reported", {{"worker", settings.name}, {"engine", settings.engine}, {"tried", death.limit}});
-  return 1;
+  if (const auto record = recorder::read_record(read_all(recorder_fd))) dead = describe(group, death, *record);
+  const DeathAnswer answer = engine::weir_broker::report_death(engine, process, dead, death.limit);
+  if (answer == DeathAnswer::no_answer) {
+    log::warn("death_not_reported", {{"worker", group}, {"engine", engine}, {"tried", death.limit}});
+    return Reported::not_told;
+  }
+  const bool charged = std::ranges::any_of(
+      dead.started, [](const StartedDelivery& each) { return each.part == StartedDelivery::Part::culprit; });
+  return charged ? Reported::charged : Reported::told;
 }
 
 }  // namespace weir::worker

@@ -59,7 +59,11 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
                          .process = process,
                          .look = [&] { return look_at(settings, recorder); },
                          .overslept = {},  // the shards see it by the pulse, before anything of theirs runs on
-                         .beat = [&worker](Duration session_timeout) { worker.pulse().beat(session_timeout); },
+                         .beat =
+                             [&](Duration session_timeout) {
+                               worker.pulse().beat(session_timeout);
+                               recorder.beat(session_timeout);  // for the parent
+                             },
                          .notice = options.notice});
   }
   std::optional<Watchdog> watchdog(std::in_place, settings, recorder, worker.types(), [&](const Stuck& stuck) {

@@ -18,23 +18,28 @@ ProcessToken random_token() {
   return token;
 }
 
-// 16 bytes fit into a pipe, whole, at once. A reader that is gone already will be reaped.
-void write_token(int fd, const ProcessToken& token) {
-  const ssize_t wrote = write(fd, token.bytes.data(), token.bytes.size());
-  if (wrote != static_cast<ssize_t>(token.bytes.size()) && errno != EPIPE) {
+void hand_over(int fd, const ProcessToken& token, std::string_view text) {
+  const std::string all = std::string(token.view()) + std::string(text);
+  const ssize_t wrote = write(fd, all.data(), all.size());
+  if (wrote != static_cast<ssize_t>(all.size()) && errno != EPIPE) {
     throw Error(std::string("cannot hand the token to the worker process: ") + std::strerror(errno));
   }
 }
 
-ProcessToken read_token(int fd) {
-  ProcessToken token;
-  const ssize_t got = read(fd, token.bytes.data(), token.bytes.size());
+HandedOver take_over(int fd) {
+  std::string all;
+  char some[4096];
+  ssize_t got = 0;
+  while ((got = read(fd, some, sizeof some)) > 0) all.append(some, static_cast<std::size_t>(got));
   close(fd);
-  if (got != static_cast<ssize_t>(token.bytes.size())) {
+  HandedOver handed;
+  if (got < 0 || all.size() < handed.token.bytes.size()) {
     throw Error("no process token at file descriptor " + std::to_string(fd) +
                 ": this command is started by `weir worker`, not by hand");
   }
-  return token;
+  std::memcpy(handed.token.bytes.data(), all.data(), handed.token.bytes.size());
+  handed.text = all.substr(handed.token.bytes.size());
+  return handed;
 }
 
 }  // namespace weir::worker

@@ -15,7 +15,7 @@ namespace weir::worker::recorder {
 
 inline constexpr std::uint64_t magic = 0x5448474952494557;  // "WEIRIGHT": little-endian
 /// Raised with every change of what follows. Writer and reader are one program, except during an upgrade.
-inline constexpr std::uint32_t version = 2;
+inline constexpr std::uint32_t version = 3;
 
 inline constexpr std::size_t header_bytes = 4096;
 inline constexpr std::size_t log_lines = 16;
@@ -80,6 +80,13 @@ struct LogLineOf {
   std::array<Cell<char>, log_line_bytes - 12> text;  ///< two threads may write into one, a whole round apart
 };
 
+/// What tells the parent that the process lives. Of its keep-alive thread.
+template <template <class> class Cell>
+struct LifeOf {
+  Cell<std::uint64_t> beats;
+  Cell<std::int64_t> session_timeout;  ///< as the broker said it last; us
+};
+
 template <template <class> class Cell>
 struct HeaderOf {
   Cell<std::uint64_t> magic;  ///< written last
@@ -95,6 +102,7 @@ struct HeaderOf {
   Cell<std::uint64_t> memory_at_start;   ///< bytes
   Cell<std::uint64_t> memory;            ///< as last looked at
   Cell<std::uint64_t> log_next;
+  LifeOf<Cell> life;
 };
 
 using Header = HeaderOf<Shared>;

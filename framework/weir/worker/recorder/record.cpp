@@ -103,12 +103,6 @@ WallTime Record::wall(std::chrono::nanoseconds steady) const {
   return WallTime(std::chrono::duration_cast<Duration>(std::chrono::nanoseconds(static_cast<std::int64_t>(sum))));
 }
 
-std::optional<bool> ended_by_itself(std::span<const std::byte> bytes) {
-  const auto header = copy_at<HeaderOf<Plain>>(bytes, 0);
-  if (!header || header->magic != magic || header->version != version) return std::nullopt;
-  return header->ending != 0;
-}
-
 std::optional<Record> read_record(std::span<const std::byte> bytes) {
   const auto header = copy_at<HeaderOf<Plain>>(bytes, 0);
   if (!header || header->magic != magic || header->version != version) return std::nullopt;

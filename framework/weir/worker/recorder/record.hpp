@@ -60,10 +60,6 @@ struct Record {
   [[nodiscard]] WallTime wall(std::chrono::nanoseconds steady) const;
 };
 
-/// Does the recorder with this header say that its process ended by Weir's own code? Nothing if there is no recorder:
-/// the process ended before it made one.
-[[nodiscard]] std::optional<bool> ended_by_itself(std::span<const std::byte> header);
-
 /// Nothing if the bytes are no recorder's, or another version's.
 [[nodiscard]] std::optional<Record> read_record(std::span<const std::byte> bytes);
 

@@ -111,6 +111,11 @@ class Recorder {
   /// Was a handler of the shard marked as stuck, and has not ended since?
   [[nodiscard]] bool is_stuck(std::uint32_t shard);
 
+  /// The keep-alive thread has run, and knows this session timeout.
+  void beat(std::chrono::microseconds session_timeout) {
+    header_->life.session_timeout.store(session_timeout.count(), std::memory_order_relaxed);
+    header_->life.beats.fetch_add(1, std::memory_order_relaxed);
+  }
   /// From here on the process ends by our own code.
   void ending() { header_->ending.store(1, std::memory_order_relaxed); }
   /// Looks at the process's memory and at the clocks. Now and then; safe in a signal handler.
