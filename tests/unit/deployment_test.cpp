@@ -118,6 +118,7 @@ TEST(DeploymentFile, WhatItDoesNotSayIsTheDefaultOfTheRules) {
   EXPECT_EQ(file.broker.session_timeout, Duration(10s));
   EXPECT_EQ(file.broker.message_most, Bytes{16 << 20});
   EXPECT_EQ(file.broker.reserve, Bytes{64 << 20});
+  EXPECT_EQ(file.broker.connections, 10'000U);
   // The table's defaults and the structs' are the same, so a library user who fills a struct gets what a file gets.
   EXPECT_EQ(file.queues[0].policy, QueuePolicy{});
   const worker::GroupSettings plain;

@@ -31,6 +31,7 @@ int broker(const FileOptions& options) {
                                    .durability = durability_of(section.durability),
                                    .message_most = section.message_most,
                                    .reserve = section.reserve,
+                                   .connections = section.connections,
                                    .session_timeout = section.session_timeout,
                                    .build = "weir " WEIR_VERSION},
                                   std::move(queues));

@@ -1,6 +1,7 @@
 /// The command line program: reads what was typed, runs the command, reports what it throws.
 
 #include <google/protobuf/stubs/logging.h>
+#include <sys/resource.h>
 
 #include <cstdlib>
 #ifdef WEIR_TCMALLOC
@@ -46,11 +47,20 @@ void bound_thread_caches() {
 #endif
 }
 
+/// A broker needs a descriptor a connection. The soft limit is 1,024 for the sake of select(), which nobody here calls.
+void raise_descriptors() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);  // refused: what there is must do, and the broker says how many connections that is
+}
+
 }  // namespace
 
 int main(int count, char** words) {
   using namespace weir;
   bound_thread_caches();
+  raise_descriptors();
   const cli::CommandLine line = cli::parse(count, words);
   if (!line.run) return line.exit_code;
   log::configure({.json = line.log.json, .level = *log::parse_level(line.log.level)});

@@ -40,6 +40,8 @@ class ZmqFrame {
   }
   /// What the connection says of its peer ("User-Id", "Peer-Address"); empty if nothing.
   [[nodiscard]] std::string_view property(const char* name) const noexcept;
+  /// Of the connection that it came by; -1 if unknown. It is libzmq's, and may be another's by now: to look at only.
+  [[nodiscard]] int descriptor() const noexcept { return zmq_msg_get(&msg_, ZMQ_SRCFD); }
   [[nodiscard]] zmq_msg_t* raw() noexcept { return &msg_; }
 
   /// The bytes as a slice that keeps them alive, and below 8 KiB nothing else: small ones are copied. The last slice

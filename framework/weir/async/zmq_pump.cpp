@@ -68,9 +68,14 @@ Sent transmit(void* socket, ZmqFrame& frame, int flags) {
 
 bool more_follows(ZmqFrame& frame) { return zmq_msg_more(frame.raw()) != 0; }
 
+/// Events of a monitor a call: others on the loop get their turn in between.
+constexpr int events_a_call = 256;
+
 constexpr int monitored = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
+/// Of a router: each peer's connection, and why there are no more.
+constexpr int monitored_of_router = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED;
 
 MonitorEvent::Kind kind_of(std::uint16_t event) {
   switch (event) {
@@ -82,6 +87,10 @@ MonitorEvent::Kind kind_of(std::uint16_t event) {
       return MonitorEvent::Kind::closed;
     case ZMQ_EVENT_HANDSHAKE_FAILED_AUTH:
       return MonitorEvent::Kind::key_refused;
+    case ZMQ_EVENT_ACCEPTED:
+      return MonitorEvent::Kind::accepted;
+    case ZMQ_EVENT_ACCEPT_FAILED:
+      return MonitorEvent::Kind::accept_failed;
     default:
       return MonitorEvent::Kind::handshake_failed;
   }
@@ -110,6 +119,7 @@ struct ZmqPump::State : std::enable_shared_from_this<State> {
   bool in_turn = false;    // on the stack: its end looks at the outbox anyway
   bool scheduled = false;  // a turn is posted
   bool waiting = false;    // an async_wait is out
+  bool drained = false;    // the last turn left nothing that could be received
 
   void open(ZmqContext& context, const SocketOptions& options);
   void open_monitor(ZmqContext& context);
@@ -120,6 +130,8 @@ struct ZmqPump::State : std::enable_shared_from_this<State> {
   void receive_one(ZmqFrame first);
   void transmit_all();
   void wait_monitor();
+  void watch_monitor();
+  void read_on();
   void read_monitor();
 };
 
@@ -154,10 +166,12 @@ void ZmqPump::State::open(ZmqContext& context, const SocketOptions& options) {
 void ZmqPump::State::open_monitor(ZmqContext& context) {
   static std::atomic<std::uint64_t> count{0};
   const std::string endpoint = "inproc://weir-monitor-" + std::to_string(++count);
-  if (zmq_socket_monitor(socket, endpoint.c_str(), monitored) != 0) fail("zmq monitor");
+  if (zmq_socket_monitor(socket, endpoint.c_str(), router ? monitored_of_router : monitored) != 0) fail("zmq monitor");
   monitor = zmq_socket(context.raw(), ZMQ_PAIR);
   if (monitor == nullptr) fail("zmq monitor");
   set(monitor, ZMQ_LINGER, 0);
+  // At a mark libzmq's I/O thread would wait for whoever reads the monitor, and all connections with it.
+  set(monitor, ZMQ_RCVHWM, 0);
   if (zmq_connect(monitor, endpoint.c_str()) != 0) fail("zmq monitor");
   monitor_descriptor.assign(descriptor_of(monitor));
 }
@@ -199,7 +213,11 @@ void ZmqPump::State::turn() {
   if (closed) return;
   in_turn = true;
   ZmqFrame frame;
-  for (int n = 0; n < frames_a_turn && !closed && receive(socket, frame); ++n) receive_one(std::move(frame));
+  drained = false;
+  for (int n = 0; n < frames_a_turn && !closed && !drained; ++n) {
+    drained = !receive(socket, frame);
+    if (!drained) receive_one(std::move(frame));
+  }
   if (!closed) owner->on_turn();
   if (!closed) transmit_all();
   in_turn = false;
@@ -261,19 +279,29 @@ void ZmqPump::State::transmit_all() {
 void ZmqPump::State::wait_monitor() {
   monitor_descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
                                 [self = shared_from_this()](const boost::system::error_code& error) {
-                                  if (!error) self->read_monitor();
+                                  if (!error) self->watch_monitor();
                                 });
+}
+
+void ZmqPump::State::watch_monitor() {
+  if (!closed) read_monitor();
+  if (closed) return;
+  // Until libzmq has nothing: then its descriptor is quiet, and waiting for it is safe.
+  if ((events_of(monitor) & ZMQ_POLLIN) == 0) return wait_monitor();
+  asio::post(executor, [self = shared_from_this()] { self->watch_monitor(); });
+}
+
+void ZmqPump::State::read_on() {
+  if (!closed) read_monitor();
+  // Whoever waits for its descriptor may not be woken: this call ate what would.
+  if (closed || (events_of(monitor) & ZMQ_POLLIN) == 0) return;
+  asio::post(executor, [self = shared_from_this()] { self->read_on(); });
 }
 
 void ZmqPump::State::read_monitor() {
   ZmqFrame event;
   ZmqFrame address;
-  // Until libzmq has nothing: then its descriptor is quiet, and waiting for it is safe.
-  while (!closed) {
-    if (!receive(monitor, event)) {
-      if ((events_of(monitor) & ZMQ_POLLIN) != 0) continue;
-      return wait_monitor();
-    }
+  for (int n = 0; n < events_a_call && !closed && receive(monitor, event); ++n) {
     if (!more_follows(event) || !receive(monitor, address) || event.size() < 6) continue;
     std::uint16_t code = 0;
     MonitorEvent told;
@@ -295,9 +323,7 @@ ZmqPump::ZmqPump(const asio::any_io_executor& executor, ZmqContext& context, con
     throw;
   }
   if (state_->monitor != nullptr) {
-    asio::post(executor, [state = state_] {
-      if (!state->closed) state->read_monitor();
-    });
+    asio::post(executor, [state = state_] { state->watch_monitor(); });
   }
   state_->schedule();
 }
@@ -333,6 +359,12 @@ void ZmqPump::send(std::string_view peer, ZmqFrame frame) {
 }
 
 void ZmqPump::kick() { state_->schedule(); }
+
+void ZmqPump::read_monitor() {
+  if (state_->monitor != nullptr) state_->read_on();
+}
+
+bool ZmqPump::drained() const noexcept { return state_->drained; }
 
 std::size_t ZmqPump::queued() const noexcept { return state_->outbox.size(); }
 

@@ -49,7 +49,8 @@ struct SocketOptions {
 
 /// What a socket's monitor says; only what a session ends by, and what a log wants.
 struct MonitorEvent {
-  enum class Kind { connected, disconnected, closed, handshake_failed, key_refused } kind{};
+  enum class Kind { connected, disconnected, closed, handshake_failed, key_refused, accepted, accept_failed } kind{};
+  /// connected, disconnected, accepted: the descriptor. accept_failed: errno.
   std::uint32_t value{};
   std::string endpoint;
 };
@@ -92,6 +93,10 @@ class ZmqPump {
   void send(std::string_view peer, ZmqFrame frame);
   /// Has a turn run soon, though nothing arrived.
   void kick();
+  /// Calls on_monitor now for what the monitor has: of a frame that was received, its connection's `accepted` at least.
+  void read_monitor();
+  /// The last turn left no whole message unread.
+  [[nodiscard]] bool drained() const noexcept;
   /// Frames queued here and not yet taken by libzmq.
   [[nodiscard]] std::size_t queued() const noexcept;
 

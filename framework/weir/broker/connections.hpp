@@ -8,34 +8,43 @@
 #include <unordered_map>
 
 #include "weir/broker/core/action.hpp"
+#include "weir/broker/peers.hpp"
 
 namespace weir::broker {
 
 class Connections {
  public:
-  /// The peer's connection; a new one if it has none.
-  [[nodiscard]] core::Connection of(std::string_view peer) {
+  struct Known {
+    core::Connection connection{};
+    PeerId tcp;
+  };
+
+  /// Nullptr if nothing was heard from it, or it is forgotten. Lifetime: until forget().
+  [[nodiscard]] Known* find(std::string_view peer) {
     const auto at = by_peer_.find(peer);
-    if (at != by_peer_.end()) return at->second;
+    return at == by_peer_.end() ? nullptr : &at->second;
+  }
+  /// Under a new number. Lifetime: until forget().
+  Known& add(std::string_view peer) {
     const core::Connection connection = next_++;
-    by_peer_.emplace(peer, connection);
-    by_connection_.emplace(connection, peer);
-    return connection;
+    const auto at = by_peer_.emplace(peer, Known{connection, {}}).first;
+    by_connection_.emplace(connection, &*at);
+    return at->second;
   }
   /// Empty if it is forgotten. Lifetime: until forget().
   [[nodiscard]] std::string_view peer(core::Connection connection) const {
     const auto at = by_connection_.find(connection);
-    return at == by_connection_.end() ? std::string_view{} : at->second;
+    return at == by_connection_.end() ? std::string_view{} : at->second->first;
   }
-  /// 0 if there is none.
-  [[nodiscard]] core::Connection known(std::string_view peer) const {
-    const auto at = by_peer_.find(peer);
-    return at == by_peer_.end() ? 0 : at->second;
+  /// Nothing if it is forgotten.
+  [[nodiscard]] PeerId tcp(core::Connection connection) const {
+    const auto at = by_connection_.find(connection);
+    return at == by_connection_.end() ? PeerId{} : at->second->second.tcp;
   }
   void forget(core::Connection connection) {
     const auto at = by_connection_.find(connection);
     if (at == by_connection_.end()) return;
-    by_peer_.erase(at->second);
+    by_peer_.erase(by_peer_.find(at->second->first));
     by_connection_.erase(at);
   }
 
@@ -43,8 +52,9 @@ class Connections {
   struct Hash : std::hash<std::string_view> {
     using is_transparent = void;
   };
-  std::unordered_map<std::string, core::Connection, Hash, std::equal_to<>> by_peer_;
-  std::unordered_map<core::Connection, std::string> by_connection_;
+  using ByPeer = std::unordered_map<std::string, Known, Hash, std::equal_to<>>;
+  ByPeer by_peer_;
+  std::unordered_map<core::Connection, ByPeer::value_type*> by_connection_;
   core::Connection next_ = 1;
 };
 

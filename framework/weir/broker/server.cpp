@@ -12,6 +12,7 @@
 
 #include "weir/async/zmq_pump.hpp"
 #include "weir/broker/address.hpp"
+#include "weir/broker/admission.hpp"
 #include "weir/broker/connections.hpp"
 #include "weir/broker/control.hpp"
 #include "weir/broker/delivering.hpp"
@@ -52,6 +53,7 @@ async::SocketOptions socket_options(const BrokerSettings& settings) {
   options.received_most = 16;
   options.linger = linger;
   options.dead_after = std::chrono::duration_cast<std::chrono::seconds>(settings.session_timeout);
+  options.monitor = true;
   return options;
 }
 
@@ -84,18 +86,21 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   void on_malformed(std::string_view peer, std::size_t parts) override;
   void on_unreachable(std::string_view peer) override;
   void on_turn() override;
+  void on_monitor(const async::MonitorEvent& event) override { admission_.on_monitor(now().instant, event); }
   // Of the storage thread.
   void on_committed() override;
   void on_room(bool enough) override;
   void on_broken(const std::string& why) override;
 
   void listen(const Address& address);
-  void tick_if_due();
+  core::Connection heard(std::string_view peer, int descriptor);
+  void disconnected(core::Connection gone);
+  void tick_if_due(Now at);
   void arm_timer();
   void carry_out();
   void carry_out(core::Send& send);
   void carry_out(core::SendDelivery& send);
-  void carry_out(core::Close& close) { connections_.forget(close.connection); }
+  void carry_out(core::Close& close);
   void carry_out(core::Ask& ask) { control_->ask(now(), ask.from, Peer{}, ask.request, actions_); }
   void carry_out(core::Note& note) { notes_.write(note, std::chrono::steady_clock::now()); }
   void commit_if_wanted();
@@ -114,6 +119,7 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   LmdbStore store_;
   std::optional<core::Core> core_;
   std::optional<Control> control_;
+  Admission admission_;
   Connections connections_;
   Delivering delivering_;
   NoteLog notes_;
@@ -135,7 +141,8 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
 
 Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queues)
     : settings_(std::move(settings)),
-      store_({.data = settings_.data, .durability = settings_.durability, .reserve = settings_.reserve}) {
+      store_({.data = settings_.data, .durability = settings_.durability, .reserve = settings_.reserve}),
+      admission_(settings_) {
   const Address address = parse_listen(settings_.listen);
   const async::SocketOptions options = socket_options(settings_);
   // Before the store is touched: a start that fails on its address must not raise the incarnation.
@@ -208,7 +215,8 @@ void Server::Loop::stop_on_signals() {
 
 void Server::Loop::on_frame(std::string_view peer, async::ZmqFrame frame) {
   if (stopping_ != Stopping::no) return;  // it is not confirmed, so it will be sent again
-  const core::Connection from = connections_.of(peer);
+  const core::Connection from = heard(peer, frame.descriptor());
+  if (from == 0) return;
   arena_.Reset();
   auto& head = *google::protobuf::Arena::CreateMessage<v1::Frame>(&arena_);
   const auto run = protocol::decode(frame.bytes(), head);
@@ -222,36 +230,65 @@ void Server::Loop::on_frame(std::string_view peer, async::ZmqFrame frame) {
 
 void Server::Loop::on_malformed(std::string_view peer, std::size_t parts) {
   if (stopping_ != Stopping::no) return;
-  core_->malformed(now(), connections_.of(peer),
-                   "a message of " + std::to_string(parts) + " frames; it must be exactly one", actions_);
+  const core::Connection from = heard(peer, -1);
+  if (from == 0) return;
+  core_->malformed(now(), from, "a message of " + std::to_string(parts) + " frames; it must be exactly one", actions_);
+}
+
+/// Whom the core knows as `peer`; 0: it was refused.
+core::Connection Server::Loop::heard(std::string_view peer, int descriptor) {
+  admission_.took();
+  Connections::Known* known = connections_.find(peer);
+  if (known != nullptr) {
+    admission_.peers().heard(known->tcp);
+    return known->connection;
+  }
+  pump_->read_monitor();  // it has told of this connection already
+  std::string why = admission_.why_full();
+  known = &connections_.add(peer);
+  known->tcp = admission_.peers().meet(descriptor, known->connection);
+  if (why.empty()) return known->connection;
+  v1::Frame frame;
+  frame.mutable_error()->set_code(static_cast<v1::Error::Code>(11));
+  frame.mutable_error()->set_message(std::move(why));
+  frame.mutable_error()->set_fatal(true);
+  actions_.emplace_back(core::Send{known->connection, std::move(frame)});
+  actions_.emplace_back(core::Close{known->connection});
+  return 0;
 }
 
 void Server::Loop::on_unreachable(std::string_view peer) {
-  const core::Connection gone = connections_.known(peer);
-  if (gone == 0) return;
-  connections_.forget(gone);
-  core_->disconnected(now(), gone, actions_);
+  const Connections::Known* gone = connections_.find(peer);
+  if (gone == nullptr) return;
+  disconnected(gone->connection);
   // This comes at the end of a turn: what follows from it is another's.
   asio::post(io_, [this] { pump_->kick(); });
 }
 
+void Server::Loop::disconnected(core::Connection gone) {
+  connections_.forget(gone);
+  core_->disconnected(now(), gone, actions_);
+}
+
 void Server::Loop::on_turn() {
-  tick_if_due();
+  const Now at = now();
+  admission_.look_if_due(at.instant, pump_->drained());
+  for (const core::Connection gone : admission_.peers().take_gone()) disconnected(gone);
+  tick_if_due(at);
   carry_out();
   commit_if_wanted();
   arm_timer();
   end_if_done();
 }
 
-void Server::Loop::tick_if_due() {
-  const Now at = now();
+void Server::Loop::tick_if_due(Now at) {
   if (core_->next_tick() > at.instant || at.instant - ticked_ < tick_least) return;
   ticked_ = at.instant;
   core_->tick(at, actions_);
 }
 
 void Server::Loop::arm_timer() {
-  Instant next = std::max(core_->next_tick(), ticked_ + tick_least);
+  Instant next = std::max(std::min(core_->next_tick(), admission_.peers().next_look()), ticked_ + tick_least);
   // A commit that is due at once, at Instant::min(), is due since a time that the timer's clock has.
   if (!committing_ && stopping_ == Stopping::no) next = std::min(next, std::max(core_->commit_due(), ticked_));
   if (next >= armed_for_) return;  // one that is too early costs a turn; re-arming costs a syscall
@@ -280,6 +317,12 @@ void Server::Loop::carry_out(core::Send& send) {
   async::ZmqFrame frame(protocol::encoded_size(send.frame, 0));
   protocol::encode_head(send.frame, 0, frame.data());
   pump_->send(peer, std::move(frame));
+  if (send.frame.has_welcome()) admission_.peers().welcomed(connections_.tcp(send.to));
+}
+
+void Server::Loop::carry_out(core::Close& close) {
+  admission_.peers().ended(now().instant, connections_.tcp(close.connection));
+  connections_.forget(close.connection);
 }
 
 void Server::Loop::carry_out(core::SendDelivery& send) {

@@ -19,6 +19,8 @@ struct BrokerSettings {
   Bytes message_most{16ULL * 1024 * 1024};
   /// Kept back for settling when the disk is full.
   Bytes reserve{64ULL * 1024 * 1024};
+  /// With a session, at once; fewer if there are not so many descriptors.
+  std::size_t connections = 10'000;
   Duration session_timeout = std::chrono::seconds(10);
   /// Program and version; for people.
   std::string build = "weir 0.1.0";

@@ -28,6 +28,7 @@ struct BrokerSection {
   Durability durability = Durability::fsync;
   Bytes message_most;
   Bytes reserve;
+  std::size_t connections{};
   Duration session_timeout{};
 };
 

@@ -64,6 +64,15 @@ constexpr std::array table{
         .highest = "1h",
         .what = "a worker process that is not heard of for so long has lost what it held",
         .set = [](Target& t, Value& v) { t.deployment.broker.session_timeout = v.duration; }},
+    Key{.path = "broker.connections",
+        .kind = Kind::count,
+        .standard = "10000",
+        .lowest = "1",
+        .highest = "1000000",
+        .what = "sessions at once: one for each shard of a worker, one for its keep-alives, one for each publisher; it "
+                "needs "
+                "as many open files (ulimit -n)",
+        .set = [](Target& t, Value& v) { t.deployment.broker.connections = v.count; }},
     later("broker.admin", "HOST:PORT of the dashboard and metrics"),
 
     Key{.path = "queues", .kind = Kind::named, .required = true, .what = "where messages wait, by name"},

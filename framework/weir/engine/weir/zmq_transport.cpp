@@ -37,6 +37,8 @@ class ZmqTransport final : public Transport, async::PumpOwner {
     using Kind = async::MonitorEvent::Kind;
     switch (event.kind) {
       case Kind::connected:
+      case Kind::accepted:
+      case Kind::accept_failed:
         return;
       case Kind::disconnected:
         return owner_.on_ended("the connection was lost");
