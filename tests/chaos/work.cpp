@@ -18,6 +18,7 @@
 #include <vector>
 #include <weir/handler.hpp>
 
+#include "forks.hpp"
 #include "work/work.pb.h"
 
 namespace {
@@ -79,6 +80,7 @@ void wait_for_a_thread() {
 }
 
 void take(const std::string& kind) {
+  if (forks::take(kind)) return;
   if (kind == "null_pointer") null_pointer();
   if (kind == "abort") abort();
   if (kind == "stack_overflow") (void)stack_overflow(0);
@@ -121,5 +123,6 @@ struct Do {
 }  // namespace
 
 WEIR_PLUGIN(plugin) {
+  forks::loop = plugin.executor();
   plugin.on<work::Task>("work", Do{std::make_shared<Ledger>(plugin.option("ledger", "ledger.txt"))});
 }

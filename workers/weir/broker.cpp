@@ -1,3 +1,5 @@
+#include <csignal>
+
 #include "commands.hpp"
 #include "weir/broker/server.hpp"
 #include "weir/deployment/deployment.hpp"
@@ -20,6 +22,9 @@ weir::broker::Durability durability_of(deployment::Durability durability) {
 }  // namespace
 
 int broker(const FileOptions& options) {
+  // In the background of a terminal it goes on, and writes its log there.
+  std::signal(SIGTTIN, SIG_IGN);
+  std::signal(SIGTTOU, SIG_IGN);
   const deployment::Deployment deployment = deployment::load(options.file);
   const deployment::BrokerSection& section = deployment.broker;
   std::vector<weir::broker::core::QueueConfig> queues;

@@ -9,6 +9,7 @@
 #include <deque>
 #include <utility>
 
+#include "weir/async/forked_copy.hpp"
 #include "weir/message/error.hpp"
 
 namespace weir::async {
@@ -210,6 +211,7 @@ void ZmqPump::State::wait() {
 }
 
 void ZmqPump::State::turn() {
+  end_if_copy();
   if (closed) return;
   in_turn = true;
   ZmqFrame frame;

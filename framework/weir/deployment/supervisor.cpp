@@ -68,10 +68,13 @@ class Supervisor {
     std::ranges::stable_sort(children_, {}, [](const Child& child) { return child.process.stage; });
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP}) sigaddset(&signals, signal);
+    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGTSTP}) sigaddset(&signals, signal);
     sigprocmask(SIG_BLOCK, &signals, &signals_before_);
     signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals_ < 0) throw Error(std::string("signalfd: ") + std::strerror(errno));
+    // Children inherit it: none of them is of the terminal's foreground, and each writes its log there.
+    std::signal(SIGTTIN, SIG_IGN);
+    std::signal(SIGTTOU, SIG_IGN);
   }
   Supervisor(const Supervisor&) = delete;
   Supervisor& operator=(const Supervisor&) = delete;
@@ -243,6 +246,19 @@ class Supervisor {
     }
   }
 
+  /// Ctrl-Z, to `fg`: children hear nothing of the terminal, as they are groups of their own.
+  void stop_all_until_continued() {
+    const auto stopped_at = Clock::now();
+    for (const Child& child : children_) {
+      if (child.pid != 0) kill(-child.pid, SIGTSTP);  // a worker's parent stops its child too
+    }
+    raise(SIGSTOP);
+    for (Child& child : children_) {
+      if (child.pid != 0) kill(-child.pid, SIGCONT);
+      if (child.kill_at) *child.kill_at += Clock::now() - stopped_at;
+    }
+  }
+
   /// Until a signal comes or something is due.
   void wait(Clock::time_point now) {
     std::optional<Clock::time_point> due;
@@ -261,6 +277,10 @@ class Supervisor {
     signalfd_siginfo signal{};
     while (read(signals_, &signal, sizeof signal) == sizeof signal) {
       if (signal.ssi_signo == SIGCHLD) continue;
+      if (signal.ssi_signo == SIGTSTP) {
+        stop_all_until_continued();
+        continue;
+      }
       if (stopping_) {
         stop_at_once(Clock::now());
       } else {

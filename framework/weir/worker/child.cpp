@@ -1,12 +1,17 @@
 // The child: the plugin, the shards, and two signals.
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
+#include <unistd.h>
 
+#include <array>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <stop_token>
 #include <thread>
 
+#include "weir/async/forked_copy.hpp"
 #include "weir/handler/plugin_file.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/offload_lines.hpp"
@@ -19,38 +24,75 @@
 namespace weir::worker {
 namespace {
 
+/// What the handler of stop signals writes. A signal handler has no other way to them.
+struct StopRequest {
+  sem_t posted{};
+  std::atomic<int> signal{0};
+  std::atomic<pid_t> owner{0};
+};
+StopRequest stop_request;
+
+constexpr std::array stop_signals{SIGTERM, SIGHUP};
+/// What Weir takes or ignores, and what a copy that a handler forked does not: it ends, and stops, as any process does.
+constexpr std::array weirs_own{SIGTERM, SIGHUP, SIGINT, SIGTTIN, SIGTTOU, SIGURG};
+
+void on_stop_signal(int signal) {
+  const int error = errno;
+  if (getpid() == stop_request.owner) {
+    stop_request.signal = signal;
+    sem_post(&stop_request.posted);
+  } else {
+    _exit(128 + signal);  // a copy without pthread_atfork's word: vfork, clone
+  }
+  errno = error;
+}
+
+void set_handler(int signal, void (*handler)(int)) {
+  struct sigaction action {};
+  action.sa_handler = handler;
+  action.sa_flags = SA_RESTART;
+  sigemptyset(&action.sa_mask);
+  sigaction(signal, &action, nullptr);
+}
+
 /// Turns SIGTERM (and the death of the parent, which sends it) into a stop; a second one ends the process at once.
 ///
-/// Made before any other thread: they inherit the mask, so that no call of a handler is interrupted.
+/// Taken, not blocked: what a handler starts inherits the mask, and must end by SIGTERM. No call of a handler is
+/// interrupted all the same: the kernel gives a process's signals to its main thread, which runs none.
 class StopSignals {
  public:
   explicit StopSignals(recorder::Recorder& record) : record_(record) {
+    sem_init(&stop_request.posted, 0, 0);
+    stop_request.owner = getpid();
+    for (const int each : stop_signals) set_handler(each, on_stop_signal);
+    // The terminal's Ctrl-C: the parent hears it, and tells us. Not ignored: exec makes it the default again.
+    set_handler(SIGINT, [](int) {});
+    pthread_atfork(nullptr, nullptr, [] {
+      for (const int each : weirs_own) ::signal(each, SIG_DFL);
+    });
     sigset_t set;
     sigemptyset(&set);
-    sigaddset(&set, SIGTERM);
-    sigaddset(&set, SIGHUP);
-    pthread_sigmask(SIG_BLOCK, &set, &before_);
-    signal(SIGINT, SIG_IGN);  // the terminal's Ctrl-C: the parent hears it, and tells us
-    waiter_ = std::thread([this, set] { wait(set); });
+    for (const int each : stop_signals) sigaddset(&set, each);
+    waiter_ = std::thread([this] { wait(); });
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // blocked from birth
   }
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
   ~StopSignals() {
     done_ = true;
-    pthread_kill(waiter_.native_handle(), SIGTERM);
+    sem_post(&stop_request.posted);
     waiter_.join();
-    pthread_sigmask(SIG_SETMASK, &before_, nullptr);
   }
   [[nodiscard]] std::stop_token token() const { return stop_.get_token(); }
 
  private:
-  void wait(sigset_t set) {
+  void wait() {
     for (bool first = true;; first = false) {
-      int got = 0;
-      sigwait(&set, &got);
+      while (sem_wait(&stop_request.posted) != 0) {
+      }
       if (done_) return;
       if (!first) {
-        log::warn("stopped_at_once", {{"signal", got}});
+        log::warn("stopped_at_once", {{"signal", stop_request.signal.load()}});
         record_.ending();
         std::_Exit(1);
       }
@@ -59,7 +101,6 @@ class StopSignals {
   }
 
   recorder::Recorder& record_;
-  sigset_t before_{};
   std::stop_source stop_;
   std::atomic<bool> done_{false};
   std::thread waiter_;
@@ -85,6 +126,7 @@ int run_child(const GroupSettings& settings) {
   auto& record = *new recorder::Recorder(recorder_size(settings), recorder_fd);
   log::copy_to([](void* into, std::string_view line) { static_cast<recorder::Recorder*>(into)->log(line); }, &record);
   recorder::install(record);
+  async::watch_forks();
   recorder::make_known();
   // However it ends by this code, no handler did it.
   const EndsByItself by_itself(record);

@@ -1,5 +1,6 @@
 #include "weir/worker/offload_lines.hpp"
 
+#include "weir/async/forked_copy.hpp"
 #include "weir/async/offload_watch.hpp"
 #include "weir/worker/recorder/marks.hpp"
 #include "weir/worker/recorder/recorder.hpp"
@@ -37,6 +38,7 @@ void begins(std::uint32_t number, OffloadOwner owner) noexcept {
 }
 
 void ends(std::uint32_t number, OffloadOwner owner) noexcept {
+  async::end_if_copy();
   ThreadLine* const line = line_of(number, owner);
   if (line == nullptr) return;
   Recorder::leave(*line);

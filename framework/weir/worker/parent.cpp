@@ -1,7 +1,5 @@
-// The parent: fork, wait, pass signals on, have a death reported.
-#include <fcntl.h>
+// The parent: waits, passes signals on, has a death reported, and ends what is left.
 #include <signal.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -15,9 +13,13 @@
 
 #include "weir/message/error.hpp"
 #include "weir/telemetry/log.hpp"
+#include "weir/worker/freezes.hpp"
+#include "weir/worker/leftovers.hpp"
 #include "weir/worker/process.hpp"
+#include "weir/worker/process_state.hpp"
 #include "weir/worker/recorder/life.hpp"
 #include "weir/worker/recorder/recorder.hpp"
+#include "weir/worker/start_child.hpp"
 #include "weir/worker/token.hpp"
 
 namespace weir::worker {
@@ -27,11 +29,10 @@ using Clock = std::chrono::steady_clock;
 
 /// Beyond drain + 5 s, by when the child ends itself.
 constexpr auto stop_slack = std::chrono::seconds(10);
-/// The broker's default, until the child knows better. With keep-alives missing for so long the broker knows of a death
-/// by itself: no report is tried for longer.
-constexpr Duration session_timeout_default = std::chrono::seconds(10);
 /// After a second signal, nobody wants to wait.
 constexpr Duration report_limit_hurried = std::chrono::seconds(1);
+/// Of what handlers forked, after SIGTERM.
+constexpr auto leftovers_grace = std::chrono::seconds(2);
 constexpr int wrong_configuration = 2;
 
 [[noreturn]] void fail(const char* what) { throw Error(std::string(what) + ": " + std::strerror(errno)); }
@@ -41,48 +42,6 @@ sigset_t set_of(std::initializer_list<int> signals) {
   sigemptyset(&set);
   for (const int each : signals) sigaddset(&set, each);
   return set;
-}
-
-/// Above what a child finds its own at.
-constexpr int files_from = 10;
-
-/// What goes through the pipe.
-struct Handed {
-  const ProcessToken& token;
-  const std::string& text;
-};
-
-/// Fork + exec, with these signals blocked; the token goes through a pipe, seen by nobody else.
-pid_t start(const std::string& executable, const std::vector<std::string>& arguments, const Handed& handed,
-            int recorder, const sigset_t& blocked) {
-  // All that allocates, before the fork.
-  std::vector<char*> argv{const_cast<char*>("weir")};
-  for (const std::string& each : arguments) argv.push_back(const_cast<char*>(each.c_str()));
-  argv.push_back(nullptr);
-  int ends[2];
-  if (pipe2(ends, O_CLOEXEC) != 0) fail("pipe");
-  const int token_end = fcntl(ends[0], F_DUPFD_CLOEXEC, files_from);
-  if (token_end < 0) fail("dup");
-  close(ends[0]);
-  const pid_t self = getpid();
-  const pid_t child = fork();
-  if (child < 0) fail("fork");
-  if (child == 0) {
-    // A group of its own: the terminal's Ctrl-C is the parent's to hear. And no life after the parent's.
-    setpgid(0, 0);
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != self) _exit(1);
-    sigprocmask(SIG_SETMASK, &blocked, nullptr);
-    signal(SIGPIPE, SIG_DFL);
-    dup2(token_end, token_fd);
-    dup2(recorder, recorder_fd);
-    execv(executable.c_str(), argv.data());
-    _exit(127);
-  }
-  close(token_end);
-  hand_over(ends[1], handed.token, handed.text);
-  close(ends[1]);
-  return child;
 }
 
 Reported reported_of(int exit_code) {
@@ -97,9 +56,12 @@ class Parent {
  public:
   Parent(const GroupSettings& settings, const ChildCommands& commands) : settings_(settings), commands_(commands) {
     sigemptyset(&signals_);
-    for (const int each : {SIGTERM, SIGINT, SIGHUP, SIGCHLD}) sigaddset(&signals_, each);
+    for (const int each : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGTSTP}) sigaddset(&signals_, each);
     sigprocmask(SIG_BLOCK, &signals_, &before_);
     ::signal(SIGPIPE, SIG_IGN);  // a child may be gone before it took its token
+    ::signal(SIGTTIN, SIG_IGN);  // the child is none of its terminal's foreground, and may still write its log there
+    ::signal(SIGTTOU, SIG_IGN);
+    become_subreaper();
   }
   Parent(const Parent&) = delete;
   Parent& operator=(const Parent&) = delete;
@@ -110,63 +72,136 @@ class Parent {
 
   int run() {
     // What run_child waits for is blocked from birth: a stop right after the start must drain it, not kill it.
-    const pid_t child = start(commands_.executable, commands_.work, {token_, ""}, recorder_, set_of({SIGTERM, SIGHUP}));
-    log::info("worker_started", {{"worker", settings_.name}, {"pid", child}});
-    const int status = wait_for_worker(child);
-    return WIFEXITED(status) ? exited(child, WEXITSTATUS(status)) : killed(child, WTERMSIG(status));
+    child_ = start(commands_.work, "", set_of({SIGTERM, SIGHUP}));
+    log::info("worker_started", {{"worker", settings_.name}, {"pid", child_}});
+    const siginfo_t end = wait_for_worker();
+    // What its handlers forked has time to end while the death is reported.
+    Leftovers leftovers(child_);
+    leftovers.ask();
+    const int code = end.si_code == CLD_EXITED ? exited(end.si_status) : killed(end.si_status);
+    end_leftovers(leftovers);
+    waitpid(child_, nullptr, 0);
+    return code;
   }
 
  private:
-  /// The next signal, or 0 at `until`.
-  int next_signal(std::optional<Clock::time_point> until) {
-    for (;;) {
-      int got;
-      if (until) {
-        const auto left = std::max(*until - Clock::now(), Clock::duration::zero());
-        timespec time{};
-        time.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(left).count();
-        time.tv_nsec = (left % std::chrono::seconds(1)).count();
-        got = sigtimedwait(&signals_, nullptr, &time);
-      } else {
-        got = sigwaitinfo(&signals_, nullptr);
-      }
-      if (got > 0) return got;
-      if (errno == EAGAIN) return 0;
-      if (errno != EINTR) fail("sigtimedwait");
-    }
+  [[nodiscard]] pid_t start(const std::vector<std::string>& arguments, const std::string& text,
+                            const sigset_t& blocked) const {
+    return start_child({.executable = commands_.executable,
+                        .arguments = arguments,
+                        .token = token_,
+                        .text = text,
+                        .recorder = recorder_,
+                        .blocked = blocked});
   }
 
-  static std::optional<int> reap(pid_t child) {
-    int status = 0;
-    if (waitpid(child, &status, WNOHANG) != child || WIFSTOPPED(status)) return std::nullopt;
-    return status;
-  }
-
-  int wait_for_worker(pid_t child) {
-    std::optional<Clock::time_point> kill_at;
+  /// The next signal, or 0 at `until`. Ctrl-Z is dealt with here.
+  int next_signal(Clock::time_point until) {
     for (;;) {
-      const int signal = next_signal(kill_at);
-      if (const auto status = reap(child)) return *status;
-      if (signal == SIGCHLD) continue;
-      if (signal == 0) {
-        log::error("worker_would_not_end", {{"worker", settings_.name}, {"pid", child}});
-        kill_on_purpose(child);
-        kill_at.reset();
-      } else if (++stops_ == 1) {
-        kill(child, SIGTERM);
-        kill_at = Clock::now() + settings_.drain + stop_slack;
-      } else {
-        kill_on_purpose(child);
+      const auto left = std::max(until - Clock::now(), Clock::duration::zero());
+      timespec time{};
+      time.tv_sec = std::chrono::duration_cast<std::chrono::seconds>(left).count();
+      time.tv_nsec = (left % std::chrono::seconds(1)).count();
+      const int got = sigtimedwait(&signals_, nullptr, &time);
+      if (got == SIGTSTP) {
+        stop_all_until_continued();
+      } else if (got > 0) {
+        return got;
+      } else if (errno == EAGAIN) {
+        return 0;
+      } else if (errno != EINTR) {
+        fail("sigtimedwait");
       }
     }
   }
 
-  void kill_on_purpose(pid_t child) {
+  /// As the terminal asks its foreground processes to; the child is none of them.
+  void stop_all_until_continued() {
+    const auto stopped_at = Clock::now();
+    kill(-child_, SIGSTOP);
+    raise(SIGSTOP);
+    kill(-child_, SIGCONT);
+    if (kill_at_) *kill_at_ += Clock::now() - stopped_at;
+  }
+
+  siginfo_t wait_for_worker() {
+    Freezes freezes(Clock::now());
+    auto look_at = Clock::now() + Freezes::look_every;
+    for (;;) {
+      const int signal = next_signal(kill_at_ ? std::min(*kill_at_, look_at) : look_at);
+      if (const auto end = ended()) return *end;
+      const auto now = Clock::now();
+      if (kill_at_ && now >= *kill_at_) {
+        log::error("worker_would_not_end", {{"worker", settings_.name}, {"pid", child_}});
+        kill_on_purpose();
+        kill_at_.reset();
+      }
+      if (now >= look_at) {
+        look_whether_frozen(freezes, now);
+        look_at = now + Freezes::look_every;
+      }
+      if (signal == SIGCHLD || signal == 0) continue;
+      if (++stops_ == 1) {
+        kill(child_, SIGTERM);
+        kill_at_ = now + settings_.drain + stop_slack;
+      } else {
+        kill_on_purpose();
+      }
+    }
+  }
+
+  /// How the child ended, if it has; it is not reaped yet. What was reparented here and has ended is.
+  [[nodiscard]] std::optional<siginfo_t> ended() const {
+    for (;;) {
+      siginfo_t end{};
+      if (waitid(P_ALL, 0, &end, WEXITED | WNOHANG | WNOWAIT) != 0 || end.si_pid == 0) return std::nullopt;
+      if (end.si_pid == child_) return end;
+      waitpid(end.si_pid, nullptr, WNOHANG);
+    }
+  }
+
+  void look_whether_frozen(Freezes& freezes, Clock::time_point now) {
+    const auto state = process_state(child_);
+    const pid_t tracer = tracer_of(child_);
+    switch (freezes.look({.now = now,
+                          .life = recorder::read_life(recorder_),
+                          .is_stopped = state && (state->state == 'T' || state->state == 't'),
+                          .is_traced = tracer != 0})) {
+      case Freezes::Found::alive:
+        break;
+      case Freezes::Found::traced:
+        log::warn("worker_is_traced", {{"worker", settings_.name},
+                                       {"pid", child_},
+                                       {"tracer", tracer},
+                                       {"text", "it does not run; others have its messages until it is let go"}});
+        break;
+      case Freezes::Found::frozen:
+        // Not on purpose: what its handlers had begun is suspect, as after any SIGKILL.
+        log::error("worker_is_frozen", {{"worker", settings_.name},
+                                        {"pid", child_},
+                                        {"for", freezes.frozen_for()},
+                                        {"state", std::string(1, state ? state->state : '?')}});
+        kill(child_, SIGKILL);
+        break;
+    }
+  }
+
+  void kill_on_purpose() {
     killed_ = true;
-    kill(child, SIGKILL);
+    kill(child_, SIGKILL);
   }
 
-  int exited(pid_t child, int code) {
+  void end_leftovers(Leftovers& leftovers) {
+    const Leftovers::Ended ended = leftovers.end(stops_ > 1 ? std::chrono::seconds(0) : leftovers_grace);
+    if (ended.asked == 0) return;
+    log::warn("forks_ended", {{"worker", settings_.name},
+                              {"processes", ended.asked},
+                              {"killed", ended.killed},
+                              {"left", ended.left},
+                              {"text", "what a handler starts ends with its worker; start daemons elsewhere"}});
+  }
+
+  int exited(int code) {
     // By Weir's own code, or by that of a handler, which may say 0? Without a recorder it had no handler yet.
     const auto life = recorder::read_life(recorder_);
     const bool by_itself = !life || life->ending;
@@ -174,14 +209,14 @@ class Parent {
     const bool reports = !by_itself || (code != 0 && code != wrong_configuration);
     const Reported reported = reports ? report({.exit_code = code}) : Reported::told;
     log::info("worker_ended",
-              {{"worker", settings_.name}, {"pid", child}, {"exit_code", code}, {"by_itself", by_itself}});
+              {{"worker", settings_.name}, {"pid", child_}, {"exit_code", code}, {"by_itself", by_itself}});
     if (!reports) return code;
     return code_after(reported);
   }
 
-  int killed(pid_t child, int signal) {
+  int killed(int signal) {
     log::error("worker_died", {{"worker", settings_.name},
-                               {"pid", child},
+                               {"pid", child_},
                                {"signal", signal},
                                {"name", strsignal(signal)},
                                {"asked", stops_ > 0}});
@@ -202,19 +237,21 @@ class Parent {
 
   /// Nothing if the reporter itself died of a signal that was not ours.
   std::optional<Reported> report_once(Death death) {
+    // With keep-alives missing for so long the broker knows by itself.
     const auto life = recorder::read_life(recorder_);
     death.limit = stops_ > 1 ? report_limit_hurried
-                             : (life ? life->session_timeout : std::nullopt).value_or(session_timeout_default);
+                             : (life ? life->session_timeout : std::nullopt).value_or(Freezes::session_timeout_default);
     std::vector<std::string> arguments = commands_.report;
     for (std::string& each : death.arguments()) arguments.push_back(std::move(each));
-    const pid_t child = start(commands_.executable, arguments, {token_, settings_.engine}, recorder_, set_of({}));
+    const pid_t child = start(arguments, settings_.engine, set_of({}));
     // It bounds itself; this is for one that hangs.
     Clock::time_point end = Clock::now() + death.limit + std::chrono::seconds(2);
     bool is_ours = false;
     for (;;) {
       const int signal = next_signal(end);
-      if (const auto status = reap(child)) {
-        if (WIFEXITED(*status)) return reported_of(WEXITSTATUS(*status));
+      int status = 0;
+      if (waitpid(child, &status, WNOHANG) == child) {
+        if (WIFEXITED(status)) return reported_of(WEXITSTATUS(status));
         return is_ours ? std::optional(Reported::not_told) : std::nullopt;
       }
       if (signal == SIGCHLD) continue;
@@ -231,6 +268,8 @@ class Parent {
   const int recorder_ = recorder::make_file(files_from);
   sigset_t signals_{};
   sigset_t before_{};
+  pid_t child_ = 0;
+  std::optional<Clock::time_point> kill_at_;
   int stops_ = 0;
   bool killed_ = false;
 };

@@ -22,6 +22,8 @@ using engine::weir_broker::ShardActivity;
 /// Only the embedded broker asks processes to vouch for themselves.
 bool has_keep_alives(const std::string& url) { return url.starts_with("weir://"); }
 
+constexpr Duration connected_first_within = std::chrono::seconds(1);
+
 /// Of a drain for a stuck handler's sake: its neighbours' handlers are not to wait for it long.
 constexpr Duration stuck_drain_most = std::chrono::seconds(5);
 
@@ -51,7 +53,6 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
   auto engine = engine::make(settings.engine, options);
   record_offloads();
   Worker worker(settings, process, *engine, recorder, registration);
-  worker.start();
   std::optional<KeepAlive> keep_alive;
   if (has_keep_alives(settings.engine)) {
     keep_alive.emplace(
@@ -66,6 +67,10 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
                              },
                          .notice = options.notice});
   }
+  // First, so that the parent knows from the first message on when to give a process up that is stopped. Without a
+  // broker there is nothing to wait for.
+  if (keep_alive) keep_alive->wait_connected(connected_first_within);
+  worker.start();
   std::optional<Watchdog> watchdog(std::in_place, settings, recorder, worker.types(), [&](const Stuck& stuck) {
     if (keep_alive) keep_alive->now();
     worker.give_up(stuck.shard, stuck.on_loop, stuck_drain_most,

@@ -7,6 +7,7 @@
 #include <boost/asio/this_coro.hpp>
 #include <utility>
 
+#include "weir/async/forked_copy.hpp"
 #include "weir/async/timeout.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/worker/slot_executor.hpp"
@@ -32,6 +33,7 @@ Slot::Slot(Slots& slots, std::uint32_t number, ContextHome home, std::size_t han
     : slots_(slots), number_(number), context_(home), messages_(handlers) {}
 
 Slot* Slot::enter() {
+  async::end_if_copy();  // of one that a callback on the loop forked, in nobody's slot
   Slot* const before = std::exchange(slots_.current_, this);
   if (before == this) return before;
   if (slots_.frozen_ && slots_.frozen_()) slots_.give_back();
@@ -41,6 +43,7 @@ Slot* Slot::enter() {
 }
 
 void Slot::leave(Slot* before) {
+  async::end_if_copy();
   slots_.current_ = before;
   if (before == this) return;
   if (before != nullptr && before->registered_ != nullptr) {
@@ -278,6 +281,7 @@ bool Slots::begin(Slot& slot, Place& place) {
 }
 
 void Slots::finish(Slot& slot) {
+  async::end_if_copy();
   slot.disarm();
   now_ = Clock::now();
   if (slot.fate_ != Slot::Fate::its_own && slot.threw_) {

@@ -1,8 +1,8 @@
 #include "weir/engine/weir/keep_alive.hpp"
 
-#include <atomic>
 #include <boost/asio/io_context.hpp>
 #include <boost/asio/post.hpp>
+#include <future>
 #include <thread>
 #include <utility>
 
@@ -35,7 +35,7 @@ class KeepAliveMachine final : public ClientMachine {
     send(head_);
   }
 
-  std::atomic<bool> connected = false;
+  std::promise<void> connected;  ///< for the first time
 
  protected:
   void hello(Instant) override {
@@ -45,14 +45,14 @@ class KeepAliveMachine final : public ClientMachine {
     send(head);
   }
   void welcomed(Instant now, const v1::Welcome&) override {
-    connected = true;
+    beat();  // at once: it is known now what session timeout holds
     if (std::exchange(was_connected_, true)) {
       vouch(now);
     } else {
+      connected.set_value();
       next_ = now + session_timeout() / 4;  // its sessions are only now saying HELLO
     }
   }
-  void disconnected(Instant) override { connected = false; }
   // An unknown token is no matter: the process's sessions are about to say HELLO, or have said goodbye.
   void received(Instant, const std::shared_ptr<Received>&) override {}
   void ticked(Instant now) override {
@@ -61,7 +61,7 @@ class KeepAliveMachine final : public ClientMachine {
       options_.overslept(now - ran_at_);
     }
     ran_at_ = now;
-    if (options_.beat) options_.beat(session_timeout());
+    beat();
     if (now >= next_) vouch(now);
   }
   [[nodiscard]] Instant ticks_next() const override {
@@ -69,6 +69,10 @@ class KeepAliveMachine final : public ClientMachine {
   }
 
  private:
+  void beat() const {
+    if (options_.beat) options_.beat(session_timeout());
+  }
+
   const KeepAliveOptions& options_;
   Instant next_;
   Instant ran_at_;
@@ -147,7 +151,8 @@ struct KeepAlive::State {
       : options(std::move(the_options)),
         connector(endpoint_of(options.url)),
         machine(this_process(), options),
-        client(loop.get_executor(), connector, machine, options.notice) {
+        client(loop.get_executor(), connector, machine, options.notice),
+        connected(machine.connected.get_future()) {
     client.start();
     thread = std::thread([this] { loop.run(); });
   }
@@ -161,6 +166,7 @@ struct KeepAlive::State {
   ZmqConnector connector;
   KeepAliveMachine machine;
   Client client;
+  std::future<void> connected;
   std::thread thread;
 };
 
@@ -174,7 +180,9 @@ void KeepAlive::now() {
   });
 }
 
-bool KeepAlive::connected() const { return state_->machine.connected; }
+bool KeepAlive::wait_connected(Duration limit) {
+  return state_->connected.wait_for(limit) == std::future_status::ready;
+}
 
 DeathAnswer report_death(const std::string& url, const ProcessToken& process, const DeadProcess& dead, Duration limit) {
   asio::io_context loop{1};

@@ -49,7 +49,8 @@ class KeepAlive {
 
   /// Sends a keep-alive now: a shard's state has just changed in a way that the broker should know. Thread: any.
   void now();
-  [[nodiscard]] bool connected() const;
+  /// Waits until it has been connected, at most `limit`; false: it has not. Thread: one.
+  bool wait_connected(Duration limit);
 
  private:
   struct State;

@@ -1,0 +1,193 @@
+#!/usr/bin/python3
+"""What handlers fork, and what a terminal does to `weir up`: every process ends, stops and goes on as it should.
+
+    forks_test.py [--only NAME]
+"""
+
+import argparse
+import os
+import pathlib
+import pty
+import signal
+import termios
+
+from kit import WEIR, Deployment, Suite, children, plugin, wait_for
+
+YAML = """
+engine: weir://127.0.0.1:{port}
+broker: {{ data: {folder}/data, session_timeout: 2s }}
+queues:
+  work: {{ attempts: 2, backoff: {{ first: 20ms, most: 100ms }} }}
+workers:
+  w:
+    plugin: {plugin}
+    queues: [work]
+    window: {{ messages: 16, bytes: 16MiB }}
+    timeout: 20s
+    drain: 2s
+    with: {{ ledger: {ledger} }}
+"""
+LEFT = ("fork_left", "fork_deaf", "fork_exec", "fork_stopped", "spawn", "daemon")
+
+
+class Marked(Deployment):
+    """All its processes, and all that they start, bear its mark in their environment."""
+
+    def __init__(self):
+        super().__init__(YAML, plugin=plugin("work"))
+        self.environment = {**os.environ, "WEIR_TEST_MARK": str(self.folder)}
+
+    def start(self, name, *argv, **options):
+        return super().start(name, *argv, env=self.environment, **options)
+
+    def __exit__(self, *error):
+        for pid in self.marked():
+            os.kill(pid, signal.SIGKILL)
+        super().__exit__(*error)
+
+    def marked(self):
+        """Process ids of those that live."""
+        mark, found = f"WEIR_TEST_MARK={self.folder}".encode(), []
+        for each in pathlib.Path("/proc").glob("[0-9]*"):
+            try:
+                if mark in (each / "environ").read_bytes().split(b"\0") and status(each.name, "State")[0] not in "ZX":
+                    found.append(int(each.name))
+            except (OSError, KeyError):
+                pass
+        return found
+
+    def log_of(self, name):
+        return (self.folder / f"{name}.log").read_text(errors="replace")
+
+    def handled(self, *numbers):
+        wait_for(f"{numbers} handled", lambda: all(self.runs()[1][n] for n in numbers), 10)
+
+
+def status(pid, field):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return line.split(":", 1)[1].strip()
+    raise KeyError(field)
+
+
+def has(pid, field, which):
+    """Is the signal in that set (SigIgn, SigBlk) of the process?"""
+    return bool(int(status(pid, field), 16) >> (which - 1) & 1)
+
+
+def leave_some(d):
+    """A worker whose handlers left a process of each kind, and those processes."""
+    d.broker()
+    worker = d.worker()
+    before = set(wait_for("a child", lambda: len(d.marked()) >= 3 and d.marked()))
+    d.publish([{"number": n, "action": "poison", "poison": kind} for n, kind in enumerate(LEFT)])
+    d.handled(*range(len(LEFT)))
+    wait_for("settled", d.settled)
+    left = wait_for("they run", lambda: len(set(d.marked()) - before) == len(LEFT) and set(d.marked()) - before)
+    return worker, left
+
+
+def ends_with_its_worker(how):
+    """The worker is asked to end, or dies: what its handlers had started is gone with it, whoever its parent is by now."""
+    with Marked() as d:
+        worker, left = leave_some(d)
+        if how == signal.SIGTERM:
+            worker.terminate()
+        else:
+            child = next(pid for pid in children(worker.pid) if pid not in left)
+            os.kill(child, how)
+        assert worker.wait(15) == (0 if how == signal.SIGTERM else 3), d.log_of("worker-w")[-600:]
+        alive = set(d.marked()) & left
+        assert not alive, [pathlib.Path(f"/proc/{pid}/stat").read_text() for pid in alive]
+        assert "forks_ended" in d.log_of("worker-w")
+
+
+def a_copy_that_comes_back(*how):
+    """A fork that returns from its handler, from offload, or into the loop ends at once; the worker goes on."""
+    with Marked() as d:
+        d.broker()
+        worker = d.worker()
+        before = sorted(wait_for("a child", lambda: len(d.marked()) >= 3 and d.marked()))
+        for number, (action, kind) in enumerate(how):
+            d.publish([{"number": number, "action": action, "poison": kind}])
+            wait_for("the copy has ended",
+                     lambda: d.log_of("worker-w").count("came back from the handler") == number + 1, 5)
+        wait_for("no copy is left", lambda: sorted(d.marked()) == before, 5)
+        wait_for("settled", d.settled)
+        assert sorted(pid for pid in d.marked() if pid in before) == before and worker.poll() is None
+        assert d.queue()["acked"] == len(how) and d.queue()["retried"] == 0, d.queue()
+        worker.terminate()
+        assert worker.wait(15) == 0, d.log_of("worker-w")[-600:]
+
+
+def signals_are_defaults_in_what_is_started():
+    """Weir ignores SIGTTIN and SIGTTOU; what handlers fork does not, and SIGTERM ends it."""
+    with Marked() as d:
+        worker, left = leave_some(d)
+        for pid in set(d.marked()) - left:
+            assert has(pid, "SigIgn", signal.SIGTTIN) and has(pid, "SigIgn", signal.SIGTTOU), status(pid, "Name")
+        for pid in left:
+            name = status(pid, "Name")
+            assert not has(pid, "SigBlk", signal.SIGTERM) and not has(pid, "SigBlk", signal.SIGHUP), name
+            assert not has(pid, "SigIgn", signal.SIGINT), name
+        # What posix_spawn starts inherits what is ignored: nothing is told of it.
+        ignoring = [pid for pid in left if has(pid, "SigIgn", signal.SIGTTIN) or has(pid, "SigIgn", signal.SIGTTOU)]
+        assert len(ignoring) <= 1, ignoring
+        worker.terminate()
+        worker.wait(15)
+
+
+def ctrl_z_and_fg():
+    """As typed: the terminal stops its foreground, `weir up`, and all that it runs stops with it; `fg` continues all."""
+    with Marked() as d:
+        pid, master = pty.fork()
+        if pid == 0:  # a shell of one job
+            job = os.fork()
+            if job == 0:
+                os.setpgid(0, 0)
+                signal.signal(signal.SIGTTOU, signal.SIG_IGN)
+                os.tcsetpgrp(0, os.getpid())
+                signal.signal(signal.SIGTTOU, signal.SIG_DFL)
+                os.execve(WEIR, ["weir", "up", str(d.file)], d.environment)
+            os.waitpid(job, 0)
+            os._exit(0)
+        settings = termios.tcgetattr(master)
+        settings[3] |= termios.TOSTOP  # the hardest terminal: who writes in the background is stopped
+        termios.tcsetattr(master, termios.TCSANOW, settings)
+        wait_for("a worker works", lambda: any(w["connected"] for w in d.workers() or []))
+        d.publish([{"number": 1, "action": "ack"}])
+        d.handled(1)
+        before = sorted(p for p in d.marked())
+        up = next(p for p in before if b"\0up\0" in pathlib.Path(f"/proc/{p}/cmdline").read_bytes())
+        os.write(master, b"\x1a")
+        wait_for("all are stopped", lambda: all(status(p, "State")[0] == "T" for p in before), 5)
+        os.killpg(os.getpgid(up), signal.SIGCONT)  # as fg does
+        wait_for("all go on", lambda: all(status(p, "State")[0] != "T" for p in before), 5)
+        d.publish([{"number": 2, "action": "ack"}])
+        d.handled(2)
+        assert sorted(d.marked()) == before, "something was started anew"
+        os.write(master, b"\x03")
+        wait_for("all have ended", lambda: not d.marked(), 10)
+        os.close(master)
+        os.waitpid(pid, 0)
+
+
+def main():
+    options = argparse.ArgumentParser()
+    options.add_argument("--only", default="")
+    args, _ = options.parse_known_args()
+    suite = Suite()
+    for name, function, *given in [
+            ("what handlers started ends with a worker that drains", ends_with_its_worker, signal.SIGTERM),
+            ("what handlers started ends with a worker that is killed", ends_with_its_worker, signal.SIGKILL),
+            ("a fork that comes back ends at once", a_copy_that_comes_back, ("poison", "fork_comes_back"),
+             ("offload_poison", "fork_comes_back"), ("poison", "fork_on_the_loop")),
+            ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started),
+            ("Ctrl-Z stops the tree and fg continues it", ctrl_z_and_fg)]:
+        if args.only in name:
+            suite.run(name, function, *given)
+    suite.end()
+
+
+if __name__ == "__main__":
+    main()
