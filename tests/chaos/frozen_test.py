@@ -49,8 +49,12 @@ class Group(Deployment):
     def pair(self):
         """Process ids of the worker's parent and child; nothing while there are none."""
         for parent in children(self.supervisor.pid):
-            if b"\0worker\0" in pathlib.Path(f"/proc/{parent}/cmdline").read_bytes() and children(parent):
-                return parent, children(parent)[0]
+            try:
+                is_worker = b"\0worker\0" in pathlib.Path(f"/proc/{parent}/cmdline").read_bytes()
+            except OSError:
+                continue  # it has just ended
+            if is_worker and (below := children(parent)):
+                return parent, below[0]
         return None
 
     def log(self):

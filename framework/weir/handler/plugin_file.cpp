@@ -76,6 +76,18 @@ class Elf {
   std::string names_;
 };
 
+std::string run_path_of(const std::string& dynamic, const std::string& strings) {
+  std::string paths;
+  for (std::size_t at = 0; at + sizeof(Elf64_Dyn) <= dynamic.size(); at += sizeof(Elf64_Dyn)) {
+    Elf64_Dyn entry{};
+    std::memcpy(&entry, dynamic.data() + at, sizeof entry);
+    if (entry.d_tag == DT_NULL) break;
+    if ((entry.d_tag != DT_RUNPATH && entry.d_tag != DT_RPATH) || entry.d_un.d_val >= strings.size()) continue;
+    paths += (paths.empty() ? "" : ":") + std::string(strings.c_str() + entry.d_un.d_val);
+  }
+  return paths;
+}
+
 std::string compiler(const Abi& abi) {
   return abi.clang != 0 ? "clang " + to_string(abi.clang) : "g++ " + to_string(abi.compiler);
 }
@@ -104,6 +116,7 @@ PluginFile read_plugin_file(const std::filesystem::path& path) {
     throw PluginError("plugin " + path.string() + " is no Weir plugin: its section .weir.abi is not Weir's");
   }
   file.descriptors = elf.section(".weir.descriptors").value_or("");
+  file.run_path = run_path_of(elf.section(".dynamic").value_or(""), elf.section(".dynstr").value_or(""));
   return file;
 }
 

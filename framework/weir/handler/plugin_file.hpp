@@ -19,6 +19,8 @@ struct PluginFile {
   Abi abi;
   /// An encoded google.protobuf.FileDescriptorSet with all imports; empty if the plugin has no protos.
   std::string descriptors;
+  /// Where it looks for its libraries first (DT_RUNPATH, DT_RPATH); empty if it does not say.
+  std::string run_path;
 };
 
 /// Reads the sections that weir_add_plugin and WEIR_PLUGIN put into `path`.

@@ -1,4 +1,5 @@
 // The child: the plugin, the shards, and two signals.
+#include <fcntl.h>
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
@@ -121,7 +122,8 @@ class EndsByItself {
 }  // namespace
 
 int run_child(const GroupSettings& settings) {
-  const ProcessToken process = take_over(token_fd).token;
+  const auto [process, plugin_copy] = take_over(token_fd);
+  fcntl(plugin_fd, F_SETFD, FD_CLOEXEC);  // what handlers start does not keep it
   // Never freed: what would not end writes into it to the last.
   auto& record = *new recorder::Recorder(recorder_size(settings), recorder_fd);
   log::copy_to([](void* into, std::string_view line) { static_cast<recorder::Recorder*>(into)->log(line); }, &record);
@@ -132,7 +134,7 @@ int run_child(const GroupSettings& settings) {
   const EndsByItself by_itself(record);
   const StopSignals signals(record);
   try {
-    const RegisterPlugin plugin = load_plugin(settings.plugin);
+    const RegisterPlugin plugin = load_plugin(settings.plugin, plugin_copy);
     record_offloads();
     recorder::mark_exits();
     const Ended ended = run(settings, process, plugin, signals.token(), record);

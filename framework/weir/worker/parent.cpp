@@ -15,6 +15,7 @@
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/freezes.hpp"
 #include "weir/worker/leftovers.hpp"
+#include "weir/worker/plugin_copy.hpp"
 #include "weir/worker/process.hpp"
 #include "weir/worker/process_state.hpp"
 #include "weir/worker/recorder/life.hpp"
@@ -72,8 +73,12 @@ class Parent {
 
   int run() {
     // What run_child waits for is blocked from birth: a stop right after the start must drain it, not kill it.
-    child_ = start(commands_.work, "", set_of({SIGTERM, SIGHUP}));
+    child_ = start(commands_.work, plugin_.in_place_because().empty() ? plugin_.path().string() : "",
+                   set_of({SIGTERM, SIGHUP}));
     log::info("worker_started", {{"worker", settings_.name}, {"pid", child_}});
+    if (const std::string& why = plugin_.in_place_because(); !why.empty()) {
+      log::info("plugin_loaded_in_place", {{"worker", settings_.name}, {"plugin", settings_.plugin}, {"why", why}});
+    }
     const siginfo_t end = wait_for_worker();
     // What its handlers forked has time to end while the death is reported.
     Leftovers leftovers(child_);
@@ -92,6 +97,7 @@ class Parent {
                         .token = token_,
                         .text = text,
                         .recorder = recorder_,
+                        .plugin_lock = plugin_.lock(),
                         .blocked = blocked});
   }
 
@@ -230,6 +236,16 @@ class Parent {
   }
 
   Reported report(Death death) {
+    if (plugin_.changed_in_place()) {
+      death.plugin_changed = true;
+      death.with_names = false;  // the file's are another's
+      log::error("plugin_was_overwritten",
+                 {{"worker", settings_.name},
+                  {"plugin", settings_.plugin},
+                  {"text",
+                   "its file changed while the worker ran it, which may be all that ended it: nobody is "
+                   "charged; put a new file beside it and rename it over the old one"}});
+    }
     if (const auto reported = report_once(death)) return *reported;
     death.with_names = false;
     return report_once(death).value_or(Reported::not_told);
@@ -264,6 +280,7 @@ class Parent {
 
   const GroupSettings& settings_;
   const ChildCommands& commands_;
+  const PluginCopy plugin_{settings_.plugin};
   const ProcessToken token_ = random_token();
   const int recorder_ = recorder::make_file(files_from);
   sigset_t signals_{};
@@ -277,8 +294,10 @@ class Parent {
 }  // namespace
 
 std::vector<std::string> Death::arguments() const {
-  return {std::to_string(exit_code), std::to_string(signal), on_purpose ? "1" : "0", with_names ? "1" : "0",
-          std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count())};
+  return {
+      std::to_string(exit_code),  std::to_string(signal),
+      on_purpose ? "1" : "0",     with_names ? "1" : "0",
+      plugin_changed ? "1" : "0", std::to_string(std::chrono::duration_cast<std::chrono::milliseconds>(limit).count())};
 }
 
 Death Death::parse(const std::vector<std::string>& arguments) {
@@ -289,11 +308,14 @@ Death Death::parse(const std::vector<std::string>& arguments) {
     if (text.empty() || *end != '\0' || value < 0) throw Error("'" + text + "' is no number of a death report");
     return value;
   };
-  if (arguments.size() < 5) throw Error("a death report takes exit code, signal, on purpose, names and milliseconds");
-  return {.exit_code = static_cast<std::int32_t>(number(5)),
-          .signal = static_cast<std::int32_t>(number(4)),
-          .on_purpose = number(3) != 0,
-          .with_names = number(2) != 0,
+  if (arguments.size() < 6) {
+    throw Error("a death report takes exit code, signal, on purpose, names, plugin and milliseconds");
+  }
+  return {.exit_code = static_cast<std::int32_t>(number(6)),
+          .signal = static_cast<std::int32_t>(number(5)),
+          .on_purpose = number(4) != 0,
+          .with_names = number(3) != 0,
+          .plugin_changed = number(2) != 0,
           .limit = std::chrono::milliseconds(number(1))};
 }
 

@@ -31,7 +31,7 @@ void check_protos(const std::filesystem::path& path, const std::string& descript
 
 }  // namespace
 
-RegisterPlugin load_plugin(const std::filesystem::path& given) {
+RegisterPlugin load_plugin(const std::filesystem::path& given, const std::filesystem::path& copy) {
   static std::mutex mutex;
   static std::filesystem::path loaded;
   const std::scoped_lock lock(mutex);
@@ -40,11 +40,12 @@ RegisterPlugin load_plugin(const std::filesystem::path& given) {
     throw PluginError("plugin " + path.string() + ": this process has loaded " + loaded.string() +
                       "; one plugin a process");
   }
-  const handler::PluginFile file = handler::read_plugin_file(path);
+  const std::filesystem::path& loads = copy.empty() ? path : copy;
+  const handler::PluginFile file = handler::read_plugin_file(loads);
   handler::check_abi(path, file.abi);
   check_protos(path, file.descriptors);
   loaded = path;
-  void* const library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+  void* const library = dlopen(loads.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (library == nullptr) {
     throw PluginError("plugin " + path.string() + " cannot be loaded: " + std::string(dlerror()));
   }

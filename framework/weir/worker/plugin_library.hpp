@@ -15,6 +15,7 @@ using RegisterPlugin = void (*)(Plugin&);
 /// Throws: handler::PluginError when the file is missing, no plugin, built with something else than this executable,
 /// brings Protobuf files that this executable has itself, lacks symbols, or when another plugin was loaded before.
 /// All but the last two are found before any of its code runs.
-[[nodiscard]] RegisterPlugin load_plugin(const std::filesystem::path& path);
+/// `copy` is loaded instead, if there is one: of the same content, at a place where nobody overwrites it.
+[[nodiscard]] RegisterPlugin load_plugin(const std::filesystem::path& path, const std::filesystem::path& copy = {});
 
 }  // namespace weir::worker

@@ -20,6 +20,8 @@ namespace weir::worker {
 /// Where a child finds the read end of its pipe, and the flight recorder's file.
 inline constexpr int token_fd = 3;
 inline constexpr int recorder_fd = 4;
+/// And the lock on the plugin's copy, where there is one; the copy's path comes through the pipe.
+inline constexpr int plugin_fd = 5;
 
 /// How the parent starts its children: arguments of the executable, without its name.
 struct ChildCommands {
@@ -49,11 +51,13 @@ struct Death {
   bool on_purpose = false;
   /// Look for the names of a stack's functions? False: a reporter that did died of it.
   bool with_names = true;
+  /// The plugin's file was changed under the process: nobody is charged, as that may be all that killed it.
+  bool plugin_changed = false;
   /// How long to try.
   Duration limit{};
 
   [[nodiscard]] std::vector<std::string> arguments() const;
-  /// From the last five of `arguments`. Throws: Error when they are no death.
+  /// From the last six of `arguments`. Throws: Error when they are no death.
   [[nodiscard]] static Death parse(const std::vector<std::string>& arguments);
 };
 

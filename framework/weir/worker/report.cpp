@@ -80,6 +80,15 @@ void log_blamed(const std::string& group, const StartedDelivery& blamed, std::ui
                                            {"stack", blamed.stack}});
 }
 
+/// Whoever would be charged is suspect.
+void suspect_only(recorder::Verdict& verdict) {
+  for (Blamed& each : verdict.started) {
+    if (each.part != recorder::Part::culprit) continue;
+    each.part = recorder::Part::on_cpu;
+    each.error += "; its plugin's file was overwritten while it ran, so that nobody is charged";
+  }
+}
+
 DeadProcess describe(const std::string& group, const Death& death, const recorder::Record& record) {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   recorder::Verdict verdict = recorder::blame(record, {.exit_code = death.exit_code,
@@ -88,6 +97,7 @@ DeadProcess describe(const std::string& group, const Death& death, const recorde
                                                        .at = std::chrono::nanoseconds(now)});
   DeadProcess dead{
       .exit_code = death.exit_code, .signal = death.signal, .on_purpose = verdict.on_purpose, .started = {}};
+  if (death.plugin_changed) suspect_only(verdict);
   const recorder::MemoryMap map(record.map);
   std::size_t suspects = 0;
   for (Blamed& each : verdict.started) {

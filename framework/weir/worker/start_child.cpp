@@ -27,6 +27,7 @@ namespace {
   signal(SIGPIPE, SIG_DFL);
   dup2(handed, token_fd);
   dup2(start.recorder, recorder_fd);
+  if (start.plugin_lock >= 0) dup2(start.plugin_lock, plugin_fd);
   execv(start.executable.c_str(), argv);
   _exit(127);
 }

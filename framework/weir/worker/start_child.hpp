@@ -21,6 +21,7 @@ struct ChildStart {
   const ProcessToken& token;                  ///< goes through a pipe, with `text`, seen by nobody else
   const std::string& text;
   int recorder;             ///< the flight recorder's file
+  int plugin_lock;          ///< -1: none
   const sigset_t& blocked;  ///< its signal mask
 };
 
