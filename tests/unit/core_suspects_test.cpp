@@ -270,6 +270,23 @@ TEST_F(Suspects, AllThatALostProcessHeldIsSuspectUntilItComesBack) {
   EXPECT_EQ(broker->delivered(of(1) + 1) + broker->delivered(of(2)), 10U);
 }
 
+TEST_F(Suspects, OfALostProcessThatIsReportedDeadOnlyWhatHadBegunStaysSuspect) {
+  for (int i = 0; i < 12; ++i) broker->pass(1s);
+  broker->commit();
+  attach(2);
+  ASSERT_THAT(indexes(2), ElementsAre(0));
+  // It was frozen, and has been killed for it.
+  die(1, {{0, suspended}, {3, suspended}, {6, on_cpu}});
+  EXPECT_EQ(suspicion(3), v1::WAS_STARTED);
+  EXPECT_EQ(suspicion(6), v1::WAS_ON_CPU);
+  EXPECT_EQ(broker->queue().suspects(), 3U);
+  EXPECT_EQ(broker->queue().retried(), 0U);
+  broker->pass(1ms);
+  EXPECT_THAT(indexes(2), ElementsAre(0, 1, 2, 4, 5, 7, 8, 9));
+  settle(2, 0);
+  EXPECT_THAT(indexes(2), Contains(6));
+}
+
 TEST_F(Suspects, OneThatIsLostWithItsProcessTwiceIsTriedAloneAndThenCharged) {
   const auto lose = [&] {
     for (int i = 0; i < 12; ++i) broker->pass(1s);

@@ -161,6 +161,10 @@ void on_death(State& state, Now now, const Client& client, const v1::DeathReport
   const auto token = ProcessToken::from(death.process_token());
   const auto process = token ? state.processes.find(*token) : state.processes.end();
   if (process == state.processes.end()) {
+    if (token && on_late_death(state, now, *token, death, actions)) {
+      state.gathering.buried.push_back(client.connection);
+      return;
+    }
     refuse(state, client.connection, v1::Error::UNKNOWN_TOKEN,
            "death report: no session of this broker bears this process token", false, actions);
     return;
@@ -194,27 +198,9 @@ void on_lost(State& state, Now now, const ProcessToken& token, Process& process,
 void on_found(State& state, Now now, const ProcessToken& token, Actions& actions) {
   const auto lost = state.lost.find(token);
   if (lost == state.lost.end()) return;
-  const std::set<Place> places = std::move(lost->second.suspects);
+  // Had its process died, any of these might have done it: it did not.
+  judge_lost(state, now, lost->second.suspects, {}, actions);
   state.lost.erase(lost);
-  std::size_t cleared = 0;
-  for (auto& [id, queue] : state.queues) {
-    const auto kind = queue->suspects.find(v1::WAS_STARTED);
-    if (kind == queue->suspects.end()) continue;
-    auto& heads = kind->second;
-    for (auto at = heads.begin(); at != heads.end();) {
-      if (!places.contains(at->place)) {
-        ++at;
-        continue;
-      }
-      move_message(state, *queue, {id, at->lane, at->place.segment}, at->place.index, Source::record, false,
-                   state.clock_us(now.instant), at->attempts, at->lease, std::nullopt);
-      at = heads.erase(at);
-      ++cleared;
-    }
-    if (heads.empty()) queue->suspects.erase(kind);
-  }
-  // What another process tries now is let be: it is cleared when it settles.
-  if (cleared > 0) note(actions, Note::Level::info, "suspects_cleared", {{"messages", std::to_string(cleared)}});
 }
 
 }  // namespace weir::broker::core

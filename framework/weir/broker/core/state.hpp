@@ -160,6 +160,14 @@ void on_lost(State& state, Now now, const ProcessToken& token, Process& process,
 /// A process that was lost is back: it was not its messages.
 void on_found(State& state, Now now, const ProcessToken& token, Actions& actions);
 
+// late.cpp
+/// Of what a lost process held, these are still suspect, and so; the others are cleared.
+void judge_lost(State& state, Now now, const std::set<Place>& suspects,
+                const std::map<Place, v1::Suspicion>& still_suspect, Actions& actions);
+/// A process that was lost is dead, and its parent says what it had begun (it was frozen, and has been killed for it):
+/// only that is suspect. False: no process of this token was lost.
+bool on_late_death(State& state, Now now, const ProcessToken& token, const v1::DeathReport& death, Actions& actions);
+
 // suspects.cpp
 /// One suspect, if this worker may try one; false if it is handed none.
 bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions);
