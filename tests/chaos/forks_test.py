@@ -177,15 +177,14 @@ def main():
     options.add_argument("--only", default="")
     args, _ = options.parse_known_args()
     suite = Suite()
-    for name, function, *given in [
-            ("what handlers started ends with a worker that drains", ends_with_its_worker, signal.SIGTERM),
-            ("what handlers started ends with a worker that is killed", ends_with_its_worker, signal.SIGKILL),
-            ("a fork that comes back ends at once", a_copy_that_comes_back, ("poison", "fork_comes_back"),
-             ("offload_poison", "fork_comes_back"), ("poison", "fork_on_the_loop")),
-            ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started),
-            ("Ctrl-Z stops the tree and fg continues it", ctrl_z_and_fg)]:
-        if args.only in name:
-            suite.run(name, function, *given)
+    # It forks this program itself, which is to have one thread then.
+    suite.run_all([("Ctrl-Z stops the tree and fg continues it", ctrl_z_and_fg)], args.only)
+    suite.run_all([("what handlers started ends with a worker that drains", ends_with_its_worker, signal.SIGTERM),
+                   ("what handlers started ends with a worker that is killed", ends_with_its_worker, signal.SIGKILL),
+                   ("a fork that comes back ends at once", a_copy_that_comes_back, ("poison", "fork_comes_back"),
+                    ("offload_poison", "fork_comes_back"), ("poison", "fork_on_the_loop")),
+                   ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started)],
+                  args.only)
     suite.end()
 
 

@@ -5,7 +5,6 @@
 """
 
 import argparse
-import concurrent.futures
 import ctypes
 import os
 import pathlib
@@ -167,15 +166,11 @@ def main():
     options.add_argument("--long", action="store_true")
     args, _ = options.parse_known_args()
     suite = Suite()
-    tests = [("stopped by an operator, it is replaced and nobody charged", by_an_operator),
-             ("stopped by a handler, that one is charged", by_a_handler),
-             ("traced, it is let be", while_it_is_traced),
-             ("the broker away, it is let be", while_the_broker_is_away, *[60] * args.long),
-             ("both stopped, it is let be", while_both_are_stopped, *[60] * args.long)]
-    # They mostly wait: all at once.
-    with concurrent.futures.ThreadPoolExecutor(len(tests)) as pool:
-        for each in [pool.submit(suite.run, *test) for test in tests if args.only in test[0]]:
-            each.result()
+    suite.run_all([("stopped by an operator, it is replaced and nobody charged", by_an_operator),
+                   ("stopped by a handler, that one is charged", by_a_handler),
+                   ("traced, it is let be", while_it_is_traced),
+                   ("the broker away, it is let be", while_the_broker_is_away, *[60] * args.long),
+                   ("both stopped, it is let be", while_both_are_stopped, *[60] * args.long)], args.only)
     suite.end()
 
 

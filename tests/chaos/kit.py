@@ -1,6 +1,7 @@
 """What the scripts that hurt real processes share: deployments, processes, ledgers, verdicts."""
 
 import collections
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -195,6 +196,13 @@ class Suite:
         except Exception as error:  # the verdict is this line; details stand above it
             self.failed += 1
             print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
+
+    def run_all(self, tests, only=""):
+        """Those (name, function, argument…) whose name has `only` in it, all at once: they mostly wait."""
+        tests = [each for each in tests if only in each[0]]
+        with concurrent.futures.ThreadPoolExecutor(max(1, len(tests))) as pool:
+            for each in [pool.submit(self.run, *test) for test in tests]:
+                each.result()
 
     def end(self):
         sys.exit(1 if self.failed else 0)

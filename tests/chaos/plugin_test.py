@@ -149,11 +149,9 @@ def main():
     options.add_argument("--only", default="")
     args, _ = options.parse_known_args()
     suite = Suite()
-    for name, function in [("overwritten in place, what runs goes on", overwritten_in_place),
-                           ("one copy is shared, and removed with the last", shared_and_removed),
-                           ("in place it is watched, and nobody charged", in_place_it_is_watched)]:
-        if args.only in name:
-            suite.run(name, function)
+    suite.run_all([("overwritten in place, what runs goes on", overwritten_in_place),
+                   ("one copy is shared, and removed with the last", shared_and_removed),
+                   ("in place it is watched, and nobody charged", in_place_it_is_watched)], args.only)
     suite.end()
 
 

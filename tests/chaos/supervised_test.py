@@ -182,16 +182,13 @@ def main():
     options.add_argument("--only", default="")
     args, _ = options.parse_known_args()
     suite = Suite()
-    for name, function, *given in [
-            ("a half-saved deployment file and a crash: the others go on", goes_on_with, half_saved),
-            ("a plugin that is missing for a moment and a crash: the others go on", goes_on_with, missing),
-            ("a truncated plugin and a crash: the others go on", goes_on_with, truncated),
-            ("a half-saved deployment file and a broker that dies", a_broker_of_a_half_saved_file),
-            ("no pause after clean ends", no_pause_after_a_clean_end),
-            ("no pause after deaths whose culprit is charged", no_pause_after_a_charged_death),
-            ("a growing pause after deaths in vain", the_pause_grows_in_vain)]:
-        if args.only in name:
-            suite.run(name, function, *given)
+    suite.run_all([("a half-saved deployment file and a crash: the others go on", goes_on_with, half_saved),
+                   ("a plugin that is missing for a moment and a crash: the others go on", goes_on_with, missing),
+                   ("a truncated plugin and a crash: the others go on", goes_on_with, truncated),
+                   ("a half-saved deployment file and a broker that dies", a_broker_of_a_half_saved_file),
+                   ("no pause after clean ends", no_pause_after_a_clean_end),
+                   ("no pause after deaths whose culprit is charged", no_pause_after_a_charged_death),
+                   ("a growing pause after deaths in vain", the_pause_grows_in_vain)], args.only)
     suite.end()
 
 
