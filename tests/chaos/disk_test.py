@@ -13,13 +13,20 @@ its ballast and carry out the same commit once more, whole, and go on if that is
 sync: nothing is lost that was confirmed before, between or after.
 
 A disk that loses the same without a word must be found out by this test: else it proves nothing.
+
+And a data folder that is taken away from under the broker, or made read-only, or whose file is cut off: it says so in words that
+name the folder or file, and ends; and nothing is confirmed that cannot be found again. What is damaged on a stopped
+broker's disk, `weir check-store` names, and the broker serves the rest.
 """
 
 import argparse
 import errno
+import json
+import os
 import pathlib
 import random
 import shutil
+import subprocess
 import tempfile
 import time
 
@@ -153,6 +160,86 @@ def a_lying_disk(seed):
     return f"found: {lost} of {confirmed} are lost"
 
 
+def taken_away(how, *words, while_publishing=True):
+    """A broker from which `how` takes its data folder: what it says, and that nothing is confirmed from then on."""
+    folder = in_memory()
+    data = folder / "data"
+    try:
+        with Deployment(YAML, data=data, plugin=plugin("work")) as d:
+            broker = d.broker()
+            publisher = None
+            if while_publishing:
+                publisher = Publisher(d)
+                wait_for("the first are confirmed", lambda: publisher.confirmed > 0)
+            else:
+                d.publish([task(1, "ack", 0)])
+            how(data)
+            time.sleep(0.1)  # what was confirmed before is heard
+            confirmed = publisher.confirmed if publisher else 1
+            wait_for("the broker ends", lambda: broker.poll() is not None, 5)
+            said = (d.folder / "broker.log").read_text()
+            assert any(one in said for one in words), f"the broker said: {said[-600:]}"
+            assert str(data) in said.splitlines()[-1] or str(data) in said, "the folder is not named"
+            if publisher:
+                kill(publisher.process)
+                publisher.reader.join(10)
+                assert publisher.confirmed == confirmed, f"{publisher.confirmed - confirmed} were confirmed afterwards"
+            return f"exit code {broker.returncode}"
+    finally:
+        subprocess.run(["chattr", "-R", "-i", str(data)], capture_output=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def read_only(data):
+    """By the file system's own flag, which holds for root and for what is open already."""
+    subprocess.run(["chattr", "-R", "+i", str(data)], check=True, capture_output=True)
+
+
+def cut_off(data):
+    os.truncate(data / "data.mdb", 4096)
+
+
+GONE = "was removed or replaced while the broker ran on it"
+SIGNAL = "its store cannot be read or written any more"
+
+
+def damaged_and_checked():
+    """A byte of one message is another: it is named, the others are served."""
+    folder = in_memory()
+    data = folder / "data"
+    try:
+        with Deployment(YAML, data=data, plugin=plugin("work")) as d:
+            broker = d.broker()
+            for number in range(1, 41):  # a segment each: each command is a publish
+                d.publish([task(number, "ack", 0)])
+                if number == 2:
+                    running = d.weir("check-store", data, check=False)
+                    assert running.returncode == 2 and "in use by a broker" in running.stderr, running
+            kill(broker)
+            whole = d.weir("check-store", data, "--json")
+            assert json.loads(whole.stdout)["whole"], whole.stdout
+            pages = (data / "data.mdb").read_bytes()
+            at = pages.find(b"work.Task")
+            assert at > 0, "no message found in data.mdb"
+            message = pages[at:at + 40]  # with its time; in all copies: a page that is free again may have one
+            (data / "data.mdb").write_bytes(pages.replace(message, b"W" + message[1:]))
+            found = d.weir("check-store", data, "--json", check=False)
+            report = json.loads(found.stdout)
+            assert found.returncode == 1 and not report["whole"], found
+            text = d.weir("check-store", data, check=False)
+            assert text.returncode == 1 and "damaged" in text.stdout, text
+            d.broker()
+            d.worker("w")
+            wait_for("the rest is handled", d.settled, 30, 0.1)
+            lost = d.queue()["damaged"]
+            starts, _ = d.runs()
+            assert lost > 0 and len(starts) + lost == 40, f"{lost} damaged, {len(starts)} handled"
+            assert "store_value_damaged" in (d.folder / "broker.log").read_text(), "nothing was said of it"
+            return f"{lost} of 40 damaged and named, {len(starts)} handled"
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--rounds", type=int, default=4)
@@ -163,6 +250,14 @@ def main():
     suite.run("one on a full disk is followed by the whole commit once more", failed_syncs_without_room,
               (args.rounds + 1) // 2, args.seed)
     suite.run("a disk that loses writes without a word is found out", a_lying_disk, args.seed)
+    suite.run("a folder that is removed under the broker ends it, and nothing more is confirmed", taken_away, shutil.rmtree, GONE)
+    suite.run("also while it is idle", taken_away, lambda data: data.rename(data.parent / "away"), GONE, while_publishing=False)
+    if shutil.which("chattr"):
+        suite.run("one that is made read-only ends it with words", taken_away, read_only, "was made read-only", SIGNAL)
+    else:
+        print("SKIP one that is made read-only ends it with words: no chattr (e2fsprogs)")
+    suite.run("a file that is cut off ends it with words", taken_away, cut_off, "its data.mdb was cut off", SIGNAL)
+    suite.run("what is damaged is named by check-store, and the rest is served", damaged_and_checked)
     suite.end()
 
 

@@ -17,6 +17,7 @@
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb.hpp"
 #include "weir/broker/store/recover.hpp"
+#include "weir/broker/store/values.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::fuzz {
@@ -26,6 +27,8 @@ using namespace std::chrono_literals;
 namespace core = broker::core;
 namespace layout = broker::layout;
 namespace lmdb = broker::lmdb;
+namespace sums = broker::sums;
+namespace values = broker::values;
 
 /// One environment for all inputs. Nothing is ever committed to it: each input is a transaction that is aborted.
 class Environment {
@@ -64,13 +67,13 @@ class Snapshot final : public core::Snapshot {
  public:
   Snapshot(MDB_txn* txn, const broker::Databases& databases) : txn_(txn), databases_(databases) {}
   std::optional<std::string_view> segment(core::SegmentKey key) override {
-    return lmdb::get(txn_, databases_.segments, layout::key_of(key).view());
+    return values::get_split(txn_, databases_.segments, layout::key_of(key).view());
   }
   std::optional<std::string_view> record(Place place) override {
-    return lmdb::get(txn_, databases_.records, layout::key_of(place).view());
+    return values::get_split(txn_, databases_.records, layout::key_of(place).view());
   }
   std::optional<std::string_view> dead(Place place) override {
-    return lmdb::get(txn_, databases_.dead, layout::key_of(place).view());
+    return values::get_split(txn_, databases_.dead, layout::key_of(place).view());
   }
   std::optional<core::RecordHead> record_head(Place place) override {
     const auto stored = record(place);
@@ -79,22 +82,27 @@ class Snapshot final : public core::Snapshot {
   }
   core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
                     const core::Places& but_for, std::vector<core::RecordHead>& out) override {
-    core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
+    core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0, {}};
     for (lmdb::Cursor at(txn_, databases_.due); at.next();) {
+      if (!layout::is_due_key(at.key())) continue;
       const auto [place, bucket_us] = layout::read_due_key(at.key());
-      const std::int64_t due_us = layout::read_due_value(at.data()).due_us;
+      const auto value = sums::open(at.key(), at.data());
+      const std::int64_t due_us = value ? layout::read_due_value(*value).due_us : bucket_us;
       if (place.queue != queue || core::DueCursor{bucket_us, place.segment, place.index} <= after) continue;
       if (due_us > until_us || most == 0) {
         walk.next_us = std::min(walk.next_us, due_us);
-      } else if (auto head = but_for.contains(place) ? std::nullopt : record_head(place)) {
+      } else if (auto head = but_for.contains(place) || !value ? std::nullopt : record_head(place)) {
         out.push_back(std::move(*head));
         --most;
+      } else if (!but_for.contains(place)) {
+        walk.damaged.push_back(place);
       }
     }
     return walk;
   }
   void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override {
     for (lmdb::Cursor at(txn_, databases_.dead); at.next() && most > 0;) {
+      if (!layout::is_place(at.key())) continue;
       const Place place = layout::read_place(at.key());
       if (place.queue != queue || (after && place <= *after)) continue;
       out.push_back(place);
@@ -121,7 +129,9 @@ class Store final : public core::Store {
     std::string scratch;
     broker::Apply apply(txn_, databases_, scratch);
     for (const core::Write& write : batch.writes) std::visit(apply, write);
+    damaged = apply.damaged();
   }
+  std::vector<core::Damage> damaged;
   std::unique_ptr<core::Snapshot> snapshot() override { return std::make_unique<Snapshot>(txn_, databases_); }
 
  private:
@@ -141,8 +151,31 @@ class Play {
   void run();
 
  private:
-  void put(MDB_dbi database, std::string_view key, std::string_view value) {
-    if (!key.empty() && key.size() <= 500) lmdb::put(txn_, database, key, value);
+  /// With its sums, as if Weir had written it, or with what happens to stand at its end.
+  void put(MDB_dbi database, std::string_view key, std::string value, bool sealed) {
+    if (key.empty() || key.size() > 500) return;
+    const std::size_t size = value.size();
+    if (sealed && has_payload(database)) {
+      value.resize(size + sums::split_bytes);
+      const std::size_t begins = in_.byte() % (size + 1);
+      sums::Sum payload(key);
+      payload.add({value.data() + begins, size - begins});
+      sums::seal_split(key, {value.data(), begins}, payload, value.data() + size);
+    } else if (sealed) {
+      value.resize(size + sums::plain_bytes);
+      sums::seal(key, value.data(), size);
+    }
+    lmdb::put(txn_, database, key, value);
+  }
+  [[nodiscard]] bool has_payload(MDB_dbi database) const {
+    return database == databases_.segments || database == databases_.records || database == databases_.dead;
+  }
+  /// What stands there, with or without its sums.
+  [[nodiscard]] std::optional<std::string> read(MDB_dbi database, std::string_view key, bool with_sums) const {
+    const auto stored = with_sums               ? lmdb::get(txn_, database, key)
+                        : has_payload(database) ? values::get_head(txn_, database, key)
+                                                : values::get(txn_, database, key);
+    return stored ? std::optional<std::string>(*stored) : std::nullopt;
   }
   void damage();
   void play(core::Core& core);
@@ -241,37 +274,40 @@ void Play::damage() {
     if (database == databases_.sessions) key += std::string(4, '\0');
   }
   if (key.empty() || key.size() > 500) return;
+  const bool sealed = in_.below(4) != 0;
   switch (in_.below(4)) {
     case 0:
       lmdb::remove(txn_, database, key);
       return;
     case 1: {  // a byte or more of what stands there
-      const auto stored = lmdb::get(txn_, database, key);
+      const auto stored = read(database, key, !sealed);
       if (!stored || stored->empty()) return;
       std::string value(*stored);
       const std::size_t at = in_.byte() % value.size();
       const std::string_view over = in_.take(1 + in_.below(8));
       value.replace(at, over.size(), over);
-      return put(database, key, value);
+      return put(database, key, value, sealed);
     }
     case 2: {  // cut off
-      const auto stored = lmdb::get(txn_, database, key);
+      const auto stored = read(database, key, !sealed);
       if (!stored) return;
-      const std::string value(stored->substr(0, in_.byte()));
-      return put(database, key, value);
+      return put(database, key, stored->substr(0, in_.byte()), sealed);
     }
     default:
-      put(database, key, in_.block());
+      put(database, key, std::string(in_.block()), sealed);
   }
 }
 
-void Play::carry_out(core::Core&) {
+void Play::carry_out(core::Core& core) {
   const auto snapshot = store_.snapshot();
-  for (const auto& action : actions_) {
+  for (std::size_t i = 0; i < actions_.size(); ++i) {
+    const core::Action action = std::move(actions_[i]);
     const auto* delivery = std::get_if<core::SendDelivery>(&action);
     if (delivery == nullptr) continue;
     for (const auto& piece : delivery->pieces) leases_.emplace_back(piece.lease, piece.count);
-    const async::ZmqFrame frame = delivering_.frame(*delivery, *snapshot);
+    std::vector<core::Piece> damaged;
+    const async::ZmqFrame frame = delivering_.frame(*delivery, *snapshot, damaged);
+    if (!damaged.empty()) core.undelivered(now_, delivery->to, damaged, actions_);
     v1::Frame head;
     const auto run = protocol::decode(frame.bytes(), head);
     require(!run.has_error(), "a delivery of damaged messages does not parse");
@@ -289,6 +325,7 @@ void Play::commit(core::Core& core, broker::Control& control) {
     control.sealed();
     const core::Batch batch = core.seal(now_);
     store_.commit(batch);
+    core.damaged(store_.damaged);
     core.committed(now_, actions_);
     control.committed(now_, actions_);
     carry_out(core);

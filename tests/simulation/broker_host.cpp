@@ -288,6 +288,10 @@ void BrokerHost::carry_out(core::Close& close) { network_.line(static_cast<LineI
 
 void BrokerHost::carry_out(core::Note& note) {
   if (note.event == "sessions_recovered") recovered_ = true;
+  if (note.event == "store_value_damaged") {
+    throw Broken("a_sound_disk_is_not_found_damaged",
+                 "the core set something aside, and the disk has it as it was written");
+  }
   if (!stage_.trace) return;
   std::string fields;
   for (const auto& [name, value] : note.fields) fields += ' ' + name + '=' + value;

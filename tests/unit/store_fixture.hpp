@@ -16,8 +16,8 @@ namespace weir::broker {
 
 class StoreTest : public testing::Test {
  protected:
-  StoreTest() {
-    std::string name = (std::filesystem::temp_directory_path() / "weir-store-XXXXXX").string();
+  explicit StoreTest(const std::filesystem::path& within = std::filesystem::temp_directory_path()) {
+    std::string name = (within / "weir-store-XXXXXX").string();
     if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
     folder_ = name;
   }

@@ -7,6 +7,7 @@
 #include <csignal>
 #include <cstring>
 #include <fstream>
+#include <functional>
 #include <iostream>
 #include <random>
 #include <thread>
@@ -55,6 +56,22 @@ TEST_F(StoreFolder, OneInUseNamesItsHolder) {
 
   EXPECT_THAT(why_not(settings()), AllOf(HasSubstr("is in use by another broker (pid " + std::to_string(::getpid())),
                                          HasSubstr("name another folder in `broker.data`")));
+}
+
+/// A second broker on one store would give out what the first has given out, and each would overwrite the other.
+TEST_F(StoreFolder, OneInUseIsRefusedWhateverIsRemovedBesideTheStore) {
+  const LmdbStore holder(settings());
+  for (const auto& entry : std::filesystem::directory_iterator(folder_ / "data")) {
+    if (entry.path().filename() != "data.mdb") std::filesystem::remove_all(entry.path());
+  }
+  EXPECT_THAT(why_not(settings()), HasSubstr("is in use by another broker (pid " + std::to_string(::getpid())));
+
+  // By another way to the same file, too.
+  std::filesystem::create_directory(folder_ / "other");
+  std::filesystem::create_hard_link(folder_ / "data" / "data.mdb", folder_ / "other" / "data.mdb");
+  StoreSettings other = settings();
+  other.data = folder_ / "other";
+  EXPECT_THAT(why_not(other), HasSubstr("is in use by another broker (pid " + std::to_string(::getpid())));
 }
 
 TEST_F(StoreFolder, OneThatWasLetGoIsFree) {
@@ -112,6 +129,89 @@ TEST_F(StoreFolder, OneWithAForeignDataFileIsRefused) {
   std::ofstream(folder_ / "data" / "data.mdb") << std::string(8192, 'x');
 
   EXPECT_THAT(why_not(settings()), HasSubstr("data.mdb is not a store of Weir, or is damaged"));
+}
+
+TEST_F(StoreFolder, AnEmptyOrTruncatedDataFileIsNoNewStore) {
+  {
+    LmdbStore store(settings());
+    static_cast<void>(store.recover());
+    for (SegmentNumber i = 1; i < 20; ++i) {
+      store.commit(batch_of(queue_of(1, "orders"), segment_of({1, 4, i}, {std::string(30'000, 'x')})));
+    }
+  }
+  const auto file = folder_ / "data" / "data.mdb";
+  const auto size = std::filesystem::file_size(file);
+  // (No more than that: what stands at the very end may be free.)
+  for (const std::uintmax_t left : {size / 2, std::uintmax_t{10'000}, std::uintmax_t{4'096}, std::uintmax_t{100}}) {
+    std::filesystem::resize_file(file, left);
+    EXPECT_THAT(why_not(settings()), AllOf(HasSubstr("data.mdb is not a store of Weir, or is damaged: "),
+                                           HasSubstr("cut off"), HasSubstr("restore it from a backup")));
+  }
+  std::filesystem::resize_file(file, 0);
+  EXPECT_THAT(why_not(settings()), AllOf(HasSubstr("it is empty: cut off"), HasSubstr("a new store has no data.mdb")));
+}
+
+TEST_F(StoreFolder, OneWhoseFirstStartDidNotComeToItsEndIsNewStill) {
+  std::filesystem::create_directories(folder_ / "data" / "new");
+  std::ofstream(folder_ / "data" / "new" / "data.mdb") << "half of it";
+
+  EXPECT_EQ(why_not(settings()), "");
+  EXPECT_FALSE(std::filesystem::exists(folder_ / "data" / "new"));
+}
+
+/// What is written into a file that has lost its name is gone when the broker ends.
+TEST_F(StoreFolder, OneThatIsRemovedOrReplacedIsSeen) {
+  const auto why_now = [this](const std::function<void(const std::filesystem::path&)>& what) -> std::string {
+    const auto data = folder_ / "data";
+    std::filesystem::remove_all(data);
+    LmdbStore store(settings());
+    store.look();
+    what(data);
+    try {
+      store.look();
+    } catch (const StoreBroken& broken) {
+      return broken.what();
+    }
+    return {};
+  };
+  EXPECT_THAT(why_now([](const auto& data) { std::filesystem::remove_all(data); }),
+              HasSubstr("it was removed or replaced"));
+  EXPECT_THAT(why_now([](const auto& data) { std::filesystem::remove(data / "data.mdb"); }),
+              HasSubstr("its data.mdb was removed or replaced"));
+  EXPECT_THAT(why_now([](const auto& data) {
+                std::filesystem::copy_file(data / "data.mdb", data / "copy");
+                std::filesystem::rename(data / "copy", data / "data.mdb");
+              }),
+              HasSubstr("its data.mdb was removed or replaced"));
+  EXPECT_THAT(why_now([](const auto& data) {
+                std::filesystem::rename(data, data.parent_path() / "away");
+                std::filesystem::create_directory(data);
+              }),
+              HasSubstr("it was removed or replaced"));
+  EXPECT_THAT(why_now([](const auto& data) { std::filesystem::resize_file(data / "data.mdb", 4096); }),
+              HasSubstr("its data.mdb was cut off"));
+}
+
+TEST_F(StoreFolder, OneThatIsMadeReadOnlyIsSeen) {
+  testing::FLAGS_gtest_death_test_style = "fast";
+  std::filesystem::permissions(folder_, std::filesystem::perms::all);
+  std::filesystem::create_directory(folder_ / "data");
+  std::filesystem::permissions(folder_ / "data", std::filesystem::perms::all);
+
+  EXPECT_EXIT(
+      {
+        if (::getuid() == 0 && ::setuid(65534) != 0) std::_Exit(4);  // root may write everywhere
+        LmdbStore store(settings());
+        store.look();
+        std::filesystem::permissions(folder_ / "data" / "data.mdb", std::filesystem::perms::owner_read);
+        try {
+          store.look();
+        } catch (const StoreBroken& broken) {
+          std::cerr << broken.what();
+        }
+        std::_Exit(3);
+      },
+      testing::ExitedWithCode(3), "was made read-only .Permission denied. while the broker ran on it");
 }
 
 // The sanitizers need the address space themselves.

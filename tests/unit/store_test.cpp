@@ -317,7 +317,8 @@ TEST_F(StoreTest, ASnapshotSeesOneMomentAndABatchIsAllOrNothing) {
   store.commit(batch_of(queue_of(1, "orders")));
   const auto before = store.snapshot();
 
-  core::Batch broken = batch_of(segment_of(first_segment, {"a"}), move_of({1, 9, 9}, Source::record, 1));
+  core::MoveMessage beyond = move_of({1, 1, 9}, Source::segment, 1);
+  core::Batch broken = batch_of(segment_of(first_segment, {"a"}), beyond);
   EXPECT_THROW(store.commit(broken), StoreBroken);
   EXPECT_EQ(store.snapshot()->segment(first_segment), std::nullopt);
   store.commit(batch_of(segment_of(first_segment, {"a"})));

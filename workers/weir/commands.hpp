@@ -18,6 +18,7 @@ int worker(const WorkerOptions& options, const LogOptions& log);
 int worker_child(const InternalOptions& options);
 int worker_report(const InternalOptions& options);
 int check(const CheckOptions& options);
+int check_store(const CheckStoreOptions& options);
 int publish(const PublishOptions& options);
 int queues(const ListOptions& options);
 int workers(const ListOptions& options);

@@ -45,6 +45,11 @@ struct CheckOptions {
   bool explain = false;
 };
 
+struct CheckStoreOptions {
+  std::string folder;
+  bool json = false;
+};
+
 struct PublishOptions {
   EngineOptions engine;
   std::string queue;

@@ -159,6 +159,13 @@ class Grammar {
                                   [this] { return cli::check(check_); });
     command->add_option("FILE", check_.file, "the deployment file");
     command->add_flag("--explain", check_.explain, "print all keys with types and defaults");
+
+    command = this->command(app_, "check-store", "say what of a stopped broker's data folder, or of a copy, is whole",
+                            "  weir check-store /var/lib/weir\n"
+                            "  cp -r /var/lib/weir copy && weir check-store copy --json     exit code 1: damaged",
+                            [this] { return cli::check_store(check_store_); });
+    command->add_option("FOLDER", check_store_.folder, "the data folder (broker.data)")->required();
+    command->add_flag("--json", check_store_.json, "for programs");
   }
 
   void publish() {
@@ -371,6 +378,7 @@ class Grammar {
   FileOptions broker_;
   WorkerOptions worker_;
   CheckOptions check_;
+  CheckStoreOptions check_store_;
   PublishOptions publish_;
   ListOptions queues_;
   ListOptions workers_;

@@ -27,7 +27,8 @@ boost::json::object json_of(const Queue& queue) {
           {"workers", queue.workers()},
           {"publishers", queue.publishers()},
           {"unknown", queue.unknown()},
-          {"suspects", queue.suspects()}};
+          {"suspects", queue.suspects()},
+          {"damaged", queue.damaged()}};
 }
 
 /// What a number does not say by itself.
@@ -37,6 +38,7 @@ Cell note(const Queue& queue) {
   if (!queue.in_file()) add("not in file");
   if (queue.unknown() > 0) add(grouped(queue.unknown()) + " of types that no worker knows");
   if (queue.suspects() > 0) add(grouped(queue.suspects()) + " tried, as a process died of one");
+  if (queue.damaged() > 0) add(grouped(queue.damaged()) + " damaged in the store, set aside");
   if (queue.workers() == 0 && queue.ready() > 0) add("no worker");
   return {text, Shade::bad};
 }

@@ -15,6 +15,15 @@ constexpr std::size_t page_most = 1000;
 /// A page of a list is no longer than this, whatever the errors in it.
 constexpr std::size_t list_bytes_most = 1024 * 1024;
 
+/// Instead of its last error: a dead letter that is not as it was written.
+constexpr const char* damaged_in_store = "damaged in the store: it is not as it was written, and stays there as it is";
+
+std::string why_not_there(core::Snapshot& snapshot, const Place& place, const std::string& id,
+                          const std::string& queue) {
+  if (snapshot.has_dead(place)) return "dead letter " + id + " of queue '" + queue + "' is " + damaged_in_store;
+  return "no dead letter " + id + " in queue '" + queue + "': it was replayed, purged, or never dead";
+}
+
 void summarize(const std::string& queue, const Place& place, const v1::Record& record, std::size_t bytes,
                v1::DeadSummary& out) {
   out.set_id(print_id(queue, place.segment, place.index));
@@ -103,9 +112,14 @@ void Control::list_dead(const v1::ListDead& wanted, Reply& reply) {
       list.set_next(list.dead(list.dead_size() - 1).id());  // there are more
       return;
     }
-    const std::string_view body = layout::read_record(*snapshot->dead(place), place, record);
     v1::DeadSummary& summary = *list.add_dead();
-    summarize(wanted.queue(), place, record, body.size(), summary);
+    if (const auto stored = snapshot->dead(place)) {
+      const std::string_view body = layout::read_record(*stored, place, record);
+      summarize(wanted.queue(), place, record, body.size(), summary);
+    } else {
+      summary.set_id(print_id(wanted.queue(), place.segment, place.index));
+      summary.set_last_error(damaged_in_store);
+    }
     bytes += summary.ByteSizeLong();
   }
 }
@@ -118,8 +132,7 @@ void Control::show_dead(const v1::ShowDead& wanted, Reply& reply) {
   const auto snapshot = store_.snapshot();
   const auto stored = snapshot->dead(*place);
   if (!stored) {
-    reply.set_error("no dead letter " + wanted.id() + " in queue '" + wanted.queue() +
-                    "': it was replayed, purged, or never dead");
+    reply.set_error(why_not_there(*snapshot, *place, wanted.id(), wanted.queue()));
     return;
   }
   v1::Record record;
@@ -158,9 +171,8 @@ void Control::change_dead(Now now, core::Connection from, const Wanted& wanted, 
     const auto snapshot = store_.snapshot();
     for (const std::string& id : wanted.ids()) {
       const auto place = find_place(wanted.queue(), *queue, id, reply);
-      if (place && !snapshot->dead(*place)) {
-        reply.set_error("no dead letter " + id + " in queue '" + wanted.queue() +
-                        "': it was replayed, purged, or never dead; nothing was done");
+      if (place && !snapshot->dead(*place) && (replay || !snapshot->has_dead(*place))) {
+        reply.set_error(why_not_there(*snapshot, *place, id, wanted.queue()) + "; nothing was done");
       }
       if (!reply.error().empty()) return core_.reply(from, std::move(reply), actions);
       places.push_back(*place);

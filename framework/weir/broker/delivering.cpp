@@ -36,9 +36,9 @@ const Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::str
   return opened;
 }
 
-void Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
+bool Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
   const auto stored = snapshot.segment(piece.key);
-  if (!stored) throw_not_there(piece, "has no such segment");
+  if (!stored) return false;
   const Opened& opened = open(piece.key, *stored);
   const auto size = static_cast<std::uint32_t>(opened.index.lengths_size());
   if (piece.first + piece.count > size) throw_not_there(piece, "has fewer messages in its segment");
@@ -50,6 +50,7 @@ void Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v
   delivery.set_published_at_us(opened.published_at_us);
   const std::uint32_t from = opened.offsets[piece.first];
   runs_.push_back(stored->substr(opened.run_at + from, opened.offsets[piece.first + piece.count] - from));
+  return true;
 }
 
 void Delivering::add_ahead(const core::Piece& piece, v1::Delivery& delivery) {
@@ -74,10 +75,10 @@ void Delivering::add_ahead(const core::Piece& piece, v1::Delivery& delivery) {
   }
 }
 
-void Delivering::add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
+bool Delivering::add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
   const Place place{piece.key.queue, piece.key.segment, piece.first};
   const auto stored = snapshot.record(place);
-  if (!stored) throw_not_there(piece, "has no such record");
+  if (!stored) return false;
   const std::string_view body = layout::read_record(*stored, place, record_);
   v1::Index& index = *delivery.mutable_index();
   index.add_lengths(static_cast<std::uint32_t>(body.size()));
@@ -86,28 +87,33 @@ void Delivering::add_record(const core::Piece& piece, core::Snapshot& snapshot, 
   if (!record_.unique_id().empty()) index.add_unique_id(record_.unique_id());
   delivery.set_published_at_us(record_.published_at_us());
   runs_.push_back(body);
+  return true;
 }
 
-async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapshot& snapshot) {
+bool Delivering::add(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
+  delivery.set_queue(piece.key.queue);
+  delivery.set_segment(piece.key.segment);
+  delivery.set_first(piece.first);
+  delivery.set_lease(piece.lease);
+  delivery.set_attempt(piece.attempt);
+  if (piece.source == core::Source::record) return add_record(piece, snapshot, delivery);
+  if (!piece.ahead) return add_slice(piece, snapshot, delivery);
+  add_ahead(piece, delivery);
+  return true;
+}
+
+async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapshot& snapshot,
+                                  std::vector<core::Piece>& damaged) {
   frame_.set_number(action.number);
   v1::Deliver& deliver = *frame_.mutable_deliver();
   deliver.Clear();
   runs_.clear();
   for (const core::Piece& piece : action.pieces) {
-    v1::Delivery& delivery = *deliver.add_deliveries();
-    delivery.set_queue(piece.key.queue);
-    delivery.set_segment(piece.key.segment);
-    delivery.set_first(piece.first);
-    delivery.set_lease(piece.lease);
-    delivery.set_attempt(piece.attempt);
-    if (piece.ahead) {
-      add_ahead(piece, delivery);
-    } else if (piece.source == core::Source::segment) {
-      add_slice(piece, snapshot, delivery);
-    } else {
-      add_record(piece, snapshot, delivery);
-    }
+    if (add(piece, snapshot, *deliver.add_deliveries())) continue;
+    deliver.mutable_deliveries()->RemoveLast();
+    damaged.push_back(piece);
   }
+  if (deliver.deliveries().empty()) frame_.mutable_beat();  // its number must not be missing
   std::size_t run_bytes = 0;
   for (const std::string_view run : runs_) run_bytes += run.size();
   async::ZmqFrame out(protocol::encoded_size(frame_, run_bytes));

@@ -16,8 +16,10 @@ namespace weir::broker {
 
 class Delivering {
  public:
-  /// The frame of `action`. Throws: StoreBroken if a piece is not in the store, which the core does not let happen.
-  [[nodiscard]] async::ZmqFrame frame(const core::SendDelivery& action, core::Snapshot& snapshot);
+  /// The frame of `action`; a BEAT if nothing of it is left. Pieces that are not in the store as they were written are
+  /// left out, and appended to `damaged`. Throws: StoreBroken if what was written is not what the core takes it for.
+  [[nodiscard]] async::ZmqFrame frame(const core::SendDelivery& action, core::Snapshot& snapshot,
+                                      std::vector<core::Piece>& damaged);
 
  private:
   /// A stored segment's columns. Segments never change, and a place is never given twice, so it stays true.
@@ -32,9 +34,11 @@ class Delivering {
   std::array<Opened, 64> opened_;
 
   const Opened& open(const core::SegmentKey& key, std::string_view stored);
-  void add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
+  /// False if it is damaged.
+  bool add(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
+  bool add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
   void add_ahead(const core::Piece& piece, v1::Delivery& delivery);
-  void add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
+  bool add_record(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
 
   v1::Frame frame_;
   v1::Record record_;

@@ -18,6 +18,7 @@
 #include "weir/broker/delivering.hpp"
 #include "weir/broker/note_log.hpp"
 #include "weir/broker/storage_thread.hpp"
+#include "weir/broker/store/map_faults.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/telemetry/log.hpp"
 
@@ -57,6 +58,25 @@ async::SocketOptions socket_options(const BrokerSettings& settings) {
   return options;
 }
 
+constexpr const char* store_damage = "store_value_damaged";
+
+/// What a start found.
+void tell_damage(const core::Recovered& recovered, const std::string& file) {
+  constexpr std::size_t told_most = 50;
+  for (std::size_t i = 0; i < recovered.damaged.size(); ++i) {
+    const auto& damaged = recovered.damaged[i];
+    const bool last = i + 1 == told_most;
+    log::error(store_damage,
+               {{"queue_number", damaged.queue},
+                {"what", damaged.what},
+                {"messages", damaged.messages.value},
+                {"more", last ? recovered.damaged.size() - told_most : 0},
+                {"doing", "set aside, and left in the store as it is; weir check-store says what is whole"},
+                {"file", file}});
+    if (last) return;
+  }
+}
+
 core::Config core_config(const BrokerSettings& settings, std::vector<core::QueueConfig> queues) {
   core::Config config;
   config.build = settings.build;
@@ -88,7 +108,7 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   void on_turn() override;
   void on_monitor(const async::MonitorEvent& event) override { admission_.on_monitor(now().instant, event); }
   // Of the storage thread.
-  void on_committed() override;
+  void on_committed(const std::vector<core::Damage>& damaged) override;
   void on_room(bool enough) override;
   void on_broken(const std::string& why) override;
 
@@ -102,7 +122,7 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   void carry_out(core::SendDelivery& send);
   void carry_out(core::Close& close);
   void carry_out(core::Ask& ask) { control_->ask(now(), ask.from, Peer{}, ask.request, actions_); }
-  void carry_out(core::Note& note) { notes_.write(note, std::chrono::steady_clock::now()); }
+  void carry_out(core::Note& note);
   void commit_if_wanted();
   void end_if_done();
 
@@ -150,6 +170,7 @@ Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queue
   listen(address);
   core::Recovered recovered = store_.recover();
   const std::uint32_t incarnation = recovered.incarnation;
+  tell_damage(recovered, store_.file_name());
   core_.emplace(core_config(settings_, std::move(queues)), std::move(recovered), store_, now());
   control_.emplace(*core_, store_);
   const bool room = store_.tend_room();
@@ -329,7 +350,14 @@ void Server::Loop::carry_out(core::SendDelivery& send) {
   const std::string_view peer = connections_.peer(send.to);
   if (peer.empty()) return;
   if (!snapshot_) snapshot_ = store_.snapshot();
-  pump_->send(peer, delivering_.frame(send, *snapshot_));
+  std::vector<core::Piece> damaged;
+  pump_->send(peer, delivering_.frame(send, *snapshot_, damaged));
+  if (!damaged.empty()) core_->undelivered(now(), send.to, damaged, actions_);
+}
+
+void Server::Loop::carry_out(core::Note& note) {
+  if (note.event == store_damage) note.fields.emplace_back("file", store_.file_name());
+  notes_.write(note, std::chrono::steady_clock::now());
 }
 
 void Server::Loop::commit_if_wanted() {
@@ -355,8 +383,9 @@ void Server::Loop::end_if_done() {
   io_.stop();
 }
 
-void Server::Loop::on_committed() {
+void Server::Loop::on_committed(const std::vector<core::Damage>& damaged) {
   committing_ = false;
+  if (!damaged.empty()) core_->damaged(damaged);
   const Now at = now();
   core_->committed(at, actions_);
   control_->committed(at, actions_);
@@ -386,7 +415,9 @@ void Server::stop() { loop_->stop(); }
 void Server::stop_on_signals() { loop_->stop_on_signals(); }
 
 int run_broker(BrokerSettings settings, std::vector<core::QueueConfig> queues) {
+  const std::filesystem::path data = settings.data;
   Server server(std::move(settings), std::move(queues));
+  name_map_faults(data);
   server.stop_on_signals();
   return server.run();
 }

@@ -65,6 +65,8 @@ void StorageThread::run() {
         written_ += payload_of(*batch);
         commit_until_done(*batch);
         batch.reset();  // its frames are freed here, not on the loop
+      } else {
+        store_.look();
       }
       tend_room(false);
       lock.lock();
@@ -80,8 +82,9 @@ void StorageThread::commit_until_done(const core::Batch& batch) {
   for (;;) {
     try {
       store_.commit(batch);
+      store_.look();  // or it would be confirmed, and stand in a file that nobody can open
       if (waited) log::info("store_has_room_again");
-      tell([](StorageListener& listener) { listener.on_committed(); });
+      tell([damaged = store_.damaged()](StorageListener& listener) { listener.on_committed(damaged); });
       return;
     } catch (const StoreFull& full) {
       static log::Limit limit{10s};

@@ -18,7 +18,8 @@ namespace weir::broker {
 class StorageListener {
  public:
   virtual ~StorageListener() = default;
-  virtual void on_committed() = 0;
+  /// `damaged`: what the batch was to move, and is not in the store as it was written.
+  virtual void on_committed(const std::vector<core::Damage>& damaged) = 0;
   /// The store has room above its reserve, or no longer; told when it changes.
   virtual void on_room(bool enough) = 0;
   /// Nothing can be confirmed any more: the process must end.

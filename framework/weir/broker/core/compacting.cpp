@@ -38,7 +38,7 @@ bool has_little_left(const State& state, const Segment& segment) {
 }
 
 bool is_worth_it(State& state, const SegmentKey& key, Segment& segment) {
-  load(state, key, segment);
+  if (!load(state, key, segment)) return false;
   std::uint64_t live = 0;
   for (std::uint32_t i = segment.settled.next_clear(0); i < segment.count; i = segment.settled.next_clear(i + 1)) {
     live += segment.bytes_of(i, i + 1);

@@ -53,6 +53,12 @@ Batch Core::seal(Now now) { return core::seal(*state_, now); }
 
 void Core::committed(Now now, Actions& actions) { on_committed(*state_, now, actions); }
 
+void Core::undelivered(Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions) {
+  on_undelivered(*state_, now, to, pieces, actions);
+}
+
+void Core::damaged(const std::vector<Damage>& all) { on_damaged(*state_, all); }
+
 void Core::room(Now, bool enough, Actions& actions) {
   if (state_->room == enough) return;
   state_->room = enough;
@@ -76,19 +82,25 @@ std::string Core::queue_name(QueueId id) const {
 
 namespace {
 
-/// Takes those of `places` that are still dead letters, each once; `each` gets its queue and encoded record.
+/// Takes those of `places` that are still dead letters, each once; `each` gets its queue and encoded record. What is
+/// damaged is taken only to be purged, and has no record.
 template <class Each>
-std::uint64_t take_dead(State& state, const std::vector<Place>& places, Each each) {
+std::uint64_t take_dead(State& state, const std::vector<Place>& places, bool damaged_too, Each each) {
   std::uint64_t taken = 0;
   const auto snapshot = state.store.snapshot();
   for (const Place& place : places) {
     Queue* queue = state.find_queue(place.queue);
     if (queue == nullptr) continue;
     const auto record = snapshot->dead(place);
+    if (!record) {
+      if (!snapshot->has_dead(place)) continue;
+      found_damaged(*queue, place);
+      if (!damaged_too) continue;
+    }
     // Loaded: a request before this one has it already.
-    if (!record || !queue->loaded.insert(place).second) continue;
+    if (!queue->loaded.insert(place).second) continue;
     queue->dead -= Messages{1};
-    each(*queue, place, *record);
+    each(*queue, place, record.value_or(std::string_view{}));
     ++taken;
   }
   return taken;
@@ -108,7 +120,7 @@ std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request,
                                 Actions&) {
   Pending& pending = state_->gathering;
   const std::int64_t due = state_->clock_us(now.instant);
-  const auto taken = take_dead(*state_, places, [&](Queue& queue, const Place& place, std::string_view bytes) {
+  const auto taken = take_dead(*state_, places, false, [&](Queue& queue, const Place& place, std::string_view bytes) {
     v1::Record record;
     record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
     pending.writes.emplace_back(ReplayDead{place, due});
@@ -123,7 +135,7 @@ std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request,
 std::uint64_t Core::purge_dead(Now, Connection from, std::uint64_t request, const std::vector<Place>& places,
                                Actions&) {
   Pending& pending = state_->gathering;
-  const auto taken = take_dead(*state_, places, [&](Queue&, const Place& place, std::string_view) {
+  const auto taken = take_dead(*state_, places, true, [&](Queue&, const Place& place, std::string_view) {
     pending.writes.emplace_back(DropDead{place});
     pending.moved.push_back({place, 0});
   });

@@ -74,6 +74,11 @@ class Core {
   [[nodiscard]] Instant commit_due() const;
   /// Everything to be written since the last seal. Not while another batch is uncommitted.
   [[nodiscard]] Batch seal(Now now);
+  /// The bytes of these pieces, which an action had sent to that connection, are not in the store as they were written:
+  /// the shell has left them out. They are set aside.
+  void undelivered(Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions);
+  /// The same of what the sealed batch was to move. Before committed().
+  void damaged(const std::vector<Damage>& all);
   /// The sealed batch is on disk. Confirmations go out, what it brought becomes ready.
   void committed(Now now, Actions& actions);
   /// Whether the store has room above its reserve. Without: no publishing, outputs are answered `store full`,

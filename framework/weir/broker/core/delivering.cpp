@@ -3,7 +3,6 @@
 
 #include "weir/broker/core/state.hpp"
 #include "weir/message/assert.hpp"
-#include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::core {
@@ -84,7 +83,7 @@ enum class Handed : std::uint8_t { some, none_that_it_knows, none_now };
 Handed hand_slice(State& state, Now now, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
                   std::uint64_t messages_most, Actions& actions) {
   if (segment.ahead && !state.room) return Handed::none_now;  // it appeared while there was room
-  load(state, key, segment);
+  if (!load(state, key, segment)) return Handed::none_that_it_knows;
   const bool all = match(state, attached, segment.types) == Attached::Match::all;
   const auto fits_type = [&](std::uint32_t i) {
     if (all) return true;
@@ -187,11 +186,6 @@ bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& acti
   if (hand_to(state, now, queue, worker, actions)) return true;
   worker.turned_away = true;
   return false;
-}
-
-[[noreturn]] void throw_damaged(const SegmentKey& key) {
-  throw Error("the store is damaged: segment " + std::to_string(key.segment) + " of queue number " +
-              std::to_string(key.queue) + " is not in it as its head says; restore the data folder from a backup");
 }
 
 }  // namespace
@@ -329,40 +323,9 @@ void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t
   WEIR_ASSERT(
       at->second.taken.next_clear(first) >= first + count && at->second.settled.next_set(first) >= first + count,
       key.queue, key.segment, first, count);
+  if (at->second.damaged) return set_aside(queue, at->second, first, first + count);
   at->second.taken.clear(first, first + count);
   if (key.segment > lane.withheld) lane.ready[at->second.types].insert(key.segment);
-}
-
-void load(State& state, const SegmentKey& key, Segment& segment) {
-  const bool mixed = state.type_sets.types(segment.types).size() > 1;
-  if (!segment.ends.empty() && (!mixed || !segment.type_of.empty())) return;
-  v1::Index stored;
-  if (!segment.ahead) {
-    const auto snapshot = state.store.snapshot();
-    const auto bytes = snapshot->segment(key);
-    std::int64_t published = 0;
-    if (!bytes || protocol::decode(*bytes, stored, published).has_error() ||
-        static_cast<std::uint32_t>(stored.lengths_size()) != segment.count) {
-      throw_damaged(key);
-    }
-  }
-  const v1::Index& index = segment.ahead ? segment.ahead->index : stored;
-  if (segment.ends.empty()) {
-    segment.ends.reserve(segment.count);
-    std::uint32_t end = 0;
-    for (const auto length : index.lengths()) segment.ends.push_back(end += length);
-    ++state.ends_kept;
-  }
-  if (mixed) {
-    // The head's types are sorted; the index's are as they came.
-    const auto& sorted = state.type_sets.types(segment.types);
-    for (const auto type : index.type_of()) {
-      const auto& name = index.types(static_cast<int>(type));
-      const auto at = std::lower_bound(sorted.begin(), sorted.end(), name);
-      if (at == sorted.end() || *at != name) throw_damaged(key);
-      segment.type_of.push_back(static_cast<std::uint32_t>(at - sorted.begin()));
-    }
-  }
 }
 
 void record_ready(State& state, Queue& queue, LeaseRun& run) {

@@ -28,7 +28,7 @@ States count(const State& state, const Queue& queue) {
   States states;
   for (const auto& lane : queue.lanes) {
     for (const auto& [number, segment] : lane.segments) {
-      states.leased += segment.taken.count() - segment.settled.count();
+      states.leased += segment.taken.count() - segment.settled.count() - segment.aside;
       const std::uint32_t free = segment.count - segment.taken.count();
       if (free > 0 && !known(queue, state.type_sets.types(segment.types))) states.unknown += free;
     }
@@ -76,6 +76,7 @@ void describe_queues(const State& state, v1::Queues& out) {
     one->set_delayed(states.delayed);
     one->set_ready(states.ready);
     one->set_dead(queue->dead.value);
+    one->set_damaged(queue->damaged.value);
     one->set_published(queue->state.published());
     one->set_acked(queue->state.acked());
     one->set_retried(queue->state.retried());

@@ -42,9 +42,11 @@ struct Segment {
   std::uint32_t count{};
   TypeSet types{};
   std::uint64_t bytes{};
-  Bits settled;        ///< gone, or a record now
-  Bits taken;          ///< settled, leased, or waiting to return: not ready
-  bool dirty = false;  ///< `settled` has changed since the last seal
+  Bits settled;           ///< gone, or a record now
+  Bits taken;             ///< settled, leased, or waiting to return: not ready
+  bool dirty = false;     ///< `settled` has changed since the last seal
+  bool damaged = false;   ///< the store does not have it as it was written: what is or becomes ready is set aside
+  std::uint32_t aside{};  ///< messages that are: taken, and never settled
   /// What it brings, while it is not on disk: it is delivered ahead of its commit (ahead.cpp).
   std::shared_ptr<const Contents> ahead;
   /// ends[i] is where message i ends in the run; empty until needed.
@@ -101,6 +103,9 @@ struct Queue {
   Messages dead;
   Messages dead_untold;  ///< dead letters that the log has not told yet
   Place dead_untold_first;
+  Messages damaged;                        ///< set aside (damaged.cpp)
+  Messages damaged_untold;                 ///< of these, those that the log has not told yet,
+  std::vector<std::string> damaged_named;  ///< and what they are
 
   /// Records that are due and not leased: those that anybody may have,
   std::deque<RecordHead> ready_records;

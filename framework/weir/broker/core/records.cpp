@@ -79,7 +79,10 @@ void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
       for (auto number = ready.begin(); number != ready.end() && buried < housekeeping_most;) {
         const SegmentKey key{queue.id, lane, *number};
         Segment& segment = queue.lanes[lane].segments.at(*number);
-        load(state, key, segment);
+        if (!load(state, key, segment)) {
+          number = ready.erase(number);
+          continue;
+        }
         for (std::uint32_t i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
           const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
           if (!over[type]) continue;
@@ -170,6 +173,7 @@ void load_from_store(State& state, Queue& queue, std::int64_t clock) {
   const DueWalk walk = state.store.snapshot()->due(queue.id, queue.due_cursor, clock, load_most, queue.loaded, heads);
   queue.due_cursor = walk.at;
   queue.walk_next_us = walk.next_us;
+  for (const Place& place : walk.damaged) set_aside(queue, place);
   if (heads.size() < load_most) {
     queue.walk_rests_until_us = clock + static_cast<std::int64_t>(walk.again / looked_at_a_microsecond);
   }
@@ -260,6 +264,7 @@ void records_tick(State& state, Now now, Actions& actions) {
       bury_unknown(state, now, *queue, actions);
       trim_dead(state, now, *queue, actions);
       tell_dead(*queue, actions);
+      tell_damaged(*queue, actions);
       windows_tick(state, *queue, actions);
     }
     const bool due = queue->records.value > 0 && queue->due_next_us <= state.clock_us(now.instant);

@@ -18,15 +18,13 @@ void recover_segment(State& state, Queue& queue, const Recovered::SegmentEntry& 
   std::sort(types.begin(), types.end());
   segment.types = state.type_sets.intern(std::move(types));
   segment.settled = segment.taken = Bits::from(entry.head.settled());
-  const std::uint32_t settled = segment.settled.count();
-  Bytes bytes{segment.bytes};
-  if (settled > 0) {
+  queue.live += Load{Messages{segment.count}, Bytes{segment.bytes}};
+  if (segment.settled.count() > 0) {
     load(state, {queue.id, entry.lane, entry.number}, segment);
     for (std::uint32_t i = segment.settled.next_set(0); i < segment.count; i = segment.settled.next_set(i + 1)) {
-      bytes -= Bytes{segment.bytes_of(i, i + 1)};
+      queue.live -= Load{Messages{1}, Bytes{segment.bytes_of(i, i + 1)}};
     }
   }
-  queue.live += Load{Messages{segment.count - settled}, bytes};
   LaneState& lane = queue.lanes[entry.lane];
   if (entry.number > lane.withheld) lane.ready[segment.types].insert(entry.number);
   queue.next_segment = std::max(queue.next_segment, entry.number + 1);
@@ -157,7 +155,7 @@ void recover(State& state, Now now, Recovered recovered) {
   state.recovering = recovered.sessions.size();
   state.recovered = recovered.sessions.empty();
 
-  QueueId highest = 0;
+  QueueId highest = recovered.highest_queue;
   for (auto& found : recovered.queues) {
     highest = std::max(highest, found.id);
     auto queue = std::make_unique<Queue>();
@@ -169,6 +167,7 @@ void recover(State& state, Now now, Recovered recovered) {
     queue->records = found.records.messages;
     queue->live = found.records;
     queue->dead = found.dead;
+    queue->damaged = found.damaged;
     for (int lane = 0; lane < queue->state.delivery_marks_size() && lane < lanes_most; ++lane) {
       const SegmentNumber mark = queue->state.delivery_marks(lane);
       LaneState& the_lane = queue->lanes[static_cast<std::size_t>(lane)];
@@ -178,8 +177,8 @@ void recover(State& state, Now now, Recovered recovered) {
     // Records that were due may be somebody's; those that fall due from now on are nobody's.
     if (!state.recovered) queue->due_cursor = {due_bucket(state.started_us), 0, 0};
     state.queues_by_name[queue->name] = queue.get();
-    for (const auto& entry : found.segments) recover_segment(state, *queue, entry);
-    state.queues[found.id] = std::move(queue);
+    Queue& its = *(state.queues[found.id] = std::move(queue));
+    for (const auto& entry : found.segments) recover_segment(state, its, entry);
   }
   for (const auto& config : state.config.queues) {
     auto& by_name = state.queues_by_name[config.name];

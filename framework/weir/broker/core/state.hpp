@@ -15,6 +15,7 @@
 ///   settling    outcomes
 ///   history     what an attempt leaves
 ///   records     due times, dead letters, messages of unknown type
+///   damaged     what the store does not have as it was written
 ///   compacting  the last messages of a segment become records, and it goes
 ///   recovery    what a restart found, claims
 ///   committing  what is written, and what is said once it is
@@ -219,8 +220,9 @@ void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions);
 void dispatch_all(State& state, Now now, Actions& actions);
 /// Messages [first, first + count) of a segment are ready (again).
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count);
-/// Loads a segment's ends (and types), if they are not in memory.
-void load(State& state, const SegmentKey& key, Segment& segment);
+/// Loads a segment's ends (and types), if they are not in memory. False if they are damaged: what was ready of it is
+/// set aside, and its ends are a guess.
+bool load(State& state, const SegmentKey& key, Segment& segment);
 [[nodiscard]] bool knows(const Attached& attached, const std::string& type);
 /// Hands over one record.
 void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead head, Actions& actions);
@@ -308,6 +310,22 @@ Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, 
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
 void records_tick(State& state, Now now, Actions& actions);
+
+// damaged.cpp
+/// A segment is damaged: what is ready of it is set aside. (What somebody holds may yet be acked.)
+void set_aside(State& state, const SegmentKey& key, Segment& segment);
+/// Messages [first, last) of a damaged segment that were in somebody's hands.
+void set_aside(Queue& queue, Segment& segment, std::uint32_t first, std::uint32_t last);
+/// A record that nothing in memory knows of.
+void set_aside(Queue& queue, const Place& place);
+/// A dead letter is: it stays one, and is named.
+void found_damaged(Queue& queue, const Place& dead);
+/// Pieces that could not be sent to that connection: they are not in the store as they were written.
+void on_undelivered(State& state, Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions);
+/// What the sealed batch was to move, and did not. Before on_committed().
+void on_damaged(State& state, const std::vector<Damage>& all);
+/// A line a queue and second, however many they are.
+void tell_damaged(Queue& queue, Actions& actions);
 
 // compacting.cpp
 void compaction_tick(State& state, Now now);

@@ -145,6 +145,15 @@ struct Batch {
   std::vector<Write> writes;
 };
 
+/// A message that a commit was to move, and whose bytes the store no longer has as they were written: it stands where
+/// it stood, unsettled, and nothing of it was written.
+struct Damage {
+  enum class Of : std::uint8_t { segment, record, dead } of{};
+  SegmentKey key;  ///< of a segment's; else without its lane
+  std::uint32_t index{};
+  bool was_to_die = false;
+};
+
 /// A record as the core schedules it; the body stays in the store.
 struct RecordHead {
   Place place;
@@ -178,6 +187,7 @@ struct DueWalk {
   DueCursor at;  ///< nothing up to here need be looked at again: it was given, passed over, or is in `but_for`
   std::int64_t next_us{};  ///< nothing after that is due before; the largest value: there is nothing
   std::size_t again{};  ///< how many of those that were looked at stand after `at`: the next walk looks at them again
+  std::vector<Place> damaged{};  ///< of those that are due: passed over, as they are not as they were written
 };
 /// Then a walk ends: what else of this bucket is due comes with a later one, once the bucket is over at the latest.
 inline constexpr std::size_t looked_at_most = 16'384;
@@ -185,11 +195,14 @@ inline constexpr std::size_t looked_at_most = 16'384;
 using Places = boost::unordered_flat_set<Place>;
 
 /// A consistent look at what is committed. Short-lived: never held across turns of the loop. Views live as long as it.
+/// What is not as it was written is not there: nothing that is damaged is given.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
   /// An encoded v1::Segment; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> segment(SegmentKey key) = 0;
+  /// The same, of which only what stands before the run may be read: the run may be damaged.
+  [[nodiscard]] virtual std::optional<std::string_view> columns(SegmentKey key) { return segment(key); }
   /// An encoded v1::Record; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
   [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;
@@ -199,6 +212,13 @@ class Snapshot {
   [[nodiscard]] virtual std::optional<RecordHead> record_head(Place place) = 0;
   /// Appends at most `most` places of dead letters of `queue` above `after`, in the order of places.
   virtual void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) = 0;
+  /// There is a dead letter, damaged or not.
+  [[nodiscard]] bool has_dead(Place place) {
+    const Place before{place.queue, place.segment - (place.index == 0 ? 1 : 0), place.index - 1};
+    std::vector<Place> found;
+    dead_after(place.queue, place.segment == 0 && place.index == 0 ? std::nullopt : std::optional(before), 1, found);
+    return !found.empty() && found.front() == place;
+  }
 };
 
 /// All that a start needs; no payload is read for it.
@@ -214,6 +234,7 @@ struct Recovered {
     std::vector<SegmentEntry> segments;  ///< by lane, then number
     Load records;                        ///< delayed and retried
     Messages dead;
+    Messages damaged;  ///< as far as is known
   };
   struct Session {
     ProcessToken token;
@@ -224,7 +245,15 @@ struct Recovered {
     PublisherId id;
     v1::PublisherMark mark;
   };
+  /// A value that is not as it was written. It stays where it is, and nothing above comes of it.
+  struct Damaged {
+    QueueId queue{};    ///< 0: none, or it cannot be said which
+    std::string what;   ///< for people: of what kind, and under which key
+    Messages messages;  ///< that are not delivered for it; 0 if it cannot be said how many
+  };
   std::uint32_t incarnation{};  ///< raised, and on disk, before this is returned
+  std::vector<Damaged> damaged;
+  QueueId highest_queue{};  ///< that anything in the store is of
   std::vector<Queue> queues;
   std::vector<Session> sessions;
   std::vector<Publisher> publishers;

@@ -1,6 +1,10 @@
 #include "weir/broker/store/apply.hpp"
 
+#include <algorithm>
+
 #include "weir/broker/store/layout.hpp"
+#include "weir/broker/store/pages.hpp"
+#include "weir/broker/store/values.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker {
@@ -11,11 +15,18 @@ namespace {
                     " was to be moved, and is not in the store: report this as a defect of Weir");
 }
 
+core::Bits without(core::Bits all, const core::Bits& some) {
+  for (std::uint32_t i = some.next_set(0); i < core::Bits::size; i = some.next_set(i + 1)) all.clear(i);
+  return all;
+}
+
 }  // namespace
 
 void Apply::put_message(MDB_dbi database, std::string_view key, const google::protobuf::MessageLite& message) {
-  char* out = lmdb::reserve(txn_, database, key, message.ByteSizeLong());
+  const std::size_t size = message.ByteSizeLong();
+  char* const out = lmdb::reserve(txn_, database, key, size + sums::plain_bytes);
   message.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(out));
+  sums::seal(key, out, size);
 }
 
 void Apply::operator()(const core::PutSegment& write) {
@@ -27,26 +38,61 @@ void Apply::operator()(const core::PutSegment& write) {
 
 void Apply::operator()(const core::PutSettled& write) {
   const auto key = layout::key_of(write.key);
-  const auto head = lmdb::get(txn_, databases_.heads, key.view());
-  if (!head || !head_.ParseFromArray(head->data(), static_cast<int>(head->size()))) {
-    throw_missing("the head of", {write.key.queue, write.key.segment, 0});
+  if (!read_head(write.key)) return;
+  const auto kept = kept_.find(write.key);
+  if (kept == kept_.end()) {
+    head_.set_settled(write.settled);
+  } else {
+    head_.set_settled(without(core::Bits::from(write.settled), kept->second).bytes(head_.count()));
   }
-  head_.set_settled(write.settled);
   put_message(databases_.heads, key.view(), head_);
 }
 
 void Apply::operator()(const core::DropSegment& write) {
   const auto key = layout::key_of(write.key);
-  lmdb::remove(txn_, databases_.segments, key.view());
-  lmdb::remove(txn_, databases_.heads, key.view());
+  if (kept_.contains(write.key)) {  // what was to be moved out of it is still in it
+    core::Bits all;
+    all.set(0, core::Bits::size);
+    return (*this)(core::PutSettled{write.key, all.bytes(core::Bits::size)});
+  }
+  remove(databases_.segments, key.view());
+  remove(databases_.heads, key.view());
   if (opened_.key == write.key) opened_.valid = false;
 }
 
+void Apply::remove(MDB_dbi database, std::string_view key) {
+  const auto stored = lmdb::get(txn_, database, key);
+  if (stored && may_be_removed(key.size(), *stored, page_bytes_)) lmdb::remove(txn_, database, key);
+}
+
+bool Apply::read_head(const core::SegmentKey& key) {
+  const auto bytes = layout::key_of(key);
+  const auto stored = lmdb::get(txn_, databases_.heads, bytes.view());
+  if (!stored) throw_missing("the head of", {key.queue, key.segment, 0});
+  const auto head = sums::open(bytes.view(), *stored);
+  if (head && head_.ParseFromArray(head->data(), static_cast<int>(head->size()))) return true;
+  const auto segment = values::get_head(txn_, databases_.segments, bytes.view());
+  std::int64_t published_at_us = 0;
+  v1::Index index;
+  if (!segment || protocol::decode(*segment, index, published_at_us).has_error()) return false;
+  head_.Clear();
+  head_.set_count(static_cast<std::uint32_t>(index.lengths_size()));
+  std::uint64_t size = 0;
+  for (const std::uint32_t length : index.lengths()) size += length;
+  head_.set_bytes(size);
+  *head_.mutable_types() = index.types();
+  return true;
+}
+
 void Apply::put_record(const Place& place, std::string_view body) {
-  layout::write_record(record_, body, scratch_);
+  layout::write_record(place, record_, body, scratch_);
   records_.put(layout::key_of(place).view(), scratch_);
+  const auto key = layout::due_key(place, record_.due_us());
   const auto value = layout::bytes_of({record_.due_us(), static_cast<std::uint32_t>(body.size())});
-  due_.put(layout::due_key(place, record_.due_us()).view(), value.view());
+  layout::Key<value.bytes.size() + sums::plain_bytes> sealed;
+  std::copy(value.bytes.begin(), value.bytes.end(), sealed.bytes.begin());
+  sums::seal(key.view(), sealed.bytes.data(), value.bytes.size());
+  due_.put(key.view(), sealed.view());
 }
 
 void Apply::operator()(const core::PutRecord& write) {
@@ -54,25 +100,34 @@ void Apply::operator()(const core::PutRecord& write) {
   put_record(write.place, write.body.bytes);
 }
 
-void Apply::read_from_segment(const core::MoveMessage& move) {
+bool Apply::open(const core::SegmentKey& key, std::string_view stored) {
+  if (opened_.valid && opened_.key == key) return true;
+  opened_.valid = false;
+  const auto bytes = layout::key_of(key);
+  const auto split = sums::open_split(bytes.view(), stored);
+  if (!split) return false;
+  const auto run = protocol::decode(split->value, opened_.index, opened_.published_at_us);
+  if (!run) throw StoreBroken("the store is damaged: " + run.error().message);
+  opened_.run_at = static_cast<std::size_t>(run->data() - stored.data());
+  opened_.offsets.assign(1, 0);
+  for (const std::uint32_t length : opened_.index.lengths()) {
+    opened_.offsets.push_back(opened_.offsets.back() + length);
+  }
+  if (opened_.offsets.back() != run->size()) {
+    throw StoreBroken("the store is damaged: lengths of segment " + std::to_string(key.segment) + " of queue " +
+                      std::to_string(key.queue) + " do not fit its run");
+  }
+  opened_.key = key;
+  opened_.valid = true;
+  return true;
+}
+
+bool Apply::read_from_segment(const core::MoveMessage& move) {
   const core::SegmentKey key{move.place.queue, move.lane, move.place.segment};
   const auto stored = segments_.get(layout::key_of(key).view());
-  if (!stored) throw_missing("message", move.place);
-  if (!opened_.valid || opened_.key != key) {
-    opened_.valid = false;
-    const auto run = protocol::decode(*stored, opened_.index, opened_.published_at_us);
-    if (!run) throw StoreBroken("the store is damaged: " + run.error().message);
-    opened_.run_at = static_cast<std::size_t>(run->data() - stored->data());
-    opened_.offsets.assign(1, 0);
-    for (const std::uint32_t length : opened_.index.lengths()) {
-      opened_.offsets.push_back(opened_.offsets.back() + length);
-    }
-    if (opened_.offsets.back() != run->size()) {
-      throw StoreBroken("the store is damaged: lengths of segment " + std::to_string(key.segment) + " of queue " +
-                        std::to_string(key.queue) + " do not fit its run");
-    }
-    opened_.key = key;
-    opened_.valid = true;
+  if (!stored || !open(key, *stored)) {
+    kept_[key].set(move.place.index);
+    return false;
   }
   const v1::Index& index = opened_.index;
   const std::size_t i = move.place.index;
@@ -86,22 +141,26 @@ void Apply::read_from_segment(const core::MoveMessage& move) {
   record_.set_published_at_us(opened_.published_at_us);
   // A copy: the next write of this transaction may move what `stored` looks at.
   body_ = stored->substr(opened_.run_at + opened_.offsets[i], opened_.offsets[i + 1] - opened_.offsets[i]);
+  return true;
 }
 
-void Apply::take_record(const Place& place) {
+bool Apply::take_record(const Place& place) {
   const auto key = layout::key_of(place);
   const auto stored = records_.get(key.view());
-  if (!stored) throw_missing("record", place);
-  body_ = layout::read_record(*stored, place, record_);
+  const auto split = stored ? sums::open_split(key.view(), *stored) : std::nullopt;
+  if (!split || !may_be_removed(key.view().size(), *stored, page_bytes_)) return false;
+  body_ = layout::read_record(split->value, place, record_);
   due_.remove(layout::due_key(place, record_.due_us()).view());
   records_.remove(key.view());
+  return true;
 }
 
 void Apply::operator()(const core::MoveMessage& write) {
-  if (write.source == core::Source::segment) {
-    read_from_segment(write);
-  } else {
-    take_record(write.place);
+  const bool in_segment = write.source == core::Source::segment;
+  if (!(in_segment ? read_from_segment(write) : take_record(write.place))) {
+    const auto of = in_segment ? core::Damage::Of::segment : core::Damage::Of::record;
+    damaged_.push_back({of, {write.place.queue, write.lane, write.place.segment}, write.place.index, write.dead});
+    return;
   }
   record_.set_attempts(write.attempts);
   record_.set_incarnation(write.lease.incarnation);
@@ -114,7 +173,7 @@ void Apply::operator()(const core::MoveMessage& write) {
     put_record(write.place, body_);
     return;
   }
-  layout::write_record(record_, body_, scratch_);
+  layout::write_record(write.place, record_, body_, scratch_);
   lmdb::put(txn_, databases_.dead, layout::key_of(write.place).view(), scratch_);
 }
 
@@ -122,28 +181,33 @@ void Apply::operator()(const core::DropRecord& write) {
   const auto key = layout::key_of(write.place);
   if (!due_.remove(layout::due_key(write.place, write.due_us).view())) {
     const auto stored = records_.get(key.view());
-    if (!stored) return;
-    layout::read_record(*stored, write.place, record_);
+    const auto split = stored ? sums::open_head(key.view(), *stored) : std::nullopt;
+    if (!split) return;  // gone; or damaged, and with it the way to its due key: it is set aside when that comes
+    layout::read_record(split->value, write.place, record_);
     due_.remove(layout::due_key(write.place, record_.due_us()).view());
   }
-  records_.remove(key.view());
+  const auto stored = records_.get(key.view());
+  if (stored && may_be_removed(key.view().size(), *stored, page_bytes_)) records_.remove(key.view());
 }
 
 void Apply::operator()(const core::ReplayDead& write) {
   const auto key = layout::key_of(write.place);
   const auto stored = lmdb::get(txn_, databases_.dead, key.view());
   if (!stored) return;  // two operators may ask for the same one
-  body_ = layout::read_record(*stored, write.place, record_);
+  const auto split = sums::open_split(key.view(), *stored);
+  if (!split || !may_be_removed(key.view().size(), *stored, page_bytes_)) {
+    damaged_.push_back({core::Damage::Of::dead, {write.place.queue, 0, write.place.segment}, write.place.index, false});
+    return;
+  }
+  body_ = layout::read_record(split->value, write.place, record_);
   record_.set_attempts(0);
   record_.set_dead_since_us(0);
   record_.set_due_us(write.due_us);
   put_record(write.place, body_);
-  lmdb::remove(txn_, databases_.dead, key.view());
+  remove(databases_.dead, key.view());
 }
 
-void Apply::operator()(const core::DropDead& write) {
-  lmdb::remove(txn_, databases_.dead, layout::key_of(write.place).view());
-}
+void Apply::operator()(const core::DropDead& write) { remove(databases_.dead, layout::key_of(write.place).view()); }
 
 void Apply::operator()(const core::NoteSession& write) {
   put_message(databases_.sessions, layout::key_of(write.token, write.shard).view(), write.note);

@@ -2,9 +2,11 @@
 
 /// One batch's writes, carried out in one transaction.
 
+#include <map>
 #include <string>
 #include <vector>
 
+#include "weir/broker/core/bits.hpp"
 #include "weir/broker/core/store.hpp"
 #include "weir/broker/store/lmdb_store.hpp"
 
@@ -19,7 +21,11 @@ class Apply {
         scratch_(scratch),
         segments_(txn, databases.segments),
         records_(txn, databases.records),
-        due_(txn, databases.due) {}
+        due_(txn, databases.due) {
+    MDB_stat status{};
+    lmdb::check(mdb_stat(txn, databases.due, &status), "mdb_stat");
+    page_bytes_ = status.ms_psize;
+  }
 
   void operator()(const core::PutSegment& write);
   void operator()(const core::PutSettled& write);
@@ -35,15 +41,25 @@ class Apply {
   void operator()(const core::DropPublisher& write);
   void operator()(const core::PutQueue& write);
 
+  /// What could not be moved, and was left as it is.
+  [[nodiscard]] const std::vector<core::Damage>& damaged() const { return damaged_; }
+
  private:
   void put_record(const Place& place, std::string_view body);
-  /// Fills `record_` from the segment, and `body_` with the message.
-  void read_from_segment(const core::MoveMessage& move);
-  /// Fills `record_` and `body_` from the record, and takes both record and due key away.
-  void take_record(const Place& place);
+  /// Fills `record_` from the segment, and `body_` with the message. False if it is damaged.
+  bool read_from_segment(const core::MoveMessage& move);
+  /// Opens the segment in `opened_`; false if it is damaged.
+  bool open(const core::SegmentKey& key, std::string_view stored);
+  /// Fills `record_` and `body_` from the record, and takes both record and due key away. False if it is damaged.
+  bool take_record(const Place& place);
+  /// The segment's head as it is stored, or made anew from the segment's columns. False if both are damaged.
+  bool read_head(const core::SegmentKey& key);
+  /// Removes it if there is such a value, and its pages can be given back; else it stays.
+  void remove(MDB_dbi database, std::string_view key);
   void put_message(MDB_dbi database, std::string_view key, const google::protobuf::MessageLite& message);
 
   MDB_txn* txn_;
+  std::size_t page_bytes_{};
   const Databases& databases_;
   std::string& scratch_;
   lmdb::Cursor segments_;  ///< to read from
@@ -52,6 +68,8 @@ class Apply {
   v1::Record record_;
   v1::SegmentHead head_;
   std::string body_;
+  std::vector<core::Damage> damaged_;
+  std::map<core::SegmentKey, core::Bits> kept_;  ///< messages of damaged segments that were to be moved
   /// The segment that was last moved from: neighbours fail together, and decoding its index for each would be dear.
   struct Opened {
     core::SegmentKey key;

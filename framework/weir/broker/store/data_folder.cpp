@@ -2,12 +2,14 @@
 
 #include <fcntl.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
-#include <array>
+#include <algorithm>
 #include <cerrno>
-#include <charconv>
 #include <cstring>
+#include <fstream>
+#include <sstream>
 #include <string>
 
 #include "weir/broker/store/store_error.hpp"
@@ -27,13 +29,42 @@ namespace {
   throw StoreError(folder + " cannot be used: " + std::strerror(error) + "; name another folder in `broker.data`");
 }
 
-/// Who holds the lock; empty if it has not said so yet.
-std::string holder(int lock) {
-  std::array<char, 32> text{};
-  const ssize_t size = ::pread(lock, text.data(), text.size(), 0);
-  long pid = 0;
-  if (size <= 0 || std::from_chars(text.data(), text.data() + size, pid).ec != std::errc{}) return {};
-  return " (pid " + std::to_string(pid) + ")";
+[[noreturn]] void throw_gone(const std::filesystem::path& path, const std::string& what) {
+  throw StoreBroken("data folder " + path.string() + ": " + what +
+                    " while the broker ran on it; what is written there now would be lost, so it ends: "
+                    "put the folder back and start the broker again");
+}
+
+/// Who holds a lock on the file behind `descriptor`, by the kernel's own list (proc(5)); empty if it does not say.
+std::string holder(int descriptor) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0) return {};
+  const std::string inode = ":" + std::to_string(status.st_ino);
+  std::ifstream locks("/proc/locks");
+  for (std::string line; std::getline(locks, line);) {
+    std::istringstream words(line);
+    std::string number, kind, advisory, how, pid, where;
+    words >> number >> kind >> advisory >> how >> pid >> where;
+    if (kind == "FLOCK" && where.ends_with(inode) && pid != "0") return " (pid " + pid + ")";
+  }
+  return {};
+}
+
+/// Throws: StoreError if somebody else has it; `descriptor` is closed then.
+void lock(int descriptor, const std::filesystem::path& path) {
+  if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return;
+  const int error = errno;
+  const std::string who = holder(descriptor);
+  if (error != EWOULDBLOCK) throw_unusable(path, error);
+  throw StoreError("data folder " + path.string() + " is in use by another broker" + who +
+                   "; stop that one, or name another folder in `broker.data`");
+}
+
+/// Is `path` still what `descriptor` was opened as?
+bool is_the_same(const std::filesystem::path& path, int descriptor, struct stat& now) {
+  struct stat then {};
+  return ::stat(path.c_str(), &now) == 0 && ::fstat(descriptor, &then) == 0 && now.st_dev == then.st_dev &&
+         now.st_ino == then.st_ino;
 }
 
 }  // namespace
@@ -43,22 +74,52 @@ DataFolder::DataFolder(std::filesystem::path path) : path_(std::move(path)) {
   std::filesystem::create_directories(path_, failed);
   if (failed && !std::filesystem::is_directory(path_)) throw_unusable(path_, failed.value());
   if (::access(path_.c_str(), W_OK | X_OK) != 0) throw_unusable(path_, errno);
-  const auto file = path_ / "broker.lock";
-  lock_ = ::open(file.c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-  if (lock_ < 0) throw_unusable(path_, errno);
-  if (::flock(lock_, LOCK_EX | LOCK_NB) != 0) {
-    const int error = errno;
-    const std::string who = holder(lock_);
-    ::close(lock_);
-    if (error != EWOULDBLOCK) throw_unusable(path_, error);
-    throw StoreError("data folder " + path_.string() + " is in use by another broker" + who +
-                     "; stop that one, or name another folder in `broker.data`");
+  folder_ = ::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  if (folder_ < 0) throw_unusable(path_, errno);
+  try {
+    lock(folder_, path_);
+  } catch (...) {
+    ::close(folder_);
+    throw;
   }
-  // For people only: on a full disk it may fail, and nothing hangs on it.
-  const std::string pid = std::to_string(::getpid()) + "\n";
-  if (::ftruncate(lock_, 0) != 0 || ::pwrite(lock_, pid.data(), pid.size(), 0) < 0) return;
 }
 
-DataFolder::~DataFolder() { ::close(lock_); }
+DataFolder::~DataFolder() {
+  if (file_ >= 0) ::close(file_);
+  ::close(folder_);
+}
+
+void DataFolder::sync() { static_cast<void>(::fsync(folder_)); }
+
+void DataFolder::hold_file() {
+  file_ = ::open(file().c_str(), O_RDWR | O_CLOEXEC);
+  if (file_ < 0) {
+    const int error = errno;
+    if (error != EACCES && error != EPERM && error != EROFS) throw_unusable(path_, error);
+    throw StoreError("data folder " + path_.string() + " is not writable: its data.mdb cannot be opened (" +
+                     std::strerror(error) + "); give the broker's user write access to it");
+  }
+  lock(file_, path_);
+}
+
+void DataFolder::look() {
+  struct stat status {};
+  if (!is_the_same(path_, folder_, status)) throw_gone(path_, "it was removed or replaced");
+  if (!is_the_same(file(), file_, status)) throw_gone(path_, "its data.mdb was removed or replaced");
+  const auto size = static_cast<std::uint64_t>(status.st_size);
+  if (size < size_seen_) throw_gone(path_, "its data.mdb was cut off");
+  size_seen_ = size;
+  if (::access(file().c_str(), W_OK) != 0 || ::access(path_.c_str(), W_OK | X_OK) != 0) {
+    throw_gone(path_, std::string("it was made read-only (") + std::strerror(errno) + ")");
+  }
+}
+
+bool is_held(const std::filesystem::path& file) {
+  const int descriptor = ::open(file.c_str(), O_RDONLY | O_CLOEXEC);
+  if (descriptor < 0) return false;
+  const bool free = ::flock(descriptor, LOCK_SH | LOCK_NB) == 0;
+  ::close(descriptor);
+  return !free;
+}
 
 }  // namespace weir::broker

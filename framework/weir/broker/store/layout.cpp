@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "weir/broker/store/store_error.hpp"
+#include "weir/broker/store/sums.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::layout {
@@ -139,12 +140,22 @@ SessionId read_session(std::string_view bytes) {
   return id;
 }
 
+std::string hex(std::string_view bytes) {
+  constexpr std::string_view digits = "0123456789abcdef";
+  std::string text;
+  for (const char byte : bytes) {
+    text += digits[static_cast<unsigned char>(byte) / 16];
+    text += digits[static_cast<unsigned char>(byte) % 16];
+  }
+  return text;
+}
+
 std::size_t segment_size(const core::PutSegment& segment) {
   const std::size_t index = segment.index->ByteSizeLong();
   const std::size_t run = run_size(segment);
   std::size_t size = 1 + CodedOutputStream::VarintSize64(index) + index;
   size += 1 + CodedOutputStream::VarintSize64(static_cast<std::uint64_t>(segment.published_at_us));
-  return size + 1 + CodedOutputStream::VarintSize64(run) + run;
+  return size + 1 + CodedOutputStream::VarintSize64(run) + run + sums::split_bytes;
 }
 
 void write_segment(const core::PutSegment& segment, char* out) {
@@ -156,19 +167,30 @@ void write_segment(const core::PutSegment& segment, char* out) {
   at = CodedOutputStream::WriteVarint64ToArray(static_cast<std::uint64_t>(segment.published_at_us), at);
   *at++ = last_field_tag;
   at = CodedOutputStream::WriteVarint64ToArray(run_size(segment), at);
+  char* to = reinterpret_cast<char*>(at);
+  const std::string_view head(out, static_cast<std::size_t>(to - out));
+  const auto key = key_of(segment.key);
+  sums::Sum run(key.view());
   for (const Slice& piece : segment.run) {
-    std::memcpy(at, piece.bytes.data(), piece.bytes.size());
-    at += piece.bytes.size();
+    if (!piece.bytes.empty()) std::memcpy(to, piece.bytes.data(), piece.bytes.size());
+    run.add(piece.bytes);
+    to += piece.bytes.size();
   }
+  sums::seal_split(key.view(), head, run, to);
 }
 
-void write_record(const v1::Record& head, std::string_view body, std::string& out) {
+void write_record(const Place& place, const v1::Record& head, std::string_view body, std::string& out) {
   const std::size_t head_size = head.ByteSizeLong();
-  out.resize(head_size + 1 + CodedOutputStream::VarintSize64(body.size()) + body.size());
+  const std::size_t begins = head_size + 1 + CodedOutputStream::VarintSize64(body.size());
+  out.resize(begins + body.size() + sums::split_bytes);
   auto* at = head.SerializeWithCachedSizesToArray(reinterpret_cast<std::uint8_t*>(out.data()));
   *at++ = last_field_tag;
   at = CodedOutputStream::WriteVarint64ToArray(body.size(), at);
   if (!body.empty()) std::memcpy(at, body.data(), body.size());
+  const auto key = key_of(place);
+  sums::Sum sum(key.view());
+  sum.add(body);
+  sums::seal_split(key.view(), {out.data(), begins}, sum, out.data() + begins + body.size());
 }
 
 std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head) {

@@ -16,6 +16,8 @@
 namespace weir::broker::layout {
 
 inline constexpr std::uint32_t format_version = 2;
+/// Under which it stands in `meta`: 4 bytes without a sum, that every format will have.
+inline constexpr const char* format_key = "format";
 
 template <std::size_t N>
 struct Key {
@@ -46,6 +48,12 @@ struct DueValue {
 [[nodiscard]] QueueId read_queue(std::string_view bytes);
 [[nodiscard]] core::SegmentKey read_segment_key(std::string_view bytes);
 [[nodiscard]] Place read_place(std::string_view bytes);
+/// False of a key that damage has made longer or shorter, or whose priority there is not.
+[[nodiscard]] inline bool is_segment_key(std::string_view bytes) {
+  return bytes.size() == sizeof(SegmentKeyBytes) && static_cast<unsigned char>(bytes[4]) < lanes_most;
+}
+[[nodiscard]] inline bool is_place(std::string_view bytes) { return bytes.size() == sizeof(PlaceKey); }
+[[nodiscard]] inline bool is_due_key(std::string_view bytes) { return bytes.size() == sizeof(DueKey); }
 struct DueAt {
   Place place;
   std::int64_t bucket_us{};
@@ -57,15 +65,18 @@ struct SessionId {
   std::uint32_t shard{};
 };
 [[nodiscard]] SessionId read_session(std::string_view bytes);
+/// A key, for people.
+[[nodiscard]] std::string hex(std::string_view bytes);
 
-/// An encoded v1::Segment of a PutSegment: its size, and its bytes at `out`. In this order: the second uses what the
-/// first has cached.
+/// An encoded v1::Segment of a PutSegment, with its sums: its size, and its bytes at `out`. In this order: the second
+/// uses what the first has cached.
 [[nodiscard]] std::size_t segment_size(const core::PutSegment& segment);
 void write_segment(const core::PutSegment& segment, char* out);
 
-/// An encoded v1::Record: `head` (without body) and `body`, written to `out`, which is reused.
-void write_record(const v1::Record& head, std::string_view body, std::string& out);
-/// Its head, into `head` (reused); returns the body where it lies. Throws StoreBroken if it does not parse.
+/// An encoded v1::Record, with its sums: `head` (without body) and `body`, written to `out`, which is reused.
+void write_record(const Place& place, const v1::Record& head, std::string_view body, std::string& out);
+/// The head of one whose sums were checked, into `head` (reused); returns the body where it lies. Throws StoreBroken if
+/// it does not parse.
 std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head);
 /// What the core schedules it by; `record` is reused. Throws StoreBroken as read_record() does.
 [[nodiscard]] core::RecordHead read_record_head(std::string_view bytes, const Place& place, v1::Record& record);

@@ -14,7 +14,9 @@ class LmdbSnapshot final : public core::Snapshot {
   LmdbSnapshot(const LmdbSnapshot&) = delete;
   LmdbSnapshot& operator=(const LmdbSnapshot&) = delete;
 
+  /// Its run is not checked again within a second: slices of one segment go out one after the other.
   [[nodiscard]] std::optional<std::string_view> segment(core::SegmentKey key) override;
+  [[nodiscard]] std::optional<std::string_view> columns(core::SegmentKey key) override;
   [[nodiscard]] std::optional<std::string_view> record(Place place) override;
   [[nodiscard]] std::optional<std::string_view> dead(Place place) override;
   core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,

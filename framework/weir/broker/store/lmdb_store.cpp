@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
+#include <cstdio>
 #include <cstring>
 #include <tuple>
 #include <variant>
@@ -13,7 +14,9 @@
 #include "weir/broker/store/apply.hpp"
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb_snapshot.hpp"
+#include "weir/broker/store/pages.hpp"
 #include "weir/broker/store/recover.hpp"
+#include "weir/broker/store/values.hpp"
 
 namespace weir::broker {
 namespace {
@@ -29,6 +32,16 @@ std::int64_t steady_us() {
 
 std::uint32_t read_number(std::string_view bytes) { return layout::read_queue(bytes); }
 
+[[noreturn]] void throw_damaged(const std::filesystem::path& folder, const std::string& why) {
+  throw StoreError("data folder " + folder.string() + ": data.mdb is not a store of Weir, or is damaged: " + why +
+                   "; restore it from a backup, or name another folder in `broker.data` (a new store has no data.mdb)");
+}
+
+[[noreturn]] void throw_no_room(const std::filesystem::path& folder) {
+  throw StoreError("data folder " + folder.string() +
+                   ": no room on its disk for a new store; free some space and start again");
+}
+
 [[noreturn]] void throw_unopened(const std::filesystem::path& folder, Bytes map, int error) {
   constexpr std::uint64_t gib = 1ULL << 30;
   const std::string where = "data folder " + folder.string();
@@ -39,9 +52,8 @@ std::uint32_t read_number(std::string_view bytes) { return layout::read_queue(by
                      std::to_string(limit.rlim_cur / gib) +
                      " GiB (RLIMIT_AS); raise the limit: ulimit -v unlimited, or LimitAS=infinity for systemd");
   }
-  if (error == MDB_INVALID || error == MDB_VERSION_MISMATCH || error == MDB_CORRUPTED) {
-    throw StoreError(where + ": data.mdb is not a store of Weir, or is damaged (" + mdb_strerror(error) +
-                     "); restore it from a backup, or name another folder in `broker.data`");
+  if (error == MDB_INVALID || error == MDB_VERSION_MISMATCH || error == MDB_CORRUPTED || error == MDB_NOTFOUND) {
+    throw_damaged(folder, mdb_strerror(error));
   }
   if (error == EACCES || error == EPERM || error == EROFS) {
     throw StoreError(where + " is not writable: its data.mdb or lock.mdb cannot be opened (" + mdb_strerror(error) +
@@ -50,10 +62,24 @@ std::uint32_t read_number(std::string_view bytes) { return layout::read_queue(by
   throw StoreError(where + ": the store cannot be opened: " + mdb_strerror(error));
 }
 
-MDB_dbi open_database(MDB_txn* txn, const char* name) {
-  MDB_dbi database{};
-  lmdb::check(mdb_dbi_open(txn, name, MDB_CREATE, &database), "mdb_dbi_open");
-  return database;
+/// LMDB ends the process after this.
+void on_assertion(MDB_env* env, const char* words) {
+  const char* path = "?";
+  mdb_env_get_path(env, &path);
+  std::fprintf(stderr,
+               "weir: the broker ends: data.mdb in %s was damaged while it was open, as LMDB finds it (%s); what was "
+               "confirmed before is as safe as that file: see what `weir check-store` says of it\n",
+               path, words);
+}
+
+/// An environment that is not opened yet.
+MDB_env* make_environment(Bytes map) {
+  MDB_env* env = nullptr;
+  lmdb::check(mdb_env_create(&env), "mdb_env_create");
+  lmdb::check(mdb_env_set_mapsize(env, map.value), "mdb_env_set_mapsize");
+  lmdb::check(mdb_env_set_maxdbs(env, 16), "mdb_env_set_maxdbs");
+  lmdb::check(mdb_env_set_assert(env, on_assertion), "mdb_env_set_assert");
+  return env;
 }
 
 bool is_want_of_room(int code, const std::filesystem::path& folder) {
@@ -79,14 +105,55 @@ LmdbStore::~LmdbStore() {
   mdb_env_close(env_);
 }
 
-void LmdbStore::open() {
-  if (!std::filesystem::exists(folder_.path() / "data.mdb") && free_on_disk(folder_.path()) < disk_full) {
-    throw StoreError("data folder " + folder_.path().string() +
-                     ": no room on its disk for a new store; free some space and start again");
+void Databases::open(MDB_txn* txn, unsigned flags) {
+  const auto one = [&](const char* name, MDB_dbi& database) {
+    lmdb::check(mdb_dbi_open(txn, name, flags, &database), "mdb_dbi_open");
+  };
+  one("meta", meta);
+  one("queues", queues);
+  one("segments", segments);
+  one("heads", heads);
+  one("records", records);
+  one("due", due);
+  one("dead", dead);
+  one("sessions", sessions);
+  one("publishers", publishers);
+}
+
+void LmdbStore::make_new() {
+  if (free_on_disk(folder_.path()) < disk_full) throw_no_room(folder_.path());
+  const std::filesystem::path making = folder_.path() / "new";
+  std::error_code failed;
+  std::filesystem::remove_all(making, failed);  // of a start that did not come to its end
+  std::filesystem::create_directory(making, failed);
+  const std::unique_ptr<MDB_env, void (*)(MDB_env*)> env(make_environment({1 << 20}), mdb_env_close);
+  const unsigned flags = settings_.durability == Durability::none ? MDB_NOSYNC : 0;
+  if (const int code = mdb_env_open(env.get(), making.c_str(), flags, 0644); code != 0) {
+    throw_unopened(folder_.path(), settings_.map, code);
   }
-  lmdb::check(mdb_env_create(&env_), "mdb_env_create");
-  lmdb::check(mdb_env_set_mapsize(env_, settings_.map.value), "mdb_env_set_mapsize");
-  lmdb::check(mdb_env_set_maxdbs(env_, 16), "mdb_env_set_maxdbs");
+  try {
+    lmdb::Transaction txn(env.get(), 0);
+    Databases made;
+    made.open(txn.get(), MDB_CREATE);
+    lmdb::put(txn.get(), made.meta, layout::format_key, layout::key_of(layout::format_version).view());
+    txn.commit();
+  } catch (const lmdb::Failure& failure) {
+    if (is_want_of_room(failure.code, folder_.path())) throw_no_room(folder_.path());
+    throw_unopened(folder_.path(), settings_.map, failure.code);
+  }
+  std::filesystem::rename(making / "data.mdb", folder_.file(), failed);
+  if (failed) throw_unopened(folder_.path(), settings_.map, failed.value());
+  std::filesystem::remove_all(making, failed);
+  folder_.sync();
+}
+
+void LmdbStore::open() {
+  if (!std::filesystem::exists(folder_.file())) make_new();
+  folder_.hold_file();
+  // (Without fsync a power loss may leave two last commits that are no neighbours.)
+  const Looked looked{.was_synced = settings_.durability == Durability::fsync};
+  if (const auto why = why_unusable(folder_.file(), looked)) throw_damaged(folder_.path(), *why);
+  env_ = make_environment(settings_.map);
   // NOTLS: reads belong to their objects, not to the thread. Never WRITEMAP: a full disk would be a SIGBUS.
   unsigned flags = MDB_NOTLS;
   if (settings_.durability != Durability::fsync) flags |= MDB_NOSYNC;
@@ -97,24 +164,13 @@ void LmdbStore::open() {
   mdb_reader_check(env_, nullptr);
   check_format();
   try {
-    commit_with_ballast([&](MDB_txn* txn) {
-      databases_.meta = open_database(txn, "meta");
-      databases_.queues = open_database(txn, "queues");
-      databases_.segments = open_database(txn, "segments");
-      databases_.heads = open_database(txn, "heads");
-      databases_.records = open_database(txn, "records");
-      databases_.due = open_database(txn, "due");
-      databases_.dead = open_database(txn, "dead");
-      databases_.sessions = open_database(txn, "sessions");
-      databases_.publishers = open_database(txn, "publishers");
-      if (!lmdb::get(txn, databases_.meta, "format")) {
-        lmdb::put(txn, databases_.meta, "format", layout::key_of(layout::format_version).view());
-      }
-    });
-  } catch (const StoreFull&) {
-    throw StoreError("data folder " + folder_.path().string() +
-                     ": no room on its disk to open the store; free some space and start again");
+    lmdb::Transaction txn(env_, MDB_RDONLY);
+    databases_.open(txn.get(), 0);
+    txn.commit();  // or the databases would be closed again
+  } catch (const lmdb::Failure& failure) {
+    throw_unopened(folder_.path(), settings_.map, failure.code);
   }
+  folder_.look();
   if (settings_.durability == Durability::os) synced_at_us_ = steady_us();
   static_cast<void>(tend_room());
 }
@@ -124,10 +180,7 @@ void LmdbStore::check_format() {
   lmdb::Transaction read(env_, MDB_RDONLY);
   MDB_dbi meta{};
   const int code = mdb_dbi_open(read.get(), "meta", 0, &meta);
-  MDB_stat all{};
-  lmdb::check(mdb_stat(read.get(), 1 /* the environment's own list of databases */, &all), "mdb_stat");
-  if (code == MDB_NOTFOUND && all.ms_entries == 0) return;  // new
-  const auto format = code == MDB_SUCCESS ? lmdb::get(read.get(), meta, "format") : std::nullopt;
+  const auto format = code == MDB_SUCCESS ? lmdb::get(read.get(), meta, layout::format_key) : std::nullopt;
   if (!format) {
     throw StoreError("data folder " + folder_.path().string() +
                      ": data.mdb is an LMDB file, but not a store of Weir; name another folder in `broker.data`");
@@ -168,9 +221,14 @@ void LmdbStore::commit_with_ballast(Write write) {
 core::Recovered LmdbStore::recover() {
   core::Recovered recovered;
   commit_with_ballast([&](MDB_txn* txn) {
-    const auto before = lmdb::get(txn, databases_.meta, "incarnation");
+    const auto before = values::get(txn, databases_.meta, "incarnation");
+    if (!before && lmdb::get(txn, databases_.meta, "incarnation")) {
+      throw StoreError("data folder " + folder_.path().string() +
+                       ": the store is damaged: its incarnation is not as it was written, and without it old "
+                       "settlements would be taken for new ones; restore the data folder from a backup");
+    }
     recovered.incarnation = (before ? read_number(*before) : 0) + 1;
-    lmdb::put(txn, databases_.meta, "incarnation", layout::key_of(recovered.incarnation).view());
+    values::put(txn, databases_.meta, "incarnation", layout::key_of(recovered.incarnation).view());
   });
   // Whatever the durability of messages is: an incarnation that came twice would let old leases settle new messages.
   if (const int code = mdb_env_sync(env_, 1); code != 0) throw StoreBroken("fsync: " + std::string(mdb_strerror(code)));
@@ -206,6 +264,7 @@ void LmdbStore::commit(const core::Batch& batch) {
       if (!std::holds_alternative<core::DropRecord>(write)) std::visit(apply, write);
     }
     for (const core::DropRecord& gone : by_due_key(batch)) apply(gone);
+    damaged_ = apply.damaged();
   });
   if (settings_.durability == Durability::os && steady_us() - synced_at_us_ > 1'000'000) {
     synced_at_us_ = steady_us();
@@ -214,6 +273,13 @@ void LmdbStore::commit(const core::Batch& batch) {
     }
   }
 }
+
+bool LatelyChecked::lately(const core::SegmentKey& key) const {
+  const One& one = ones_[at(key)];
+  return one.key == key && steady_us() < one.until_us;
+}
+
+void LatelyChecked::note(const core::SegmentKey& key) { ones_[at(key)] = {key, steady_us() + 1'000'000}; }
 
 std::unique_ptr<core::Snapshot> LmdbStore::snapshot() { return std::make_unique<LmdbSnapshot>(*this); }
 

@@ -1,14 +1,56 @@
-// What a start needs, read from heads and keys; no payload is touched.
+// What a start needs, read from heads and keys; no payload is touched. What is damaged is left out, and named.
 #include "weir/broker/store/recover.hpp"
 
+#include <algorithm>
 #include <map>
 
+#include "weir/broker/core/bits.hpp"
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb_store.hpp"
+#include "weir/broker/store/values.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker {
 namespace {
+
+/// No queue has such a number but by damage: they are given one by one.
+constexpr QueueId queues_most = 1 << 24;
+
+class Reading {
+ public:
+  Reading(MDB_txn* txn, const Databases& databases, core::Recovered& out)
+      : txn_(txn), databases_(databases), out_(out) {}
+
+  void all();
+
+ private:
+  void queues();
+  void heads();
+  void due();
+  void dead();
+  void sessions();
+  void publishers();
+  /// Calls `each` with key and value of what is as it was written, and `damaged` with the keys of the rest.
+  template <class Each, class Damaged>
+  void walk(MDB_dbi database, Each each, Damaged damaged) {
+    for (lmdb::Cursor at(txn_, database); at.next();) {
+      if (const auto value = sums::open(at.key(), at.data())) {
+        each(at.key(), *value);
+      } else {
+        damaged(at.key());
+      }
+    }
+  }
+  /// The queue's; nullptr if the queue itself is damaged: then it counts how many messages are of it.
+  core::Recovered::Queue* queue(QueueId id, Messages messages);
+  void set_aside(const char* what, std::string_view key, Messages messages);
+
+  MDB_txn* txn_;
+  const Databases& databases_;
+  core::Recovered& out_;
+  std::map<QueueId, std::size_t> at_;
+  std::map<QueueId, Messages> unknown_;
+};
 
 template <class Message>
 void parse(std::string_view bytes, const char* what, Message& message) {
@@ -17,67 +59,145 @@ void parse(std::string_view bytes, const char* what, Message& message) {
                    " does not parse; restore the data folder from a backup");
 }
 
-class Queues {
- public:
-  explicit Queues(std::vector<core::Recovered::Queue>& queues) : queues_(queues) {
-    for (std::size_t i = 0; i < queues.size(); ++i) at_[queues[i].id] = i;
-  }
-  core::Recovered::Queue& operator[](QueueId id) {
-    const auto found = at_.find(id);
-    if (found == at_.end()) {
-      throw StoreError("the store is damaged: messages of queue number " + std::to_string(id) +
-                       ", which it does not know; restore the data folder from a backup");
-    }
-    return queues_[found->second];
-  }
+core::Recovered::Queue* Reading::queue(QueueId id, Messages messages) {
+  if (id < queues_most) out_.highest_queue = std::max(out_.highest_queue, id);
+  if (const auto found = at_.find(id); found != at_.end()) return &out_.queues[found->second];
+  unknown_[id] += messages;
+  return nullptr;
+}
 
- private:
-  std::vector<core::Recovered::Queue>& queues_;
-  std::map<QueueId, std::size_t> at_;
-};
+void Reading::set_aside(const char* what, std::string_view key, Messages messages) {
+  core::Recovered::Damaged damaged;
+  damaged.what = what + (key.empty() ? std::string() : " under key " + layout::hex(key));
+  damaged.messages = messages;
+  if (key.size() >= sizeof(QueueId)) {  // of a queue, if its key is right
+    const auto found = at_.find(layout::read_queue(key.substr(0, sizeof(QueueId))));
+    if (found != at_.end()) {
+      damaged.queue = found->first;
+      out_.queues[found->second].damaged += messages;
+    }
+  }
+  out_.damaged.push_back(std::move(damaged));
+}
+
+void Reading::queues() {
+  walk(
+      databases_.queues,
+      [this](std::string_view key, std::string_view value) {
+        auto& one = out_.queues.emplace_back();
+        one.id = layout::read_queue(key);
+        parse(value, "a queue's state", one.state);
+        at_[one.id] = out_.queues.size() - 1;
+        out_.highest_queue = std::max(out_.highest_queue, one.id);
+      },
+      [this](std::string_view key) {
+        // A new queue must not get its number, and with it its places.
+        if (key.size() == sizeof(QueueId)) queue(layout::read_queue(key), {});
+        set_aside("a queue's state", key, {});
+      });
+}
+
+void Reading::heads() {
+  walk(
+      databases_.heads,
+      [this](std::string_view bytes, std::string_view value) {
+        const core::SegmentKey key = layout::read_segment_key(bytes);
+        core::Recovered::SegmentEntry segment;
+        segment.lane = key.lane;
+        segment.number = key.segment;
+        parse(value, "a segment's head", segment.head);
+        if (segment.head.count() == 0 || segment.head.count() > protocol::segment_messages_most) {
+          throw StoreError("the store is damaged: segment " + std::to_string(key.segment) + " of queue number " +
+                           std::to_string(key.queue) + " has " + std::to_string(segment.head.count()) +
+                           " messages by its head, not 1 to 256; restore the data folder from a backup");
+        }
+        const auto left = segment.head.count() - core::Bits::from(segment.head.settled()).count();
+        if (auto* its = queue(key.queue, Messages{left})) its->segments.push_back(std::move(segment));
+      },
+      [this](std::string_view key) {
+        // Which of its messages are settled is lost with it: none is delivered again.
+        const auto columns = values::get_head(txn_, databases_.segments, key);
+        v1::Index index;
+        std::int64_t published_at_us = 0;
+        const bool known = columns && protocol::decode(*columns, index, published_at_us).has_value();
+        set_aside("a segment's head", key, Messages{known ? static_cast<std::uint64_t>(index.lengths_size()) : 0});
+      });
+}
+
+void Reading::due() {
+  walk(
+      databases_.due,
+      [this](std::string_view key, std::string_view value) {
+        auto* its = queue(layout::read_due_key(key).place.queue, Messages{1});
+        if (its != nullptr) its->records += {Messages{1}, Bytes{layout::read_due_value(value).body_bytes}};
+      },
+      [this](std::string_view key) {
+        if (!layout::is_due_key(key)) return set_aside("a due time", key, Messages{1});
+        // A walk comes by it, and its record is set aside then.
+        auto* its = queue(layout::read_due_key(key).place.queue, Messages{1});
+        if (its != nullptr) its->records += {Messages{1}, {}};
+        set_aside("a due time", key, {});
+      });
+}
+
+void Reading::dead() {
+  for (lmdb::Cursor at(txn_, databases_.dead); at.next();) {  // what they hold is looked at when they are
+    if (!layout::is_place(at.key())) {
+      set_aside("a dead letter", at.key(), Messages{1});
+    } else if (auto* its = queue(layout::read_place(at.key()).queue, Messages{1}))
+      its->dead += Messages{1};
+  }
+}
+
+void Reading::sessions() {
+  const auto found = [this](std::string_view key) -> core::Recovered::Session& {
+    const auto id = layout::read_session(key);
+    auto& session = out_.sessions.emplace_back();
+    session.token = id.token;
+    session.shard = id.shard;
+    return session;
+  };
+  walk(
+      databases_.sessions,
+      [&](std::string_view key, std::string_view value) { parse(value, "a session's note", found(key).note); },
+      [&](std::string_view key) {
+        // Its key is enough to wait for it; should that be damaged, it is waited for in vain.
+        constexpr std::size_t key_bytes = 20;
+        if (key.size() == key_bytes) static_cast<void>(found(key));
+        set_aside("a session's note", {}, {});  // its key has a process's token in it, which is nobody's to read
+      });
+}
+
+void Reading::publishers() {
+  walk(
+      databases_.publishers,
+      [this](std::string_view key, std::string_view value) {
+        const auto id = PublisherId::from(key);
+        if (!id) throw StoreError("the store is damaged: a publisher's key; restore the data folder from a backup");
+        auto& publisher = out_.publishers.emplace_back();
+        publisher.id = *id;
+        parse(value, "a publisher's mark", publisher.mark);
+      },
+      // It is unknown now, and holds what it has unanswered to be in doubt.
+      [this](std::string_view) { set_aside("a publisher's mark", {}, {}); });
+}
+
+void Reading::all() {
+  queues();
+  heads();
+  due();
+  dead();
+  sessions();
+  publishers();
+  for (const auto& [id, messages] : unknown_) {
+    if (messages.value == 0) continue;
+    out_.damaged.push_back(
+        {0, "all that is of queue number " + std::to_string(id) + ", whose state is damaged", messages});
+  }
+}
 
 }  // namespace
 
-void read_all(MDB_txn* txn, const Databases& databases, core::Recovered& out) {
-  for (lmdb::Cursor at(txn, databases.queues); at.next();) {
-    auto& queue = out.queues.emplace_back();
-    queue.id = layout::read_queue(at.key());
-    parse(at.data(), "a queue's state", queue.state);
-  }
-  Queues queues(out.queues);
-  for (lmdb::Cursor at(txn, databases.heads); at.next();) {
-    const core::SegmentKey key = layout::read_segment_key(at.key());
-    auto& segment = queues[key.queue].segments.emplace_back();
-    segment.lane = key.lane;
-    segment.number = key.segment;
-    parse(at.data(), "a segment's head", segment.head);
-    if (segment.head.count() == 0 || segment.head.count() > protocol::segment_messages_most) {
-      throw StoreError("the store is damaged: segment " + std::to_string(key.segment) + " of queue number " +
-                       std::to_string(key.queue) + " has " + std::to_string(segment.head.count()) +
-                       " messages by its head, not 1 to 256; restore the data folder from a backup");
-    }
-  }
-  for (lmdb::Cursor at(txn, databases.due); at.next();) {
-    const Place place = layout::read_due_key(at.key()).place;
-    queues[place.queue].records += {Messages{1}, Bytes{layout::read_due_value(at.data()).body_bytes}};
-  }
-  for (lmdb::Cursor at(txn, databases.dead); at.next();) {
-    queues[layout::read_place(at.key()).queue].dead += Messages{1};
-  }
-  for (lmdb::Cursor at(txn, databases.sessions); at.next();) {
-    const auto id = layout::read_session(at.key());
-    auto& session = out.sessions.emplace_back();
-    session.token = id.token;
-    session.shard = id.shard;
-    parse(at.data(), "a session's note", session.note);
-  }
-  for (lmdb::Cursor at(txn, databases.publishers); at.next();) {
-    const auto id = PublisherId::from(at.key());
-    if (!id) throw StoreError("the store is damaged: a publisher's key; restore the data folder from a backup");
-    auto& publisher = out.publishers.emplace_back();
-    publisher.id = *id;
-    parse(at.data(), "a publisher's mark", publisher.mark);
-  }
-}
+void read_all(MDB_txn* txn, const Databases& databases, core::Recovered& out) { Reading(txn, databases, out).all(); }
 
 }  // namespace weir::broker

@@ -4,6 +4,7 @@
 
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb_snapshot.hpp"
+#include "weir/broker/store/values.hpp"
 
 namespace weir::broker {
 
@@ -29,30 +30,39 @@ LmdbSnapshot::~LmdbSnapshot() {
 }
 
 std::optional<std::string_view> LmdbSnapshot::segment(core::SegmentKey key) {
-  return lmdb::get(txn_, store_.databases_.segments, layout::key_of(key).view());
+  const auto bytes = layout::key_of(key);
+  if (store_.checked_.lately(key)) return values::get_head(txn_, store_.databases_.segments, bytes.view());
+  const auto whole = values::get_split(txn_, store_.databases_.segments, bytes.view());
+  if (whole) store_.checked_.note(key);
+  return whole;
+}
+
+std::optional<std::string_view> LmdbSnapshot::columns(core::SegmentKey key) {
+  return values::get_head(txn_, store_.databases_.segments, layout::key_of(key).view());
 }
 
 std::optional<std::string_view> LmdbSnapshot::record(Place place) {
-  return lmdb::get(txn_, store_.databases_.records, layout::key_of(place).view());
+  return values::get_split(txn_, store_.databases_.records, layout::key_of(place).view());
 }
 
 std::optional<std::string_view> LmdbSnapshot::dead(Place place) {
-  return lmdb::get(txn_, store_.databases_.dead, layout::key_of(place).view());
+  return values::get_split(txn_, store_.databases_.dead, layout::key_of(place).view());
 }
 
 std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
-  const auto stored = record(place);
+  const auto stored = values::get_head(txn_, store_.databases_.records, layout::key_of(place).view());
   if (!stored) return std::nullopt;
   return layout::read_record_head(*stored, place, record_);
 }
 
 core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
                                 const core::Places& but_for, std::vector<core::RecordHead>& out) {
-  core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
+  core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0, {}};
   std::size_t looked_at = 0;
   lmdb::Cursor cursor(txn_, store_.databases_.due);
   const layout::DueKey from = layout::due_key({queue, after.segment, after.index}, after.bucket_us);
   for (bool more = cursor.seek(from.view()); more; more = cursor.next()) {
+    if (!layout::is_due_key(cursor.key())) continue;  // a start has named it
     const auto [place, bucket_us] = layout::read_due_key(cursor.key());
     if (place.queue != queue) break;
     const core::DueCursor here{bucket_us, place.segment, place.index};
@@ -64,13 +74,16 @@ core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::int64
     ++looked_at;
     bool is_due = true;
     if (!but_for.contains(place)) {
-      const std::int64_t due_us = layout::read_due_value(cursor.data()).due_us;
+      const auto value = sums::open(cursor.key(), cursor.data());
+      const std::int64_t due_us = value ? layout::read_due_value(*value).due_us : bucket_us;
       is_due = due_us <= until_us;
       if (!is_due) {
         walk.next_us = std::min(walk.next_us, due_us);
-      } else if (auto head = record_head(place)) {
+      } else if (auto head = value ? record_head(place) : std::nullopt) {
         out.push_back(std::move(*head));
         --most;
+      } else {
+        walk.damaged.push_back(place);
       }
     }
     if (is_due && walk.again == 0) {
@@ -86,6 +99,7 @@ void LmdbSnapshot::dead_after(QueueId queue, std::optional<Place> after, std::si
   lmdb::Cursor cursor(txn_, store_.databases_.dead);
   const Place from = after.value_or(Place{queue, 0, 0});
   for (bool more = cursor.seek(layout::key_of(from).view()); more && most > 0; more = cursor.next()) {
+    if (!layout::is_place(cursor.key())) continue;
     const Place place = layout::read_place(cursor.key());
     if (place.queue != queue) return;
     if (after && place <= *after) continue;

@@ -1,0 +1,81 @@
+#include "weir/broker/store/sums.hpp"
+
+#include <isa-l/crc.h>
+
+#include <cstring>
+
+namespace weir::broker::sums {
+namespace {
+
+/// Little-endian whatever the machine: a store may be carried to another one.
+char* append(std::uint32_t number, char* out) {
+  for (int shift = 0; shift < 32; shift += 8) *out++ = static_cast<char>(number >> shift);
+  return out;
+}
+
+std::uint32_t number_at(std::string_view bytes, std::size_t at) {
+  std::uint32_t number = 0;
+  for (std::size_t i = 4; i-- > 0;) number = number << 8 | static_cast<unsigned char>(bytes[at + i]);
+  return number;
+}
+
+/// Where the payload begins is covered by the head's sum.
+std::uint32_t head_sum(std::string_view key, std::string_view head, std::string_view begins) {
+  Sum sum(key);
+  sum.add(begins);
+  sum.add(head);
+  return sum.value();
+}
+
+}  // namespace
+
+void Sum::add(std::string_view bytes) {
+  // It takes mutable bytes, and changes none. A value is at most 128 MiB.
+  auto* at = reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data()));
+  if (!bytes.empty()) state_ = crc32_iscsi(at, static_cast<int>(bytes.size()), state_);
+}
+
+void seal(std::string_view key, char* value, std::size_t size) {
+  Sum sum(key);
+  sum.add({value, size});
+  append(sum.value(), value + size);
+}
+
+char* seal_split(std::string_view key, std::string_view head, const Sum& payload, char* out) {
+  char* const begins = out;
+  out = append(static_cast<std::uint32_t>(head.size()), out);
+  out = append(head_sum(key, head, {begins, 4}), out);
+  return append(payload.value(), out);
+}
+
+std::optional<std::string_view> open(std::string_view key, std::string_view stored) {
+  if (stored.size() < plain_bytes) return std::nullopt;
+  const std::string_view value = stored.substr(0, stored.size() - plain_bytes);
+  Sum sum(key);
+  sum.add(value);
+  if (sum.value() != number_at(stored, value.size())) return std::nullopt;
+  return value;
+}
+
+std::optional<Split> open_head(std::string_view key, std::string_view stored) {
+  if (stored.size() < split_bytes) return std::nullopt;
+  const std::string_view value = stored.substr(0, stored.size() - split_bytes);
+  const std::uint32_t begins = number_at(stored, value.size());
+  if (begins > value.size()) return std::nullopt;
+  const Split split{value, value.substr(0, begins)};
+  if (head_sum(key, split.head, stored.substr(value.size(), 4)) != number_at(stored, value.size() + 4)) {
+    return std::nullopt;
+  }
+  return split;
+}
+
+std::optional<Split> open_split(std::string_view key, std::string_view stored) {
+  const auto split = open_head(key, stored);
+  if (!split) return std::nullopt;
+  Sum payload(key);
+  payload.add(split->value.substr(split->head.size()));
+  if (payload.value() != number_at(stored, split->value.size() + 8)) return std::nullopt;
+  return split;
+}
+
+}  // namespace weir::broker::sums
