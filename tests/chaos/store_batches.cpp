@@ -35,7 +35,7 @@ class Writer {
       }
       const auto snapshot = before.snapshot();
       std::vector<core::RecordHead> records;
-      snapshot->due(queue.id, {}, INT64_MAX, SIZE_MAX, {}, records);
+      for (const core::DueBy by : core::due_clocks) snapshot->due(queue.id, by, {}, INT64_MAX, SIZE_MAX, {}, records);
       for (const auto& record : records) records_.emplace_back(record.place, record.lane);
       snapshot->dead_after(queue.id, {}, SIZE_MAX, dead_);
     }
@@ -172,6 +172,7 @@ class Writer {
     put.record.set_type("t.T");
     put.record.set_priority(4);
     put.record.set_due_us(due());
+    put.record.set_by_wall(below(2) == 0);
     records_.emplace_back(put.place, default_lane);
     batch_.writes.emplace_back(std::move(put));
   }
@@ -283,7 +284,7 @@ std::string hex(std::string_view bytes) {
 }
 
 /// All records as the core walks them, a page at a time, as time goes by.
-void read_due(core::Snapshot& snapshot, QueueId queue, const std::string& name, Contents& out) {
+void read_due(core::Snapshot& snapshot, QueueId queue, core::DueBy by, const std::string& name, Contents& out) {
   core::DueCursor after;
   core::Places known;
   std::size_t position = 0;
@@ -291,10 +292,11 @@ void read_due(core::Snapshot& snapshot, QueueId queue, const std::string& name, 
   std::vector<core::RecordHead> page;
   while (until != INT64_MAX) {
     page.clear();
-    const core::DueWalk walk = snapshot.due(queue, after, until, 37, known, page);
+    const core::DueWalk walk = snapshot.due(queue, by, after, until, 37, known, page);
     for (const core::RecordHead& record : page) {
       const std::string id = print_id(name, record.place.segment, record.place.index);
-      out["due " + name + " " + std::to_string(position++)] = id + " at " + std::to_string(record.due_us);
+      out["due " + name + (by == core::DueBy::wall ? " by the wall " : " ") + std::to_string(position++)] =
+          id + " at " + std::to_string(record.due_us);
       out["record " + id] = said<v1::Record>(snapshot.record(record.place));
       known.insert(record.place);
     }
@@ -323,7 +325,7 @@ Contents contents_of(core::Store& store, const core::Recovered& recovered) {
       out["head " + id] = segment.head.SerializeAsString();
       out["segment " + id] = said<v1::Segment>(snapshot->segment({queue.id, segment.lane, segment.number}));
     }
-    read_due(*snapshot, queue.id, name, out);
+    for (const core::DueBy by : core::due_clocks) read_due(*snapshot, queue.id, by, name, out);
     std::vector<Place> dead;
     snapshot->dead_after(queue.id, {}, SIZE_MAX, dead);
     for (const Place& place : dead) {

@@ -80,15 +80,16 @@ class Snapshot final : public core::Snapshot {
     if (!stored) return std::nullopt;
     return layout::read_record_head(*stored, place, record_);
   }
-  core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
+  core::DueWalk due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us, std::size_t most,
                     const core::Places& but_for, std::vector<core::RecordHead>& out) override {
     core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0, {}};
     for (lmdb::Cursor at(txn_, databases_.due); at.next();) {
       if (!layout::is_due_key(at.key())) continue;
-      const auto [place, bucket_us] = layout::read_due_key(at.key());
+      const auto [place, here_by, bucket_us] = layout::read_due_key(at.key());
       const auto value = sums::open(at.key(), at.data());
       const std::int64_t due_us = value ? layout::read_due_value(*value).due_us : bucket_us;
-      if (place.queue != queue || core::DueCursor{bucket_us, place.segment, place.index} <= after) continue;
+      if (place.queue != queue || here_by != by || core::DueCursor{bucket_us, place.segment, place.index} <= after)
+        continue;
       if (due_us > until_us || most == 0) {
         walk.next_us = std::min(walk.next_us, due_us);
       } else if (auto head = but_for.contains(place) || !value ? std::nullopt : record_head(place)) {
@@ -266,7 +267,7 @@ void Play::damage() {
   } else if (database == databases_.segments || database == databases_.heads) {
     key = layout::key_of(core::SegmentKey{place.queue, lane, place.segment}).view();
   } else if (database == databases_.due) {
-    key = layout::due_key(place, static_cast<std::int64_t>(in_.number())).view();
+    key = layout::due_key(place, core::due_clocks[in_.below(2)], static_cast<std::int64_t>(in_.number())).view();
   } else if (database == databases_.records || database == databases_.dead) {
     key = layout::key_of(place).view();
   } else {

@@ -164,36 +164,26 @@ void Ledger::on(const core::PutRecord& write) {
         write.record.key());
   Message& m = message(uid);
   m.due_us = write.record.due_us();
+  m.by_wall = write.record.by_wall();
+  if (m.by_wall ? m.due_us != m.deliver_at_us : m.deliver_at_us != 0) {
+    throw Broken("a_wall_time_is_by_the_wall_clock",
+                 print(uid) + " names a wall time of " + std::to_string(m.deliver_at_us) + ", and is due at " +
+                     std::to_string(m.due_us) + (m.by_wall ? " by that clock" : " by the broker's clock"));
+  }
   // By the broker's clock it was taken after it was published, and after this start.
-  if (m.due_us < told_us(m.offered_at_us) + m.delay_us) {
+  if (!m.by_wall && m.due_us < told_us(m.offered_at_us) + m.delay_us) {
     throw Broken("nothing_comes_early", print(uid) + " is due before its delay of " + std::to_string(m.delay_us));
   }
-  if (m.deliver_at_us != 0) check_due_at_its_time(uid);
+  if (m.by_wall) last_wall_due_us_ = std::max(last_wall_due_us_, m.due_us);
 }
 
 void Ledger::check_its_time_had_come(Uid uid) const {
   const Message& m = message(uid);
-  const std::int64_t latest_wall_us = clock_.now_us + ahead_when_taken(m).second;
+  const std::int64_t latest_wall_us = clock_.latest_wall_us(std::max(m.offered_at_us, started_at_us_));
   if (m.deliver_at_us <= latest_wall_us) return;
   throw Broken("nothing_comes_early", print(uid) + " names a time that is " +
                                           std::to_string(m.deliver_at_us - latest_wall_us) +
                                           " us away, and waits for none");
-}
-
-void Ledger::check_due_at_its_time(Uid uid) {
-  const Message& m = message(uid);
-  // The broker's clock is the wall clock of its start and what has passed since; the wall clock may have jumped.
-  const std::int64_t started_ahead_us = started_wall_us_ - started_at_us_;
-  const auto [least_us, most_us] = ahead_when_taken(m);
-  const std::int64_t first_us = m.deliver_at_us + started_ahead_us - most_us;
-  const std::int64_t last_us = m.deliver_at_us + started_ahead_us - least_us;
-  if (m.due_us < first_us || m.due_us > last_us) {
-    const bool early = m.due_us < first_us;
-    throw Broken("nothing_comes_early", print(uid) + " is due " +
-                                            std::to_string(early ? first_us - m.due_us : m.due_us - last_us) + " us " +
-                                            (early ? "before" : "after") + " the wall time that it names");
-  }
-  last_timed_due_us_ = std::max(last_timed_due_us_, m.due_us);
 }
 
 void Ledger::acked(Uid uid) {
@@ -299,6 +289,7 @@ void Ledger::on(const core::MoveMessage& write) {
   if (counted || (by == 0 && write.dead)) m.history.push_back({counted ? write.attempts : 0, {}});
   m.attempts = write.attempts;
   m.due_us = write.at_us;
+  m.by_wall = false;
   if (write.dead) {
     if (write.at_us > broker_us(clock_.now_us)) {
       throw Broken("dead_letters_are_kept", print(uid) + " is said to be dead from a time on that is yet to come");
@@ -368,6 +359,7 @@ void Ledger::on(const core::ReplayDead& write) {
   m.where = Where::record;
   m.attempts = 0;
   m.due_us = write.due_us;
+  m.by_wall = false;
   ++unfinished_;
   m.uncredited = true;
   entered(m);

@@ -98,9 +98,11 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
                                                           std::to_string(piece.attempt) + " after " +
                                                           std::to_string(m.attempts) + " that count");
     }
-    if (m.where == Where::record && m.due_us > broker_now_us) {
-      throw Broken("nothing_comes_early",
-                   print(uid, worker) + ": " + std::to_string(m.due_us - broker_now_us) + " us before it is due");
+    // What was due by the wall clock once stays so for this broker, though that was put back since.
+    const std::int64_t due_by_us = m.by_wall ? clock_.latest_wall_us(started_at_us_) : broker_now_us;
+    if (m.where == Where::record && m.due_us > due_by_us) {
+      throw Broken("nothing_comes_early", print(uid, worker) + ": " + std::to_string(m.due_us - due_by_us) +
+                                              " us before it is due" + (m.by_wall ? " by the wall clock" : ""));
     }
     if (paused != paused_until_us_.end() && clock_.now_us < paused->second) {
       throw Broken("a_throttled_queue_pauses", print(uid, worker) + ": sent " +

@@ -47,14 +47,16 @@ struct Clock {
     wall_ahead_us += by_us;
     jumps.emplace_back(now_us, wall_ahead_us);
   }
-  /// The least and the most that it was ahead at any time since.
-  [[nodiscard]] std::pair<std::int64_t, std::int64_t> ahead_since(std::int64_t since_us) const {
-    std::pair<std::int64_t, std::int64_t> range{wall_ahead_us, wall_ahead_us};
+  /// The latest that the wall clock has shown since.
+  [[nodiscard]] std::int64_t latest_wall_us(std::int64_t since_us) const {
+    std::int64_t latest_us = wall_us();
+    std::int64_t until_us = now_us;
     for (auto at = jumps.rbegin(); at != jumps.rend(); ++at) {
-      range = {std::min(range.first, at->second), std::max(range.second, at->second)};
+      latest_us = std::max(latest_us, until_us + at->second);
       if (at->first < since_us) break;
+      until_us = at->first;
     }
-    return range;
+    return latest_us;
   }
   [[nodiscard]] Instant instant() const { return Instant{Duration{now_us}}; }
   [[nodiscard]] std::int64_t wall_us() const { return now_us + wall_ahead_us; }
@@ -139,8 +141,10 @@ class Ledger {
   void asked_for_replay(const Place& place) { replays_.insert(place); }
   void asked_for_purge(const Place& place) { purges_.insert(place); }
 
-  /// By the broker's clock: when the last is due of those that were stored until a wall time.
-  [[nodiscard]] std::int64_t last_timed_due_us() const { return last_timed_due_us_; }
+  /// When the last is due of those that wait for a wall time.
+  [[nodiscard]] std::int64_t last_wall_due_us() const { return last_wall_due_us_; }
+  /// What the wall clock was ahead when this broker started.
+  [[nodiscard]] std::int64_t started_ahead_us() const { return started_wall_us_ - started_at_us_; }
 
   /// True if nothing is on its way any more.
   [[nodiscard]] bool is_done() const;
@@ -206,6 +210,7 @@ class Ledger {
     Place place;
     std::uint32_t attempts{};  ///< that count, on disk
     std::int64_t due_us{};
+    bool by_wall = false;  ///< by the wall clock, not by the broker's
     std::int64_t dead_since_us{};
     v1::Suspicion suspicion{};
     bool blamed = false;
@@ -293,14 +298,8 @@ class Ledger {
   [[nodiscard]] std::int64_t backoff_us(const Message& message, std::uint32_t attempts) const;
   /// By the broker's clock it can have heard of what happened then only after that, and after this start.
   [[nodiscard]] std::int64_t told_us(std::int64_t at_us) const { return broker_us(std::max(at_us, started_at_us_)); }
-  /// How far the wall clock was ahead while the broker may have taken it: the least, and the most.
-  [[nodiscard]] std::pair<std::int64_t, std::int64_t> ahead_when_taken(const Message& message) const {
-    return clock_.ahead_since(std::max(message.offered_at_us, started_at_us_));
-  }
   /// It is to be delivered like any other: then the time that it names had come by the wall clock.
   void check_its_time_had_come(Uid uid) const;
-  /// It is a record, due at the time that it names.
-  void check_due_at_its_time(Uid uid);
   [[noreturn]] void throw_early(Uid uid, std::int64_t early_us) const;
   void store(Uid uid, const Place& place, Where where, Lane lane, std::string_view type, std::string_view key);
   void acked(Uid uid);
@@ -332,9 +331,9 @@ class Ledger {
   std::map<Session, std::int64_t> noted_at_start_;  ///< of this incarnation
   std::set<Place> replays_, purges_;
   std::map<QueueId, std::int64_t> paused_until_us_;
-  std::int64_t started_at_us_ = 0;  ///< this incarnation, and what the wall clock said then: by that messages are due
+  std::int64_t started_at_us_ = 0;  ///< this incarnation, and what the wall clock said then: by that delays are due
   std::int64_t started_wall_us_ = 0;
-  std::int64_t last_timed_due_us_ = 0;
+  std::int64_t last_wall_due_us_ = 0;
   std::uint32_t incarnation_ = 0;
   std::uint64_t grants_ = 0;
   std::uint64_t offers_ = 0;

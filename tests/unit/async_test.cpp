@@ -79,6 +79,12 @@ TEST(Timeout, EndsWhatTakesTooLong) {
   EXPECT_EQ(run(timeout(1500us, sleep(1h))), "timed out after 1500us");
 }
 
+TEST(Timeout, ForEverIsNotOverAtOnce) {
+  EXPECT_EQ(run(timeout(std::chrono::microseconds::max(), sleep(2ms))), "done");
+  EXPECT_EQ(run(timeout(std::chrono::hours::max(), sleep(2ms))), "done");
+  EXPECT_EQ(run(timeout(5ms, sleep(Duration::max()))), "timed out after 5ms");
+}
+
 TEST(Timeout, PassesOnWhatIsThrown) {
   const auto fail = []() -> task<> {
     co_await sleep(1ms);

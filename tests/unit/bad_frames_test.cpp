@@ -219,16 +219,35 @@ TEST_F(BadFrames, APublishIsToldWhichOfItsGroupsIsWrong) {
             "PUBLISH: group 1: group without `types`");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.set_queue(77); }), "PUBLISH: group 1: unknown queue id 77");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.set_first_number(0); }),
-            "PUBLISH: group 1: first_number must be at least 1, priority 0 to 9");
+            "PUBLISH: group 1: first_number 0 of 1 messages; numbers go from 1 to 18446744073709551615");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.set_priority(10); }),
-            "PUBLISH: group 1: first_number must be at least 1, priority 0 to 9");
+            "PUBLISH: group 1: priority 10 is not 0 to 9");
+  const auto two_from = [](std::uint64_t first) {
+    return [first](auto& group) {
+      group.set_first_number(first);
+      group.mutable_index()->set_lengths(0, 5);
+      group.mutable_index()->add_lengths(5);
+    };
+  };
+  EXPECT_EQ(answer_to_broken(two_from(0xffffffffffffffffU)),
+            "PUBLISH: group 1: first_number 18446744073709551615 of 2 messages; numbers go from 1 to "
+            "18446744073709551615");
   EXPECT_EQ(answer_to_broken([](auto&) {}, 12), "PUBLISH: the run has 12 bytes, the groups 10");
   broker_.commit();
   EXPECT_EQ(broker_.queue().published(), 0U);
 }
 
+TEST_F(BadFrames, LeaseZeroWasNeverGranted) {
+  broker_.attach(worker, token(1));
+  broker_.commit();
+  broker_.settle(worker, 0, 1, v1::ACK);
+  EXPECT_THAT(broker_.last(worker).error().message(), StartsWith("SETTLE: leases 0 and 1 more"));
+  EXPECT_TRUE(broker_.last(worker).error().fatal());
+}
+
 TEST_F(BadFrames, AWorkerThatConsumesNothingIsRefused) {
   v1::Frame frame = hello(v1::WORKER);
+  frame.mutable_hello()->mutable_window()->set_messages(16);
   frame.mutable_hello()->set_process_token(std::string(16, 't'));
   EXPECT_EQ(answer_to(frame).message(), "HELLO of a worker: it attaches to no queue");
   expect_ended();

@@ -205,6 +205,13 @@ TEST(DeadLetters, AreWalkedThroughHoweverManyThereAre) {
   EXPECT_EQ(broker.queue().dead(), 1024U);
 }
 
+TEST(DeadLetters, KeptForEverAreNotGoneAtOnce) {
+  Graves broker({.keep = Duration::max(), .most = {}, .on_full = OnDeadFull::refuse});
+  broker.bury(0, 1);
+  broker.look(24h);
+  EXPECT_EQ(broker.queue().dead(), 1U);
+}
+
 TEST(DeadLetters, AJumpOfTheWallClockMakesThemNeitherOlderNorYounger) {
   Graves broker({.keep = 1h, .most = {}, .on_full = OnDeadFull::refuse});
   broker.bury(0, 1);

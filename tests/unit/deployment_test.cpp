@@ -189,10 +189,13 @@ TEST(DeploymentFile, AWrongValueSaysWhatIsAllowed) {
             "local.yaml:3:24: queues.orders.backoff.jitter is 'nan': expected a number, from 0 to 1\n");
   EXPECT_EQ(findings_in_queue("    most: { bytes: 4MB }\n"),
             "local.yaml:3:20: queues.orders.most.bytes is '4MB': expected a size in B, KiB, MiB, GiB or TiB, such as "
-            "64MiB, at least 1KiB\n");
+            "64MiB, from 1KiB to 1024TiB\n");
   EXPECT_EQ(findings_in_queue("    most: { bytes: 99999999TiB }\n"),
             "local.yaml:3:20: queues.orders.most.bytes is '99999999TiB': expected a size in B, KiB, MiB, GiB or TiB, "
-            "such as 64MiB, at least 1KiB\n");
+            "such as 64MiB, from 1KiB to 1024TiB\n");
+  EXPECT_EQ(findings_in_queue("    dead: { keep: 106751991d }\n"),
+            "local.yaml:3:19: queues.orders.dead.keep is '106751991d': expected a duration such as 250ms, 1s, 5m, 1h "
+            "or 90d, from 1s to 36500d\n");
   EXPECT_EQ(findings_in_queue("    dead: { on_full: oldst }\n"),
             "local.yaml:3:22: queues.orders.dead.on_full is 'oldst': expected refuse or oldest; did you mean "
             "'oldest'?\n");

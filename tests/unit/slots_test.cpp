@@ -231,6 +231,20 @@ TEST(Deadlines, ATimeoutHitsNobodyElse) {
   EXPECT_THAT(rig.session.tickets(Outcome::ack), ElementsAre(0));
 }
 
+TEST(Deadlines, ATimeoutThatIsForEverIsNotOverAtOnce) {
+  Rig rig;
+  Gates gates;
+  rig.on([&gates](Context&, std::string_view) { return gates.wait(); }, {.timeout = Duration::max()});
+
+  rig.deliver(batch_of({"x"}));
+  rig.turn();
+  ASSERT_EQ(gates.waiting(), 1U);
+  gates.open_first();
+  rig.run_until_told(1);
+
+  EXPECT_THAT(rig.session.tickets(Outcome::ack), ElementsAre(0));
+}
+
 TEST(Deadlines, ASlotThatTimedOutServesTheNext) {
   Rig rig(8, 1);
   Gates gates;

@@ -35,12 +35,14 @@ core::MoveMessage bury(core::MoveMessage move) {
   return move;
 }
 
-core::PutRecord record_of(Place place, std::int64_t due_us, const std::string& body = "body") {
+core::PutRecord record_of(Place place, std::int64_t due_us, const std::string& body = "body",
+                          core::DueBy by = core::DueBy::broker) {
   core::PutRecord put;
   put.place = place;
   put.record.set_type("t.T");
   put.record.set_priority(4);
   put.record.set_due_us(due_us);
+  put.record.set_by_wall(by == core::DueBy::wall);
   put.body = Slice::of(body);
   return put;
 }
@@ -57,18 +59,18 @@ struct Walked {
 };
 
 Walked walk_due(LmdbStore& store, core::DueCursor after, std::int64_t until_us, std::size_t most,
-                const core::Places& but_for = {}) {
+                const core::Places& but_for = {}, core::DueBy by = core::DueBy::broker) {
   std::vector<core::RecordHead> heads;
   Walked walked;
-  walked.walk = store.snapshot()->due(1, after, until_us, most, but_for, heads);
+  walked.walk = store.snapshot()->due(1, by, after, until_us, most, but_for, heads);
   for (const auto& head : heads) walked.indexes.push_back(head.place.index);
   return walked;
 }
 
-constexpr std::int64_t for_ever = std::numeric_limits<std::int64_t>::max();
+constexpr std::int64_t end_of_time = std::numeric_limits<std::int64_t>::max();
 
 std::vector<std::uint32_t> due_indexes(LmdbStore& store, core::DueCursor after) {
-  return walk_due(store, after, for_ever, 10).indexes;
+  return walk_due(store, after, end_of_time, 10).indexes;
 }
 
 TEST_F(StoreTest, ASegmentIsReadBackAsGeneratedCodeReadsIt) {
@@ -261,7 +263,21 @@ TEST_F(StoreTest, AWalkGivesWhatIsDueABucketAfterTheOtherAndSaysWhenTheNextIs) {
   EXPECT_EQ(walk_due(store, second.walk.at, 64'000, 10).walk.next_us, 65'000);
   const Walked last = walk_due(store, second.walk.at, 65'000, 10);
   EXPECT_THAT(last.indexes, ElementsAre(3));
-  EXPECT_EQ(last.walk.next_us, for_ever);
+  EXPECT_EQ(last.walk.next_us, end_of_time);
+}
+
+TEST_F(StoreTest, WhatIsDueByTheWallClockStandsApart) {
+  LmdbStore store(settings());
+  store.commit(batch_of(queue_of(1, "orders"), record_of({1, 1, 0}, 10'000),
+                        record_of({1, 1, 1}, 20'000, "body", core::DueBy::wall)));
+  EXPECT_THAT(walk_due(store, {}, 40'000, 10).indexes, ElementsAre(0));
+  EXPECT_THAT(walk_due(store, {}, 40'000, 10, {}, core::DueBy::wall).indexes, ElementsAre(1));
+  const auto head = store.snapshot()->record_head({1, 1, 1});
+  ASSERT_TRUE(head);
+  EXPECT_EQ(head->due_by, core::DueBy::wall);
+  // A fate of its own is due by the broker's clock; one that says no clock finds it all the same.
+  store.commit(batch_of(core::DropRecord{{1, 1, 1}, 20'000, core::DueBy::broker}));
+  EXPECT_THAT(walk_due(store, {}, 40'000, 10, {}, core::DueBy::wall).indexes, IsEmpty());
 }
 
 TEST_F(StoreTest, AWalkOfManyThatAreDueAtOnceLooksAtEachOnce) {

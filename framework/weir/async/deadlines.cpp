@@ -7,9 +7,10 @@ namespace {
 
 constexpr auto tick = std::chrono::milliseconds(1);
 
-/// The first tick that is not before `when`.
+/// The first tick that is not before `when`; the last one that the clock can say, if that is beyond it.
 std::int64_t tick_of(Deadlines::Clock::time_point when) {
-  return std::chrono::ceil<std::chrono::milliseconds>(when.time_since_epoch()) / tick;
+  constexpr std::int64_t last = Deadlines::Clock::duration::max() / tick;
+  return std::min(last, std::chrono::ceil<std::chrono::milliseconds>(when.time_since_epoch()) / tick);
 }
 
 }  // namespace

@@ -47,7 +47,7 @@ std::invoke_result_t<F&> retry_loop(RetryPolicy policy, F function) {
     }
     // After a cancellation this throws at once: what is cancelled is not tried again.
     co_await sleep(std::min(pause, policy.most));
-    pause = std::min(policy.most, std::chrono::duration_cast<Duration>(pause * policy.factor));
+    pause = std::min(policy.most, bounded(std::chrono::duration<double, Duration::period>(pause) * policy.factor));
   }
 }
 

@@ -13,7 +13,7 @@ namespace weir {
 
 /// Cancellation: terminal; throws at once.
 inline task<> sleep(Duration time) {
-  asio::steady_timer timer(co_await asio::this_coro::executor, time);
+  asio::steady_timer timer(co_await asio::this_coro::executor, bounded(time));
   co_await timer.async_wait(asio::use_awaitable);
 }
 

@@ -40,7 +40,7 @@ class Expiry final : public Deadline {
  public:
   Expiry(const asio::any_io_executor& executor, Duration limit) {
     auto& deadlines = Deadlines::of(executor);
-    deadlines.arm(*this, Deadlines::Clock::now() + limit);
+    deadlines.arm(*this, Deadlines::Clock::now() + bounded(limit));
   }
   [[nodiscard]] bool expired() const { return expired_; }
   [[nodiscard]] asio::cancellation_slot slot() { return signal_.slot(); }
@@ -102,7 +102,7 @@ task<T> timeout(Duration limit, task<T> work) {
 
 template <class Rep, class Period, class T>
 task<T> timeout(std::chrono::duration<Rep, Period> limit, task<T> work) {
-  return timeout(std::chrono::duration_cast<Duration>(limit), std::move(work));
+  return timeout(bounded(limit), std::move(work));
 }
 
 }  // namespace weir

@@ -70,14 +70,6 @@ inline std::ostream& operator<<(std::ostream& out, const End& end) {
   return out << ')';
 }
 
-/// In microseconds; a time that is too long for those (`milliseconds::max()`) is the longest that there is.
-template <class Rep, class Period>
-[[nodiscard]] constexpr Duration delay_of(std::chrono::duration<Rep, Period> time) {
-  using Seconds = std::chrono::duration<double>;
-  return Seconds(time) > Seconds(Duration::max()) / 2 ? Duration::max() / 2
-                                                      : std::chrono::duration_cast<Duration>(time);
-}
-
 /// A thrown end: what Reject, Retry, Defer and Throttled have in common.
 class EndedBy : public Decided {
  public:
@@ -100,21 +92,21 @@ class Retry : public EndedBy {
   explicit Retry(std::string why = "asked to be retried") : EndedBy(retried(std::move(why))) {}
   template <class Rep, class Period>
   explicit Retry(std::chrono::duration<Rep, Period> delay, std::string why = "asked to be retried")
-      : EndedBy(retried(std::move(why), delay_of(delay))) {}
+      : EndedBy(retried(std::move(why), bounded(delay))) {}
 };
 
 /// Later; not an attempt.
 class Defer : public EndedBy {
  public:
   template <class Rep, class Period>
-  explicit Defer(std::chrono::duration<Rep, Period> delay) : EndedBy(deferred(delay_of(delay))) {}
+  explicit Defer(std::chrono::duration<Rep, Period> delay) : EndedBy(deferred(bounded(delay))) {}
 };
 
 /// As Defer, and the message's key, or its queue, pauses until then.
 class Throttled : public EndedBy {
  public:
   template <class Rep, class Period>
-  explicit Throttled(std::chrono::duration<Rep, Period> delay) : EndedBy(throttled(delay_of(delay))) {}
+  explicit Throttled(std::chrono::duration<Rep, Period> delay) : EndedBy(throttled(bounded(delay))) {}
 };
 
 }  // namespace weir

@@ -9,7 +9,7 @@ Duration pause_after(const Backoff& backoff, std::uint32_t attempts, double rand
   const double most = static_cast<double>(backoff.most.count());
   const double exponent = attempts > 0 ? static_cast<double>(attempts - 1) : 0.0;
   const double plain = std::min(most, static_cast<double>(backoff.first.count()) * std::pow(backoff.factor, exponent));
-  return Duration{static_cast<Duration::rep>(plain * (1 + backoff.jitter * random))};
+  return bounded(std::chrono::duration<double, Duration::period>(plain * (1 + backoff.jitter * random)));
 }
 
 }  // namespace weir

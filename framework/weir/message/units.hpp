@@ -25,6 +25,19 @@ using Bytes = Count<struct ByteKind>;
 
 using Duration = std::chrono::microseconds;
 
+/// The longest time that anything is given: more is taken for this. Added to a time of any clock here it stays below
+/// the last that the clock can say, where a sum would wrap around, and "for ever" be over at once.
+inline constexpr Duration for_ever = std::chrono::years(100);
+
+/// In microseconds, and no longer than for_ever (nor shorter than that below zero): `hours::max()` too.
+template <class Rep, class Period>
+[[nodiscard]] constexpr Duration bounded(std::chrono::duration<Rep, Period> time) {
+  using Seconds = std::chrono::duration<double>;
+  if (Seconds(time) >= Seconds(for_ever)) return for_ever;
+  if (Seconds(time) <= -Seconds(for_ever)) return -for_ever;
+  return std::chrono::duration_cast<Duration>(time);
+}
+
 /// The clock of leases, rates and backoff: a value that the shell passes in; nothing here reads it.
 struct Monotonic {
   using duration = Duration;

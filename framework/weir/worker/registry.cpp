@@ -29,8 +29,9 @@ void Registry::add(std::string_view queue, std::string_view type, std::unique_pt
                      "' has a timeout of " + std::to_string(options.timeout->count()) + "us; it must be above 0");
     return;
   }
-  handlers_.push_back(std::make_unique<Registered>(Registered{
-      index, handlers_.size(), std::string(type), std::move(handler), options.timeout.value_or(settings_.timeout)}));
+  handlers_.push_back(
+      std::make_unique<Registered>(Registered{index, handlers_.size(), std::string(type), std::move(handler),
+                                              bounded(options.timeout.value_or(settings_.timeout))}));
   by_queue_[index].push_back(handlers_.back().get());
 }
 

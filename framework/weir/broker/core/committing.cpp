@@ -173,8 +173,8 @@ void on_committed(State& state, Now now, Actions& actions) {
     if (moved.head && schedule(state, now, queue, *moved.head)) continue;
     queue.loaded.erase(moved.place);
     if (moved.due_us != 0) {
-      queue.expect_due(moved.due_us);
-      state.due_next_us = std::min(state.due_next_us, moved.due_us);
+      queue.due(moved.due_by).expect(moved.due_us);
+      state.expect_due(moved.due_us, moved.due_by);
     }
   }
   // From behind: records go to the front, one before the other.

@@ -27,10 +27,12 @@ void Core::malformed(Now, Connection from, const std::string& why, Actions& acti
 void Core::disconnected(Now now, Connection from, Actions& actions) { on_disconnected(*state_, now, from, actions); }
 
 void Core::tick(Now now, Actions& actions) {
+  wall_tick(*state_, now, actions);
   sessions_tick(*state_, now, actions);
   recovery_tick(*state_, now, actions);
   records_tick(*state_, now, actions);
   state_->last_turn = now.instant;
+  state_->last_wall_us = micros(now.wall);
 }
 
 Instant Core::next_tick() const {
@@ -38,9 +40,11 @@ Instant Core::next_tick() const {
   // take itself for one that was stopped, and never end a session.
   Instant next =
       std::min({state_->next_beat, state_->next_housekeeping, state_->last_turn + state_->config.session_timeout / 8});
-  if (state_->due_next_us != std::numeric_limits<std::int64_t>::max()) {
-    const auto away = Duration{std::max<std::int64_t>(0, state_->due_next_us - state_->clock_us(state_->last_turn))};
-    next = std::min(next, state_->last_turn + away);
+  const Now last{state_->last_turn, WallTime{Duration{state_->last_wall_us}}};
+  for (const DueBy by : due_clocks) {
+    const std::int64_t due_us = state_->due_next_us[static_cast<std::size_t>(by)];
+    if (due_us == std::numeric_limits<std::int64_t>::max()) continue;
+    next = std::min(next, last.instant + Duration{std::max<std::int64_t>(0, due_us - state_->time_us(last, by))});
   }
   return next;
 }

@@ -336,7 +336,7 @@ void record_ready(State& state, Queue& queue, LeaseRun& run) {
     return;
   }
   if (!is_on_disk(state, *run.record)) {  // compacted just now: it cannot be read yet
-    state.gathering.moved.push_back({run.record->place, run.record->due_us});
+    state.gathering.moved.push_back({run.record->place, run.record->due_us, run.record->due_by});
     return;
   }
   state.waiting.emplace(queue.id, &queue);

@@ -98,7 +98,7 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
            actions);
     return;
   }
-  if (hello.window().messages() == 0 && hello.attach_size() == 0) {
+  if (hello.attach_size() == 0) {
     refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: it attaches to no queue", true, actions);
     return;
   }

@@ -60,7 +60,8 @@ struct Pending {
   std::size_t given_up{};
   struct Moved {
     Place place;
-    std::int64_t due_us{};             ///< 0: gone, or dead
+    std::int64_t due_us{};  ///< 0: gone, or dead
+    DueBy due_by{};
     std::optional<RecordHead> head{};  ///< as it will be; nothing: to be read from the store when it is due
   };
   std::vector<Moved> moved;  ///< records that were loaded, or are new

@@ -1,5 +1,6 @@
 // Publishing: groups taken, publisher marks.
 #include <algorithm>
+#include <limits>
 
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
@@ -46,6 +47,26 @@ void answer_again(State& state, const Publisher& publisher, std::uint64_t first,
   }
   if (runs.empty()) return;
   send(state, publisher.connection, std::move(frame), actions);
+}
+
+struct Due {
+  std::int64_t us{};
+  DueBy by{};
+};
+
+/// When message `column` is due. Of a delay and a time the later one counts, as both clocks are now.
+Due due_of(const State& state, Now now, const v1::Index& index, int column) {
+  constexpr std::int64_t never = std::int64_t{1} << 62;
+  const std::int64_t clock = state.clock_us(now.instant);
+  std::int64_t delay_us = 0;
+  if (index.delay_us_size() > 0) {
+    delay_us = static_cast<std::int64_t>(std::min<std::uint64_t>(index.delay_us(column), never / 2));
+  }
+  if (index.deliver_at_us_size() > 0) {
+    const std::int64_t at_us = std::clamp<std::int64_t>(index.deliver_at_us(column), 0, never);
+    if (at_us - micros(now.wall) > delay_us) return {at_us, DueBy::wall};
+  }
+  return {clock + delay_us, DueBy::broker};
 }
 
 bool has_delays(const v1::Index& index) { return index.delay_us_size() > 0 || index.deliver_at_us_size() > 0; }
@@ -181,9 +202,17 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
       return refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
                     which + "unknown queue id " + std::to_string(group.queue()), true, actions);
     }
-    if (group.first_number() == 0 || (group.has_priority() && group.priority() >= lanes_most)) {
+    if (group.has_priority() && group.priority() >= lanes_most) {
       return refuse(state, client.connection, v1::Error::MALFORMED,
-                    which + "first_number must be at least 1, priority 0 to 9", true, actions);
+                    which + "priority " + std::to_string(group.priority()) + " is not 0 to 9", true, actions);
+    }
+    // Its last one must be a number too.
+    const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
+    if (group.first_number() == 0 || group.first_number() - 1 > std::numeric_limits<std::uint64_t>::max() - n) {
+      return refuse(state, client.connection, v1::Error::MALFORMED,
+                    which + "first_number " + std::to_string(group.first_number()) + " of " + std::to_string(n) +
+                        " messages; numbers go from 1 to 18446744073709551615",
+                    true, actions);
     }
     at += bytes;
   }
@@ -251,17 +280,8 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
     for (std::uint32_t i = 0; i < n; ++i) {
       const int column = static_cast<int>(i);
       const std::size_t size = index.lengths(column);
-      const std::int64_t clock = state.clock_us(now.instant);
-      constexpr std::int64_t never = std::int64_t{1} << 62;
-      std::int64_t due = 0;
-      if (index.delay_us_size() > 0 && index.delay_us(column) > 0) {
-        due = clock + static_cast<std::int64_t>(std::min<std::uint64_t>(index.delay_us(column), never / 2));
-      }
-      if (index.deliver_at_us_size() > 0) {
-        due =
-            std::max(due, std::clamp<std::int64_t>(index.deliver_at_us(column), 0, never) + (clock - micros(now.wall)));
-      }
-      if (due > clock) {
+      const Due due = due_of(state, now, index, column);
+      if (due.us > state.time_us(now, due.by)) {
         const Place place{queue.id, key.segment, i};
         v1::Record record;
         record.set_type(index.types(index.type_of_size() > 0 ? static_cast<int>(index.type_of(column)) : 0));
@@ -269,9 +289,10 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
         if (index.unique_id_size() > 0) record.set_unique_id(index.unique_id(column));
         record.set_priority(lane);
         record.set_published_at_us(micros(now.wall));
-        record.set_due_us(due);
+        record.set_due_us(due.us);
+        record.set_by_wall(due.by == DueBy::wall);
         pending.writes.emplace_back(PutRecord{place, std::move(record), run.sub(at, size)});
-        pending.moved.push_back({place, due});
+        pending.moved.push_back({place, due.us, due.by});
         queue.loaded.insert(place);
         queue.records += Messages{1};
         open.settled.set(i);

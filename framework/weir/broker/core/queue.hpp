@@ -2,6 +2,7 @@
 
 /// A queue as the core sees it: lanes of segments, records that are due, and who is attached.
 
+#include <algorithm>
 #include <array>
 #include <deque>
 #include <limits>
@@ -83,6 +84,27 @@ struct PublisherWindow {
 /// Records in memory that are due and that nobody has taken.
 inline constexpr std::size_t ready_records_most = 4096;
 
+/// A queue's records that are not due yet, by one clock.
+struct DueRange {
+  /// Those that this broker wrote and that are due soon, if there are not too many (records.cpp).
+  std::map<std::pair<std::int64_t, Place>, RecordHead> scheduled;  ///< by due time
+  /// How far the walk over what only the store knows has come.
+  DueCursor cursor;
+  /// No unloaded record is due before this; the largest value: none is known.
+  std::int64_t walk_next_us = 0;
+  /// Having looked at what was not due, the walk rests until then.
+  std::int64_t walk_rests_until_us = 0;
+  /// Nothing of this range is due before this.
+  std::int64_t next_us = 0;
+
+  /// A record with this due time exists now: the walk must come by it.
+  void expect(std::int64_t due_us) {
+    walk_next_us = std::min(walk_next_us, due_us);
+    next_us = std::min(next_us, due_us);
+    if (cursor.bucket_us >= due_bucket(due_us)) cursor = {due_bucket(due_us), 0, 0};
+  }
+};
+
 struct Worker;
 
 struct Queue {
@@ -111,18 +133,12 @@ struct Queue {
   std::deque<RecordHead> ready_records;
   /// and suspects, those to be tried first first. No deque is empty.
   std::map<v1::Suspicion, std::deque<RecordHead>, std::greater<>> suspects;
-  /// Records that this broker wrote and that are due soon, if there are not too many (records.cpp).
-  std::map<std::pair<std::int64_t, Place>, RecordHead> scheduled;  ///< by due time
   /// Every record that memory knows of: ready, scheduled, leased, or with a new fate not yet committed. A walk over due
   /// records leaves them out.
   Places loaded;
-  DueCursor due_cursor;
-  /// No unloaded record is due before this; the largest value: none is known.
-  std::int64_t walk_next_us = 0;
-  /// Having looked at what was not due, the walk rests until then.
-  std::int64_t walk_rests_until_us = 0;
-  /// Nor is a scheduled one before this.
-  std::int64_t due_next_us = 0;
+  std::array<DueRange, due_clocks.size()> due_ranges;
+  [[nodiscard]] DueRange& due(DueBy by) { return due_ranges[static_cast<std::size_t>(by)]; }
+  [[nodiscard]] const DueRange& due(DueBy by) const { return due_ranges[static_cast<std::size_t>(by)]; }
 
   std::vector<Worker*> attached;
   std::size_t turn = 0;  ///< whose turn it is to be sent something
@@ -146,13 +162,6 @@ struct Queue {
   void ready(RecordHead head, bool first) {
     auto& heads = head.suspicion == v1::UNSUSPECTED ? ready_records : suspects[head.suspicion];
     first ? heads.push_front(std::move(head)) : heads.push_back(std::move(head));
-  }
-
-  /// A record with this due time exists now: the walk must come by it.
-  void expect_due(std::int64_t due_us) {
-    walk_next_us = std::min(walk_next_us, due_us);
-    due_next_us = std::min(due_next_us, due_us);
-    if (due_cursor.bucket_us >= due_bucket(due_us)) due_cursor = {due_bucket(due_us), 0, 0};
   }
 };
 

@@ -128,7 +128,7 @@ void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
       const auto bytes = snapshot->dead(place);
       v1::Record record;
       if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) continue;
-      if (record.dead_since_us() + policy.keep->count() > state.clock_us(now.instant)) continue;
+      if (state.clock_us(now.instant) - record.dead_since_us() < policy.keep->count()) continue;
       trimmed += drop_dead(state, queue, place) ? 1 : 0;
     }
   }
@@ -150,32 +150,33 @@ void tell_dead(Queue& queue, Actions& actions) {
   queue.dead_untold = {};
 }
 
-std::int64_t walk_due_us(const Queue& queue) { return std::max(queue.walk_next_us, queue.walk_rests_until_us); }
+std::int64_t walk_due_us(const DueRange& range) { return std::max(range.walk_next_us, range.walk_rests_until_us); }
 
 /// The scheduled ones that are due, but for those that come after what the store alone may know. How many there were.
-std::size_t load_scheduled(State& state, Queue& queue, std::int64_t clock) {
+std::size_t load_scheduled(State& state, Queue& queue, DueRange& range, std::int64_t clock) {
   std::size_t loaded = 0;
-  const std::int64_t until = std::min(clock, walk_due_us(queue));
-  auto at = queue.scheduled.begin();
-  for (; at != queue.scheduled.end() && loaded < load_most; ++at, ++loaded) {
+  const std::int64_t until = std::min(clock, walk_due_us(range));
+  auto at = range.scheduled.begin();
+  for (; at != range.scheduled.end() && loaded < load_most; ++at, ++loaded) {
     if (at->first.first > until) break;
     queue.ready(std::move(at->second), false);
   }
-  queue.scheduled.erase(queue.scheduled.begin(), at);
+  range.scheduled.erase(range.scheduled.begin(), at);
   state.scheduled -= loaded;
   if (loaded > 0) state.waiting.emplace(queue.id, &queue);
   return loaded;
 }
 
 /// Those that only the store knows, from where the walk stands.
-void load_from_store(State& state, Queue& queue, std::int64_t clock) {
+void load_from_store(State& state, Queue& queue, DueBy by, std::int64_t clock) {
   std::vector<RecordHead> heads;
-  const DueWalk walk = state.store.snapshot()->due(queue.id, queue.due_cursor, clock, load_most, queue.loaded, heads);
-  queue.due_cursor = walk.at;
-  queue.walk_next_us = walk.next_us;
+  DueRange& range = queue.due(by);
+  const DueWalk walk = state.store.snapshot()->due(queue.id, by, range.cursor, clock, load_most, queue.loaded, heads);
+  range.cursor = walk.at;
+  range.walk_next_us = walk.next_us;
   for (const Place& place : walk.damaged) set_aside(queue, place);
   if (heads.size() < load_most) {
-    queue.walk_rests_until_us = clock + static_cast<std::int64_t>(walk.again / looked_at_a_microsecond);
+    range.walk_rests_until_us = clock + static_cast<std::int64_t>(walk.again / looked_at_a_microsecond);
   }
   for (auto& head : heads) {
     // Due since the start; but the wall clock may have been put back before it, and then somebody may hold it.
@@ -191,31 +192,39 @@ void load_from_store(State& state, Queue& queue, std::int64_t clock) {
 }  // namespace
 
 bool has_due(const State& state, Now now, const Queue& queue) {
-  return !queue.ready_records.empty() || !queue.suspects.empty() ||
-         (queue.records.value > 0 && queue.due_next_us <= state.clock_us(now.instant));
+  if (!queue.ready_records.empty() || !queue.suspects.empty()) return true;
+  if (queue.records.value == 0) return false;
+  return std::ranges::any_of(due_clocks, [&](DueBy by) { return queue.due(by).next_us <= state.time_us(now, by); });
 }
 
 void load_due(State& state, Now now, Queue& queue) {
-  const std::int64_t clock = state.clock_us(now.instant);
-  if (queue.due_next_us > clock || queue.ready_records.size() >= ready_records_most) return;
-  if (load_scheduled(state, queue, clock) == 0 && walk_due_us(queue) <= clock) load_from_store(state, queue, clock);
-  queue.due_next_us = walk_due_us(queue);
-  if (!queue.scheduled.empty()) queue.due_next_us = std::min(queue.due_next_us, queue.scheduled.begin()->first.first);
-  state.due_next_us = std::min(state.due_next_us, queue.due_next_us);
+  for (const DueBy by : due_clocks) {
+    const std::int64_t clock = state.time_us(now, by);
+    DueRange& range = queue.due(by);
+    if (range.next_us > clock || queue.ready_records.size() >= ready_records_most) continue;
+    if (load_scheduled(state, queue, range, clock) == 0 && walk_due_us(range) <= clock) {
+      load_from_store(state, queue, by, clock);
+    }
+    range.next_us = walk_due_us(range);
+    if (!range.scheduled.empty()) range.next_us = std::min(range.next_us, range.scheduled.begin()->first.first);
+    state.expect_due(range.next_us, by);
+  }
 }
 
-bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us) {
+bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us, DueBy by) {
   // While a restart is not over, a session may yet claim it.
-  return state.recovered && state.scheduled < scheduled_most && queue.scheduled.size() < scheduled_of_queue_most &&
-         due_us <= state.clock_us(now.instant) + scheduled_within.count();
+  return state.recovered && state.scheduled < scheduled_most &&
+         queue.due(by).scheduled.size() < scheduled_of_queue_most &&
+         due_us <= state.time_us(now, by) + scheduled_within.count();
 }
 
 bool schedule(State& state, Now now, Queue& queue, RecordHead& head) {
-  if (!may_wait_in_memory(state, now, queue, head.due_us)) return false;
-  queue.due_next_us = std::min(queue.due_next_us, head.due_us);
-  state.due_next_us = std::min(state.due_next_us, head.due_us);
+  if (!may_wait_in_memory(state, now, queue, head.due_us, head.due_by)) return false;
+  DueRange& range = queue.due(head.due_by);
+  range.next_us = std::min(range.next_us, head.due_us);
+  state.expect_due(head.due_us, head.due_by);
   const std::pair at{head.due_us, head.place};
-  queue.scheduled.emplace(at, std::move(head));
+  range.scheduled.emplace(at, std::move(head));
   ++state.scheduled;
   return true;
 }
@@ -258,7 +267,7 @@ void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_
 void records_tick(State& state, Now now, Actions& actions) {
   const bool housekeeping = now.instant >= state.next_housekeeping;
   if (housekeeping) state.next_housekeeping = now.instant + housekeeping_every;
-  state.due_next_us = std::numeric_limits<std::int64_t>::max();
+  state.due_next_us.fill(std::numeric_limits<std::int64_t>::max());
   for (const auto& [id, queue] : state.queues) {
     if (housekeeping) {
       bury_unknown(state, now, *queue, actions);
@@ -267,15 +276,17 @@ void records_tick(State& state, Now now, Actions& actions) {
       tell_damaged(*queue, actions);
       windows_tick(state, *queue, actions);
     }
-    const bool due = queue->records.value > 0 && queue->due_next_us <= state.clock_us(now.instant);
+    const auto is_due = [&](DueBy by) {
+      return queue->records.value > 0 && queue->due(by).next_us <= state.time_us(now, by);
+    };
+    const bool due = std::ranges::any_of(due_clocks, is_due);
     const bool woken = queue->paused_until && now.instant >= *queue->paused_until;
     if (due) load_due(state, now, *queue);
     if (due || woken || housekeeping) dispatch(state, now, *queue, actions);
     // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
-    const bool full =
-        queue->ready_records.size() >= ready_records_most && queue->due_next_us <= state.clock_us(now.instant);
-    if (queue->records.value > 0 && !full) {
-      state.due_next_us = std::min(state.due_next_us, queue->due_next_us);
+    const bool full = queue->ready_records.size() >= ready_records_most;
+    for (const DueBy by : due_clocks) {
+      if (queue->records.value > 0 && !(full && is_due(by))) state.expect_due(queue->due(by).next_us, by);
     }
   }
   if (!housekeeping) return;

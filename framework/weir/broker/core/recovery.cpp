@@ -146,6 +146,7 @@ std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queu
 void recover(State& state, Now now, Recovered recovered) {
   state.incarnation = recovered.incarnation;
   state.last_turn = now.instant;
+  state.last_wall_us = micros(now.wall);
   state.started_us = micros(now.wall);
   state.started = now.instant;
   state.next_beat = now.instant;
@@ -175,7 +176,9 @@ void recover(State& state, Now now, Recovered recovered) {
       if (!state.recovered) the_lane.withheld = mark;
     }
     // Records that were due may be somebody's; those that fall due from now on are nobody's.
-    if (!state.recovered) queue->due_cursor = {due_bucket(state.started_us), 0, 0};
+    if (!state.recovered) {
+      for (DueRange& range : queue->due_ranges) range.cursor = {due_bucket(state.started_us), 0, 0};
+    }
     state.queues_by_name[queue->name] = queue.get();
     Queue& its = *(state.queues[found.id] = std::move(queue));
     for (const auto& entry : found.segments) recover_segment(state, its, entry);
@@ -286,8 +289,11 @@ void recovery_tick(State& state, Now now, Actions& actions) {
       lane.withheld = 0;
     }
     state.waiting.emplace(id, queue.get());
-    queue->due_cursor = {};
-    queue->walk_next_us = queue->due_next_us = state.due_next_us = 0;
+    for (DueRange& range : queue->due_ranges) {
+      range.cursor = {};
+      range.walk_next_us = range.next_us = 0;
+    }
+    state.due_next_us = {};
   }
   settle_deferred(state, now);
   dispatch_all(state, now, actions);

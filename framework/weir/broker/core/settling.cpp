@@ -232,7 +232,7 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
       queue.state.set_acked(queue.state.acked() + n);
       if (run.source == Source::record) {
         const Place place{run.key.queue, run.key.segment, run.first};
-        state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us});
+        state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us, run.record->due_by});
         state.gathering.moved.push_back({place, 0});
         queue.records -= Messages{1};
       } else {
@@ -279,7 +279,8 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
     const LeaseId under{state.incarnation, lease + i};
     auto& moved =
         move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts, under, std::move(attempt));
-    if (!dead && may_wait_in_memory(state, now, queue, at)) moved.head = head_of(state, run, i, attempts, at, under);
+    if (!dead && may_wait_in_memory(state, now, queue, at, DueBy::broker))
+      moved.head = head_of(state, run, i, attempts, at, under);
   }
 }
 
@@ -287,7 +288,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
                Actions& actions) {
   Worker& worker = *client.worker;
   for (const auto& wanted : settle.runs()) {
-    if (wanted.outcome() < v1::ACK || wanted.outcome() > v1::THROTTLED || wanted.count() == 0 ||
+    if (wanted.lease() == 0 || wanted.outcome() < v1::ACK || wanted.outcome() > v1::THROTTLED || wanted.count() == 0 ||
         wanted.lease() + wanted.count() < wanted.lease() || wanted.lease() + wanted.count() > state.next_lease) {
       return refuse(state, client.connection, v1::Error::MALFORMED,
                     "SETTLE: leases " + std::to_string(wanted.lease()) + " and " + std::to_string(wanted.count()) +

@@ -14,6 +14,7 @@
 ///   holding     how long a commit waits for work that makes it needless
 ///   settling    outcomes
 ///   history     what an attempt leaves
+///   clocks      the wall clock is put forward or back
 ///   records     due times, dead letters, messages of unknown type
 ///   damaged     what the store does not have as it was written
 ///   compacting  the last messages of a segment become records, and it goes
@@ -93,9 +94,11 @@ class State {
   std::set<Connection> ended;
 
   Instant last_turn;
+  std::int64_t last_wall_us{};  ///< what the wall clock showed then
   Instant next_beat;
   Instant next_housekeeping;
-  std::int64_t due_next_us = 0;  ///< no record that must be loaded is due before this, in any queue
+  /// No record that must be loaded is due before this, in any queue; a time for each clock (DueBy).
+  std::array<std::int64_t, due_clocks.size()> due_next_us{};
   Instant next_compaction;
   std::uint64_t leases_before{};  ///< leases below this were granted before the last compaction
 
@@ -114,9 +117,18 @@ class State {
     return worker == process->second.workers.end() ? nullptr : worker->second.get();
   }
 
-  /// The broker's clock, by which messages are due: the wall clock's time at the start, and what has passed since. A
-  /// jump of the wall clock makes no delay longer or shorter, and no dead letter older.
+  /// The broker's clock, by which delays and backoff are due: the wall clock's time at the start, and what has passed
+  /// since. A step of the wall clock makes no delay longer or shorter, and no dead letter older.
   [[nodiscard]] std::int64_t clock_us(Instant instant) const { return started_us + (instant - started).count(); }
+  /// What this clock shows.
+  [[nodiscard]] std::int64_t time_us(Now now, DueBy by) const {
+    return by == DueBy::wall ? now.wall.time_since_epoch().count() : clock_us(now.instant);
+  }
+  /// A record is due then that must be looked for.
+  void expect_due(std::int64_t due_us, DueBy by) {
+    std::int64_t& next = due_next_us[static_cast<std::size_t>(by)];
+    next = std::min(next, due_us);
+  }
 
   /// Uniform in [0, 1).
   [[nodiscard]] double uniform() {
@@ -300,7 +312,7 @@ void bound(v1::Attempt& attempt);
 /// Takes records that are due into memory, as many as may be needed.
 void load_due(State& state, Now now, Queue& queue);
 /// True if a record that is due then need not be looked up in the store: that is soon, and there are not too many.
-[[nodiscard]] bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us);
+[[nodiscard]] bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us, DueBy by);
 /// A record that is on disk now waits in memory until it is due, and stays loaded. False: it may not.
 bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
 /// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
@@ -310,6 +322,10 @@ Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, 
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
 void records_tick(State& state, Now now, Actions& actions);
+
+// clocks.cpp
+/// Notices that the wall clock was put forward or back since the last turn.
+void wall_tick(State& state, Now now, Actions& actions);
 
 // damaged.cpp
 /// A segment is damaged: what is ready of it is set aside. (What somebody holds may yet be acked.)

@@ -5,6 +5,7 @@
 /// The core decides, a store obeys: `commit` applies one batch, all or nothing, and is durable when it returns. Behind
 /// it stand LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
 
+#include <array>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <memory>
@@ -101,10 +102,19 @@ struct MoveMessage {
   std::optional<Attempted> attempt;  ///< appended to the history
   v1::Suspicion suspicion = v1::UNSUSPECTED;
 };
+/// By which clock a record is due; each has a range of its own in the store. Both read as microseconds since 1970, and
+/// after a restart both go on by the wall clock.
+enum class DueBy : std::uint8_t {
+  broker,  ///< the wall's time at its start, and what has passed since: delays and backoff, which no step of it moves
+  wall,    ///< what the wall clock shows: `deliver_at`
+};
+inline constexpr std::array due_clocks{DueBy::broker, DueBy::wall};
+
 /// A record is gone (acked).
 struct DropRecord {
   Place place;
   std::int64_t due_us{};  ///< as far as is known: right, it saves a look
+  DueBy due_by{};
 };
 /// A dead letter becomes a record due at `due_us`, with its attempts at 0 and its history kept.
 struct ReplayDead {
@@ -161,6 +171,7 @@ struct RecordHead {
   Lane lane{};
   std::uint32_t attempts{};  ///< made so far that count
   std::int64_t due_us{};
+  DueBy due_by{};
   Bytes bytes;  ///< of the encoded Body
   LeaseId lease;
   v1::Suspicion suspicion = v1::UNSUSPECTED;
@@ -206,9 +217,10 @@ class Snapshot {
   /// An encoded v1::Record; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
   [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;
-  /// Appends at most `most` records of `queue` after `after` that are due by `until_us`, but for those in `but_for`.
-  virtual DueWalk due(QueueId queue, DueCursor after, std::int64_t until_us, std::size_t most, const Places& but_for,
-                      std::vector<RecordHead>& out) = 0;
+  /// Appends at most `most` records of `queue` after `after` that are due by `until_us` of this clock, but for those in
+  /// `but_for`.
+  virtual DueWalk due(QueueId queue, DueBy by, DueCursor after, std::int64_t until_us, std::size_t most,
+                      const Places& but_for, std::vector<RecordHead>& out) = 0;
   [[nodiscard]] virtual std::optional<RecordHead> record_head(Place place) = 0;
   /// Appends at most `most` places of dead letters of `queue` above `after`, in the order of places.
   virtual void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) = 0;

@@ -87,7 +87,7 @@ bool Apply::read_head(const core::SegmentKey& key) {
 void Apply::put_record(const Place& place, std::string_view body) {
   layout::write_record(place, record_, body, scratch_);
   records_.put(layout::key_of(place).view(), scratch_);
-  const auto key = layout::due_key(place, record_.due_us());
+  const auto key = layout::due_key(place, layout::due_by(record_), record_.due_us());
   const auto value = layout::bytes_of({record_.due_us(), static_cast<std::uint32_t>(body.size())});
   layout::Key<value.bytes.size() + sums::plain_bytes> sealed;
   std::copy(value.bytes.begin(), value.bytes.end(), sealed.bytes.begin());
@@ -150,7 +150,7 @@ bool Apply::take_record(const Place& place) {
   const auto split = stored ? sums::open_split(key.view(), *stored) : std::nullopt;
   if (!split || !may_be_removed(key.view().size(), *stored, page_bytes_)) return false;
   body_ = layout::read_record(split->value, place, record_);
-  due_.remove(layout::due_key(place, record_.due_us()).view());
+  due_.remove(layout::due_key(place, layout::due_by(record_), record_.due_us()).view());
   records_.remove(key.view());
   return true;
 }
@@ -168,6 +168,7 @@ void Apply::operator()(const core::MoveMessage& write) {
   record_.set_suspicion(write.suspicion);
   if (write.attempt) write.attempt->append_to(record_);
   record_.set_due_us(write.dead ? 0 : write.at_us);
+  record_.set_by_wall(false);
   record_.set_dead_since_us(write.dead ? write.at_us : 0);
   if (!write.dead) {
     put_record(write.place, body_);
@@ -179,12 +180,12 @@ void Apply::operator()(const core::MoveMessage& write) {
 
 void Apply::operator()(const core::DropRecord& write) {
   const auto key = layout::key_of(write.place);
-  if (!due_.remove(layout::due_key(write.place, write.due_us).view())) {
+  if (!due_.remove(layout::due_key(write.place, write.due_by, write.due_us).view())) {
     const auto stored = records_.get(key.view());
     const auto split = stored ? sums::open_head(key.view(), *stored) : std::nullopt;
     if (!split) return;  // gone; or damaged, and with it the way to its due key: it is set aside when that comes
     layout::read_record(split->value, write.place, record_);
-    due_.remove(layout::due_key(write.place, record_.due_us()).view());
+    due_.remove(layout::due_key(write.place, layout::due_by(record_), record_.due_us()).view());
   }
   const auto stored = records_.get(key.view());
   if (stored && may_be_removed(key.view().size(), *stored, page_bytes_)) records_.remove(key.view());
@@ -203,6 +204,7 @@ void Apply::operator()(const core::ReplayDead& write) {
   record_.set_attempts(0);
   record_.set_dead_since_us(0);
   record_.set_due_us(write.due_us);
+  record_.set_by_wall(false);
   put_record(write.place, body_);
   remove(databases_.dead, key.view());
 }

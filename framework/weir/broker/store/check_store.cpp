@@ -162,7 +162,7 @@ void Check::records() {
     }
     static_cast<void>(layout::read_record(split->value, place, record));
     ++queue(place.queue).records;
-    if (!lmdb::get(txn_, databases_.due, layout::due_key(place, record.due_us()).view())) {
+    if (!lmdb::get(txn_, databases_.due, layout::due_key(place, layout::due_by(record), record.due_us()).view())) {
       damaged(place.queue, "record " + print_place(place), "it has no due time, by which it would be found", 1);
     }
   }

@@ -73,9 +73,12 @@ SessionKey key_of(const ProcessToken& token, std::uint32_t shard) {
   return key;
 }
 
-DueKey due_key(const Place& place, std::int64_t due_us) {
+core::DueBy due_by(const v1::Record& record) { return record.by_wall() ? core::DueBy::wall : core::DueBy::broker; }
+
+DueKey due_key(const Place& place, core::DueBy by, std::int64_t due_us) {
   DueKey key;
-  char* out = append(static_cast<std::uint64_t>(core::due_bucket(due_us)), append(place.queue, key.bytes.data()));
+  char* out = append(static_cast<std::uint8_t>(by), append(place.queue, key.bytes.data()));
+  out = append(static_cast<std::uint64_t>(core::due_bucket(due_us)), out);
   append(place.index, append(place.segment, out));
   return key;
 }
@@ -114,9 +117,15 @@ Place read_place(std::string_view bytes) {
 }
 
 DueAt read_due_key(std::string_view bytes) {
-  expect_size(bytes, 24, "a due key");
+  expect_size(bytes, 25, "a due key");
   DueAt at;
   at.place.queue = take<QueueId>(bytes);
+  const auto clock = take<std::uint8_t>(bytes);
+  if (clock >= core::due_clocks.size()) {
+    throw StoreBroken("the store is damaged: a due key names clock " + std::to_string(clock) +
+                      "; restore the data folder from a backup");
+  }
+  at.by = core::due_clocks[clock];
   at.bucket_us = static_cast<std::int64_t>(take<std::uint64_t>(bytes));
   at.place.segment = take<SegmentNumber>(bytes);
   at.place.index = take<std::uint32_t>(bytes);
@@ -213,6 +222,7 @@ core::RecordHead read_record_head(std::string_view bytes, const Place& place, v1
   head.lane = static_cast<Lane>(record.priority());
   head.attempts = record.attempts();
   head.due_us = record.due_us();
+  head.due_by = due_by(record);
   head.bytes = {body.size()};
   head.lease = {record.incarnation(), record.lease()};
   head.suspicion = record.suspicion();

@@ -27,7 +27,7 @@ struct Key {
 using QueueKey = Key<4>;
 using SegmentKeyBytes = Key<13>;  // queue 4, lane 1, segment 8
 using PlaceKey = Key<16>;         // queue 4, segment 8, index 4
-using DueKey = Key<24>;           // queue 4, due bucket 8, segment 8, index 4
+using DueKey = Key<25>;           // queue 4, clock 1, due bucket 8, segment 8, index 4
 using SessionKey = Key<20>;       // token 16, shard 4
 
 [[nodiscard]] QueueKey key_of(QueueId queue);
@@ -35,8 +35,10 @@ using SessionKey = Key<20>;       // token 16, shard 4
 [[nodiscard]] PlaceKey key_of(const Place& place);
 [[nodiscard]] SessionKey key_of(const ProcessToken& token, std::uint32_t shard);
 
+/// By which clock it is due.
+[[nodiscard]] core::DueBy due_by(const v1::Record& record);
 /// The exact time is in the value.
-[[nodiscard]] DueKey due_key(const Place& place, std::int64_t due_us);
+[[nodiscard]] DueKey due_key(const Place& place, core::DueBy by, std::int64_t due_us);
 /// The value of a due key: the exact time, and the body's bytes, so that a start can count without reading records.
 struct DueValue {
   std::int64_t due_us{};
@@ -53,9 +55,12 @@ struct DueValue {
   return bytes.size() == sizeof(SegmentKeyBytes) && static_cast<unsigned char>(bytes[4]) < lanes_most;
 }
 [[nodiscard]] inline bool is_place(std::string_view bytes) { return bytes.size() == sizeof(PlaceKey); }
-[[nodiscard]] inline bool is_due_key(std::string_view bytes) { return bytes.size() == sizeof(DueKey); }
+[[nodiscard]] inline bool is_due_key(std::string_view bytes) {
+  return bytes.size() == sizeof(DueKey) && static_cast<unsigned char>(bytes[4]) < core::due_clocks.size();
+}
 struct DueAt {
   Place place;
+  core::DueBy by{};
   std::int64_t bucket_us{};
 };
 [[nodiscard]] DueAt read_due_key(std::string_view bytes);

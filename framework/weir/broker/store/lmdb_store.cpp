@@ -248,7 +248,7 @@ std::vector<core::DropRecord> by_due_key(const core::Batch& batch) {
   }
   std::sort(all.begin(), all.end(), [](const core::DropRecord& a, const core::DropRecord& b) {
     const auto key = [](const core::DropRecord& drop) {
-      return std::tuple(drop.place.queue, core::due_bucket(drop.due_us), drop.place);
+      return std::tuple(drop.place.queue, drop.due_by, core::due_bucket(drop.due_us), drop.place);
     };
     return key(a) < key(b);
   });

@@ -55,16 +55,16 @@ std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
   return layout::read_record_head(*stored, place, record_);
 }
 
-core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
-                                const core::Places& but_for, std::vector<core::RecordHead>& out) {
+core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us,
+                                std::size_t most, const core::Places& but_for, std::vector<core::RecordHead>& out) {
   core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0, {}};
   std::size_t looked_at = 0;
   lmdb::Cursor cursor(txn_, store_.databases_.due);
-  const layout::DueKey from = layout::due_key({queue, after.segment, after.index}, after.bucket_us);
+  const layout::DueKey from = layout::due_key({queue, after.segment, after.index}, by, after.bucket_us);
   for (bool more = cursor.seek(from.view()); more; more = cursor.next()) {
     if (!layout::is_due_key(cursor.key())) continue;  // a start has named it
-    const auto [place, bucket_us] = layout::read_due_key(cursor.key());
-    if (place.queue != queue) break;
+    const auto [place, here_by, bucket_us] = layout::read_due_key(cursor.key());
+    if (place.queue != queue || here_by != by) break;
     const core::DueCursor here{bucket_us, place.segment, place.index};
     if (here <= after) continue;
     if (bucket_us > until_us || most == 0 || looked_at == core::looked_at_most) {

@@ -24,6 +24,8 @@ v1::Record parse_record(const std::string& bytes, const Place& place) {
   return record;
 }
 
+core::DueBy due_by(const v1::Record& record) { return record.by_wall() ? core::DueBy::wall : core::DueBy::broker; }
+
 /// Applies writes one by one, each as the LMDB store does.
 class Apply {
  public:
@@ -59,6 +61,7 @@ class Apply {
     record.set_suspicion(write.suspicion);
     if (write.attempt) write.attempt->append_to(record);
     record.set_due_us(write.dead ? 0 : write.at_us);
+    record.set_by_wall(false);
     record.set_dead_since_us(write.dead ? write.at_us : 0);
     if (write.dead) {
       maps_.dead[write.place] = record.SerializeAsString();
@@ -76,6 +79,7 @@ class Apply {
     record.set_attempts(0);
     record.set_dead_since_us(0);
     record.set_due_us(write.due_us);
+    record.set_by_wall(false);
     put_record(write.place, record);
     maps_.dead.erase(dead);
   }
@@ -87,12 +91,12 @@ class Apply {
   void operator()(const core::PutQueue& write) { maps_.queues[write.queue] = write.state; }
 
  private:
-  static MemoryStore::DueKey due_key(const Place& place, std::int64_t due_us) {
-    return {place.queue, {core::due_bucket(due_us), place.segment, place.index}};
+  static MemoryStore::DueKey due_key(const Place& place, const v1::Record& record) {
+    return {place.queue, due_by(record), {core::due_bucket(record.due_us()), place.segment, place.index}};
   }
 
   void put_record(const Place& place, const v1::Record& record) {
-    maps_.due[due_key(place, record.due_us())] = {record.due_us(), static_cast<std::uint32_t>(record.body().size())};
+    maps_.due[due_key(place, record)] = {record.due_us(), static_cast<std::uint32_t>(record.body().size())};
     maps_.records[place] = record.SerializeAsString();
   }
 
@@ -100,7 +104,7 @@ class Apply {
     const auto at = maps_.records.find(place);
     if (at == maps_.records.end()) throw_missing("record", place);
     v1::Record record = parse_record(at->second, place);
-    maps_.due.erase(due_key(place, record.due_us()));
+    maps_.due.erase(due_key(place, record));
     maps_.records.erase(at);
     return record;
   }
@@ -147,17 +151,19 @@ class MemorySnapshot final : public core::Snapshot {
     head.lane = static_cast<Lane>(record.priority());
     head.attempts = record.attempts();
     head.due_us = record.due_us();
+    head.due_by = due_by(record);
     head.bytes = {record.body().size()};
     head.lease = {record.incarnation(), record.lease()};
     head.suspicion = record.suspicion();
     return head;
   }
 
-  core::DueWalk due(QueueId queue, core::DueCursor after, std::int64_t until_us, std::size_t most,
+  core::DueWalk due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us, std::size_t most,
                     const core::Places& but_for, std::vector<core::RecordHead>& out) override {
     core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
     std::size_t looked_at = 0;
-    for (auto at = maps_.due.upper_bound({queue, after}); at != maps_.due.end() && at->first.queue == queue; ++at) {
+    for (auto at = maps_.due.upper_bound({queue, by, after});
+         at != maps_.due.end() && at->first.queue == queue && at->first.by == by; ++at) {
       const auto& [here, due_us] = std::tie(at->first.at, at->second.first);
       if (here.bucket_us > until_us || most == 0 || looked_at == core::looked_at_most) {
         walk.next_us = std::min(walk.next_us, here.bucket_us);

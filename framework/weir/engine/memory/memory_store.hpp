@@ -27,6 +27,7 @@ class MemoryStore final : public core::Store {
 
   struct DueKey {
     QueueId queue{};
+    core::DueBy by{};
     core::DueCursor at;
     friend constexpr auto operator<=>(const DueKey&, const DueKey&) = default;
   };
