@@ -102,6 +102,17 @@ def ends_with_its_worker(how):
         assert "forks_ended" in d.log_of("worker-w")
 
 
+def ends_without_its_parent():
+    """The parent is killed, so the worker drains: what is still of its process group, and hears SIGTERM, ends with it."""
+    with Marked() as d:
+        worker, left = leave_some(d)
+        worker.kill()
+        worker.wait()
+        wait_for("the worker has drained", lambda: d.workers() == [], 10)
+        wait_for("all but the deaf one and the daemon ended", lambda: len(set(d.marked()) & left) <= 2, 5)
+        assert "drained" in d.log_of("worker-w") and "stopped_at_once" not in d.log_of("worker-w")
+
+
 def a_copy_that_comes_back(*how):
     """A fork that returns from its handler, from offload, or into the loop ends at once; the worker goes on."""
     with Marked() as d:
@@ -181,6 +192,7 @@ def main():
     suite.run_all([("Ctrl-Z stops the tree and fg continues it", ctrl_z_and_fg)], args.only)
     suite.run_all([("what handlers started ends with a worker that drains", ends_with_its_worker, signal.SIGTERM),
                    ("what handlers started ends with a worker that is killed", ends_with_its_worker, signal.SIGKILL),
+                   ("what handlers started ends without the worker's parent", ends_without_its_parent),
                    ("a fork that comes back ends at once", a_copy_that_comes_back, ("poison", "fork_comes_back"),
                     ("offload_poison", "fork_comes_back"), ("poison", "fork_on_the_loop")),
                    ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started)],

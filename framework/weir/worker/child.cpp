@@ -92,6 +92,8 @@ class StopSignals {
       while (sem_wait(&stop_request.posted) != 0) {
       }
       if (done_) return;
+      // The kernel's own, to a group that lost its last parent and has a stopped process in it.
+      if (!first && stop_request.signal == SIGHUP) continue;
       if (!first) {
         log::warn("stopped_at_once", {{"signal", stop_request.signal.load()}});
         record_.ending();
@@ -107,16 +109,25 @@ class StopSignals {
   std::thread waiter_;
 };
 
-/// Notes that the process ends by its own code, and by no handler's.
+/// Notes that the process ends by its own code, and by no handler's. What handlers started ends too: the parent sees to
+/// that, but for one that died before. Then the process group at least is told; what left it, nobody finds.
 class EndsByItself {
  public:
   explicit EndsByItself(recorder::Recorder& record) : record_(record) {}
   EndsByItself(const EndsByItself&) = delete;
   EndsByItself& operator=(const EndsByItself&) = delete;
-  ~EndsByItself() { record_.ending(); }
+  ~EndsByItself() { now(); }
+  void now() {
+    record_.ending();
+    if (getppid() == parent_ || getpgrp() != getpid()) return;
+    signal(SIGTERM, SIG_IGN);
+    kill(0, SIGTERM);
+    kill(0, SIGCONT);  // what is stopped hears it too
+  }
 
  private:
   recorder::Recorder& record_;
+  const pid_t parent_ = getppid();
 };
 
 }  // namespace
@@ -131,7 +142,7 @@ int run_child(const GroupSettings& settings) {
   async::watch_forks();
   recorder::make_known();
   // However it ends by this code, no handler did it.
-  const EndsByItself by_itself(record);
+  EndsByItself by_itself(record);
   const StopSignals signals(record);
   try {
     const RegisterPlugin plugin = load_plugin(settings.plugin, plugin_copy);
@@ -140,7 +151,7 @@ int run_child(const GroupSettings& settings) {
     const Ended ended = run(settings, process, plugin, signals.token(), record);
     if (!ended.failure.empty()) log::last_words("weir worker " + settings.name, ended.failure);
     if (!ended.joined) {
-      record.ending();
+      by_itself.now();
       std::_Exit(ended.exit_code());  // a handler's code still runs: nothing of the process may be torn down under it
     }
     return ended.exit_code();
