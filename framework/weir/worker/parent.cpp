@@ -46,7 +46,7 @@ sigset_t set_of(std::initializer_list<int> signals) {
 }
 
 Reported reported_of(int exit_code) {
-  for (const Reported each : {Reported::told, Reported::charged, Reported::plugin_at_fault}) {
+  for (const Reported each : {Reported::told, Reported::charged}) {
     if (static_cast<int>(each) == exit_code) return each;
   }
   return Reported::not_told;
@@ -231,7 +231,7 @@ class Parent {
 
   /// Of a death.
   [[nodiscard]] int code_after(Reported reported) const {
-    if (stops_ > 0 || reported == Reported::plugin_at_fault) return 1;
+    if (stops_ > 0) return 1;
     return reported == Reported::charged || recorder::has_handled(recorder_) ? exit_start_again : 1;
   }
 

@@ -31,16 +31,15 @@ struct ChildCommands {
 };
 
 /// The parent's exit code where its child died and the next is to start at once: the child had handled messages, or who
-/// killed it is charged. (1, after a death that was not asked for: it died before it had handled anything, or the
-/// plugin dies by itself; whoever starts it again does well to wait a little longer each time.)
+/// killed it is charged. (1, after a death that was not asked for: it died before it had handled anything; whoever
+/// starts it again does well to wait a little longer each time.)
 inline constexpr int exit_start_again = 3;
 
 /// How a reporter ends.
 enum class Reported : std::uint8_t {
-  told = 0,             ///< or there was nobody to tell, or nothing
-  not_told = 1,         ///< no answer, or it died
-  charged = 3,          ///< told, with a culprit
-  plugin_at_fault = 4,  ///< told; the plugin dies by itself, whatever it is given
+  told = 0,      ///< or there was nobody to tell, or nothing
+  not_told = 1,  ///< no answer, or it died
+  charged = 3,   ///< told, with a culprit
 };
 
 /// How a child died, as its reporter's last arguments say it.
