@@ -22,6 +22,7 @@ enum class EventKind : std::uint8_t {
   shard_turn,       ///< a: endpoint
   process_step,     ///< a: process; it drains, dies, is reported or begins
   publish,          ///< a: endpoint (publisher)
+  machine_sleeps,   ///< a: for so many seconds; b: endpoint, which wakes a second later
   operate,          ///< the operator looks at dead letters
   fault,            ///< the next one
   heal,             ///< the world is well from now on

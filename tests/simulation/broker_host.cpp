@@ -255,6 +255,10 @@ void BrokerHost::carry_out(core::Send& send) {
       if (!claim.stale()) stage_.ledger.claims_granted(clients_.all[line.endpoint]->worker);
     }
   }
+  if (frame.has_window() && !room_ && frame.window().messages() > 0) {
+    throw Broken("a_disk_low_on_room_takes_no_publishes",
+                 clients_.all[line.endpoint]->name() + " is given credit, and the store is low on room");
+  }
   if (frame.has_confirmed()) stage_.ledger.says_confirmed(frame.confirmed());
   if (stage_.trace && !frame.has_beat()) {
     stage_.say("broker", "to line %u, %s: %s", id, clients_.all[line.endpoint]->name().c_str(),

@@ -87,7 +87,8 @@ void Ledger::entered(const Message& m) {
   if (!m.uncredited) live.credited += Messages{1};
 }
 
-void Ledger::left(const Message& m) {
+void Ledger::left(Message& m) {
+  m.left_at_us = clock_.now_us;
   Live& live = live_[m.queue];
   live.all -= {Messages{1}, Bytes{m.bytes}};
   if (!m.uncredited) live.credited -= Messages{1};
@@ -284,6 +285,7 @@ void Ledger::on(const core::MoveMessage& write) {
   } else {
     check_moved_by_a_death(uid, write, early_us);
   }
+  if (write.suspicion != v1::UNSUSPECTED && write.suspicion != m.suspicion) check_suspected(uid);
   m.suspicion = write.suspicion;
   const bool counted = write.attempts != m.attempts;
   if (counted || (by == 0 && write.dead)) m.history.push_back({counted ? write.attempts : 0, {}});
@@ -374,7 +376,18 @@ void Ledger::on(const core::DropDead& write) {
   const DeadPolicy& dead = policy(m).dead;
   const bool too_many = dead.most && dead.on_full == OnDeadFull::oldest && dead_[m.queue].now > dead.most->value;
   const bool too_old = dead.keep && broker_us(clock_.now_us) >= m.dead_since_us + dead.keep->count();
-  if (purges_.erase(write.place) == 0 && !too_many && !too_old) {
+  const bool asked = purges_.erase(write.place) > 0;
+  if (!asked && !too_old && too_many) {
+    const auto older =
+        std::find_if(places_.lower_bound({write.place.queue, 0, 0}), places_.find(write.place), [&](const auto& at) {
+          const Message& other = message(at.second);
+          return other.where == Where::dead && other.left_at_us < m.left_at_us;
+        });
+    if (older != places_.find(write.place)) {
+      throw Broken("dead_letters_are_kept", print(uid) + " is dropped as one too many, before " + print(older->second));
+    }
+  }
+  if (!asked && !too_many && !too_old) {
     throw Broken("dead_letters_are_kept",
                  print(uid) + " is dropped unasked, with " + std::to_string(dead_[m.queue].now) + " in its queue");
   }

@@ -58,6 +58,7 @@ void BrokerHost::commit_told() {
 void BrokerHost::look_at_room() {
   const bool room = stage_.clock.now_us >= full_until_us_ && stage_.clock.now_us >= low_until_us_;
   if (room == room_) return;
+  carry_out();  // what was decided before
   room_ = room;
   if (!room) note_event(BrokerEvent::low);
   core_->room(stage_.clock.now(), room, actions_);

@@ -5,6 +5,12 @@
 #include "outcomes.hpp"
 
 namespace weir::simulation {
+namespace {
+
+/// A publisher's mark is kept for an hour, by the broker's own time.
+constexpr std::int64_t mark_surely_kept_us = 45LL * 60 * 1'000'000;
+
+}  // namespace
 
 // ---- publishers
 
@@ -44,12 +50,44 @@ void Ledger::told_refused(Uid uid) {
                           (dead.most && dead.on_full == OnDeadFull::refuse);
   if (!may_refuse) throw Broken("a_full_queue_takes_nothing", print(uid) + " is refused by a queue that never refuses");
   m.told = Told::refused;
+  m.told_at_us = clock_.now_us;
+  check_may_be_refused(uid);
 }
 
-void Ledger::told_in_doubt(Uid uid) {
+void Ledger::check_may_be_refused(Uid uid) const {
+  const Message& m = message(uid);
+  // Whatever may have been in it then, at the most; and the rest of its group, of which all is refused or nothing.
+  Load all;
+  std::uint64_t ever_dead = 0;
+  for (const Message& other : messages_) {
+    if (other.queue != m.queue || !other.offered) continue;
+    ever_dead += other.dead_since_us != 0 ? 1 : 0;
+    const bool was_there = other.where == Where::nowhere || other.where == Where::segment ||
+                           other.where == Where::record || other.left_at_us >= m.offered_at_us;
+    const bool refused_before = other.told == Told::refused && other.told_at_us != clock_.now_us;
+    if (was_there && !refused_before) all += {Messages{1}, Bytes{other.bytes}};
+  }
+  const QueueLimit& most = policy(m).most;
+  const DeadPolicy& dead = policy(m).dead;
+  const bool was_full = most.on_full == OnFull::refuse &&
+                        ((most.messages && all.messages > *most.messages) || (most.bytes && all.bytes > *most.bytes));
+  const bool dead_were_full = dead.most && dead.on_full == OnDeadFull::refuse && ever_dead >= dead.most->value;
+  if (was_full || dead_were_full) return;
+  throw Broken("refused_only_when_full", print(uid) +
+                                             " is refused; since it was published its queue held no more than " +
+                                             std::to_string(all.messages.value) + " messages of " +
+                                             std::to_string(all.bytes.value) + " bytes, itself and its group included");
+}
+
+void Ledger::told_in_doubt(Uid uid, std::int64_t silent_us) {
   Message& m = message(uid);
   hit(m, MessageEvent::in_doubt);
   if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
+  if (silent_us < mark_surely_kept_us) {
+    throw Broken("in_doubt_only_once_forgotten", print(uid) +
+                                                     " is in doubt, and its publisher was away for no more than " +
+                                                     std::to_string(silent_us / 1'000'000) + " s");
+  }
   m.told = Told::in_doubt;
 }
 
@@ -65,7 +103,7 @@ void Ledger::abandoned(Uid uid) {
 // ---- processes
 
 ProcessId Ledger::process_started() {
-  processes_.push_back({true, clock_.now_us, -1});
+  processes_.push_back({.heard_at_us = clock_.now_us});
   return static_cast<ProcessId>(processes_.size() - 1);
 }
 
@@ -173,6 +211,7 @@ void Ledger::told_lost(HoldingId id) {
                      "nobody else was ever sent the message");
   }
   lost.open = false;
+  trial_over(id);
 }
 
 void Ledger::blamed(std::string_view queue, SegmentNumber segment, std::uint32_t index) {
@@ -187,6 +226,10 @@ void Ledger::settled(HoldingId id, Outcome outcome, std::optional<Duration> aske
   std::size_t row = 0;
   while (outcome_kinds[row].outcome != outcome) ++row;
   hit(message(held.uid), static_cast<std::size_t>(MessageEvent::settled) + row);
+  if (message(held.uid).suspicion != v1::UNSUSPECTED && outcome != Outcome::release) {
+    ++processes_[workers_[held.worker].process].cleared;
+  }
+  trial_over(id);
   held.open = false;
   held.settled = true;
   held.outcome = outcome;

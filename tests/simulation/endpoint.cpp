@@ -56,8 +56,10 @@ void Endpoint::arm() {
 
 void Endpoint::frame(LineId from, std::string bytes) {
   if (dead_ || from != line_) return;
+  silent_us_ = std::max(silent_us_, stage_.clock.now_us - std::exchange(heard_at_us_, stage_.clock.now_us));
   machine().frame(stage_.clock.instant(), Slice::of(std::move(bytes)));
   changed();
+  if (std::exchange(heard_on_, line_) != line_) silent_us_ = 0;
   carry_out();
 }
 

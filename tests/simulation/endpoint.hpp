@@ -57,6 +57,7 @@ class Endpoint {
  protected:
   Stage& stage_;
   Network& network_;
+  std::int64_t silent_us_ = 0;  ///< the longest that it heard nothing since the last WELCOME
 
  private:
   void arm();
@@ -65,7 +66,8 @@ class Endpoint {
   std::string name_;
   ProcessId process_;
   std::uint32_t number_;
-  LineId line_ = 0;
+  LineId line_ = 0, heard_on_ = 0;
+  std::int64_t heard_at_us_ = Clock{}.now_us;
   std::int64_t armed_for_us_ = std::numeric_limits<std::int64_t>::max();
   std::uint32_t ticks_planned_ = 0;  // an earlier plan is void
   bool dead_ = false;

@@ -104,6 +104,17 @@ void publisher_pause(World& world, Random& random) {
     publisher->paused_until_us = world.stage.clock.now_us + some_time(world, random);
   }
 }
+/// It is cut off and does not come back before its mark is gone. Nobody waits for that: once the broker has missed it,
+/// all sleep for more than the hour.
+void publisher_forgotten(World& world, Random& random) {
+  PublisherHost* publisher = one_of(world.living_publishers(), random);
+  if (publisher == nullptr || publisher->line() == 0) return;
+  const std::int64_t missed = random.between(ms, world.scenario.session_timeout.count() * 2);
+  const std::int64_t asleep = random.between(3605, 5400);
+  world.network.cut(publisher->line(), random.percent(50));
+  publisher->paused_until_us = world.stage.clock.now_us + missed + s;
+  world.stage.in(missed, EventKind::machine_sleeps, static_cast<std::uint32_t>(asleep), publisher->number());
+}
 
 // ---- the disk
 
@@ -121,14 +132,8 @@ void wall_jump(World& world, Random& random) {
   world.stage.clock.jump(by);
   world.stage.say("FAULT", "the wall clock jumps by %lld ms", static_cast<long long>(by / ms));
 }
-/// The whole machine is asleep: every clock goes on.
 void suspend(World& world, Random& random) {
-  const std::int64_t by = random.percent(70) ? some_time(world, random) : random.between(1800 * s, 5400 * s);
-  world.stage.ledger.broker_pauses();
-  world.stage.clock.now_us += by;
-  world.stage.say("FAULT", "the machine sleeps for %lld ms", static_cast<long long>(by / ms));
-  // A gap of its own: the broker gives all fresh time.
-  if (by > world.scenario.session_timeout.count() / 4) world.stage.ledger.broker_resumed();
+  sleep(world, random.percent(70) ? some_time(world, random) : random.between(1800 * s, 5400 * s));
 }
 
 struct Fault {
@@ -136,7 +141,7 @@ struct Fault {
   unsigned weight;  ///< at most
   void (*happen)(World& world, Random& random);
 };
-constexpr std::size_t later_ones = 1;
+constexpr std::size_t later_ones = 2;
 constexpr std::array table{
     Fault{"cut", 20, cut},
     Fault{"vanish", 8, vanish},
@@ -159,6 +164,7 @@ constexpr std::array table{
     Fault{"suspend", 2, suspend},
     // Later ones: seeds that were kept keep their worlds where these do not happen.
     Fault{"worker_misses_a_restart", 3, worker_misses_a_restart},
+    Fault{"publisher_forgotten", 2, publisher_forgotten},
 };
 
 }  // namespace
@@ -176,6 +182,14 @@ std::vector<unsigned> draw_faults(Random& random, Random later) {
     if (from.percent(chance)) weights[i] = weight;
   }
   return weights;
+}
+
+void sleep(World& world, std::int64_t for_us) {
+  world.stage.ledger.broker_pauses();
+  world.stage.clock.now_us += for_us;
+  world.stage.say("FAULT", "the machine sleeps for %lld ms", static_cast<long long>(for_us / ms));
+  // A gap of its own: the broker gives all fresh time.
+  if (for_us > world.scenario.session_timeout.count() / 4) world.stage.ledger.broker_resumed();
 }
 
 void crash_broker(World& world, std::int64_t starts_after_us) {

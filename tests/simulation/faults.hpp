@@ -19,6 +19,8 @@ class World;
 [[nodiscard]] std::vector<unsigned> draw_faults(Random& random, Random later);
 /// It happens. `random` is this fault's own.
 void happen(World& world, std::size_t kind, Random& random);
+/// The whole machine is asleep: every clock goes on.
+void sleep(World& world, std::int64_t for_us);
 /// kill -9; it is started again after so long.
 void crash_broker(World& world, std::int64_t starts_after_us);
 

@@ -25,6 +25,7 @@ void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& 
   started_wall_us_ = clock_.wall_us();
   paused_until_us_.clear();
   last_of_.clear();
+  trials_.clear();  // who comes back may be late
   nobody_attached();
   broker_pauses();  // a lease that ran out before cannot come back; from here on all have time
   for (auto& process : processes_) process.heard_at_us = clock_.now_us;
@@ -62,14 +63,18 @@ void Ledger::claims_granted(WorkerId worker) {
 }
 
 void Ledger::claimed(WorkerId worker, const v1::Hello& hello) {
-  for (Holding& one : holdings_) {
-    if (one.worker != worker || !one.open) continue;
-    const Place& place = message(one.uid).place;
-    one.given_up |= std::none_of(hello.held().begin(), hello.held().end(), [&](const auto& claim) {
+  const auto is_named = [](const auto& claims, const Place& place) {
+    return std::any_of(claims.begin(), claims.end(), [&](const auto& claim) {
       return claim.queue() == place.queue && claim.segment() == place.segment && claim.first() <= place.index &&
              place.index - claim.first() < claim.count();
     });
+  };
+  for (Holding& one : holdings_) {
+    if (one.worker == worker && one.open) one.given_up |= !is_named(hello.held(), message(one.uid).place);
   }
+  std::erase_if(trials_, [&](const Trial& trial) {
+    return trial.worker == worker && !is_named(hello.held(), message(trial.uid).place);
+  });
 }
 
 void Ledger::granted(WorkerId worker, const core::Piece& piece) {
@@ -110,11 +115,16 @@ void Ledger::granted(WorkerId worker, const core::Piece& piece) {
                                                    " us before the time that was asked for");
     }
     if (m.where != Where::record) check_order(uid, worker);
+    if (!knows(who, place.queue, m.type)) {
+      throw Broken("sent_only_what_it_named", print(uid, worker) + ": sent a type that it did not name");
+    }
     m.due_us = 0;  // and stays so, whatever a later start's clock says
     check_nobody_else(uid, worker, "sent");
     check_ends_are_committed(m, worker);
+    check_trial(uid, worker);
     std::erase_if(m.grants, [&](const Grant& one) { return one.worker == worker && !one.forgotten; });
     m.grants.push_back({++grants_, incarnation_, worker, clock_.now_us, piece.attempt, place});
+    begin_trial(uid, worker);
   }
 }
 
@@ -177,6 +187,7 @@ bool Ledger::elide(Uid uid) {
     m.where = Where::gone;
     m.ahead = false;
     m.elided_in = incarnation_;
+    m.left_at_us = clock_.now_us;
     return true;
   }
   return false;

@@ -91,7 +91,8 @@ class Ledger {
   void offered(Uid uid, std::uint32_t publisher = 0);
   void told_confirmed(Uid uid, const std::string& id);
   void told_refused(Uid uid);
-  void told_in_doubt(Uid uid);
+  /// `silent_us`: so long it had heard nothing before it was told.
+  void told_in_doubt(Uid uid, std::int64_t silent_us);
   /// Its publisher's session has ended before it was answered: it is sent again, and needs no credit for that.
   void to_be_sent_again(Uid uid);
   /// Its publisher is dead: nobody waits for its answer.
@@ -110,6 +111,8 @@ class Ledger {
   void settled(HoldingId holding, Outcome outcome, std::optional<Duration> asked, std::vector<Uid> outputs);
   /// The report of its process's death names it as the cause.
   void blamed(std::string_view queue, SegmentNumber segment, std::uint32_t index);
+  /// It is dead, and its parent will try to say so.
+  void death_told(ProcessId process, const v1::DeathReport& report);
   [[nodiscard]] Place place_of(Uid uid) const { return message(uid).place; }
 
   // What the broker does.
@@ -207,6 +210,8 @@ class Ledger {
     bool ahead = false;         ///< delivered at `place`, and not on disk
     std::uint32_t elided_in{};  ///< incarnation in which it was acked and confirmed without being written
     Told told = Told::nothing;
+    std::int64_t told_at_us{};
+    std::int64_t left_at_us = -1;  ///< when it was last known to be gone from its queue, or dead
     Place place;
     std::uint32_t attempts{};  ///< that count, on disk
     std::int64_t due_us{};
@@ -221,6 +226,10 @@ class Ledger {
   };
   struct ProcessState {
     bool alive = true;
+    bool told = false;        ///< somebody will say how it ended
+    bool explained = false;   ///< on purpose, or with a culprit
+    std::set<Uid> started{};  ///< that had, when it ended
+    std::size_t cleared{};    ///< suspects that it has settled
     std::int64_t heard_at_us{};
     std::int64_t expired_at_us = -1;  ///< when its time was last out
   };
@@ -266,7 +275,23 @@ class Ledger {
   void forget_what_ran_ahead();
   /// It is published again after a broker died that had confirmed its ack, and was not heard.
   void begin_again(Message& message);
+  /// Its queue may have been full, or its dead letters, at some time since it was published.
+  void check_may_be_refused(Uid uid) const;
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
+  // Suspects (suspicion.cpp).
+  /// A suspect in somebody's hands.
+  struct Trial {
+    Uid uid{};
+    WorkerId worker{};
+    std::uint64_t grant{};
+    std::int64_t at_us{};
+    v1::Suspicion suspicion{};
+  };
+  [[nodiscard]] bool is_going(const Trial& trial);
+  void check_suspected(Uid uid);
+  void check_trial(Uid uid, WorkerId worker);
+  void begin_trial(Uid uid, WorkerId worker);
+  void trial_over(HoldingId holding);
   // Who is attached (attached.cpp).
   [[nodiscard]] bool knows(const WorkerState& worker, QueueId queue, std::size_t type) const;
   [[nodiscard]] std::int64_t attended_us(QueueId queue) const;
@@ -309,7 +334,7 @@ class Ledger {
   void one_dead_less(QueueId queue);
   /// It is in its queue from now on, or no more.
   void entered(const Message& message);
-  void left(const Message& message);
+  void left(Message& message);
   /// What was published and is stored with this batch was taken while there was room.
   void check_room();
 
@@ -329,6 +354,7 @@ class Ledger {
   using Session = std::pair<ProcessToken, std::uint32_t>;
   std::map<Session, std::int64_t> noted_;           ///< sessions, on disk, and since when
   std::map<Session, std::int64_t> noted_at_start_;  ///< of this incarnation
+  std::vector<Trial> trials_;                       ///< those that have begun in this incarnation
   std::set<Place> replays_, purges_;
   std::map<QueueId, std::int64_t> paused_until_us_;
   std::int64_t started_at_us_ = 0;  ///< this incarnation, and what the wall clock said then: by that delays are due

@@ -104,7 +104,7 @@ void PublisherHost::changed() {
       } else if (answer.answer == refused) {
         stage_.ledger.told_refused(uid);
       } else {
-        stage_.ledger.told_in_doubt(uid);
+        stage_.ledger.told_in_doubt(uid, silent_us_);
       }
     }
   }

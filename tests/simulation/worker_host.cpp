@@ -155,6 +155,7 @@ void ProcessHost::crash(std::int64_t reported_after_us) {
     if (reported_after_us >= 0) stage_.ledger.blamed(culprit.queue(), culprit.segment(), culprit.index());
   }
   if (reported_after_us < 0) report_.clear_process_token();  // nobody is there to report it
+  if (reported_after_us >= 0) stage_.ledger.death_told(process_, report_);
   end();
   drained_by_us_ = 0;
   if (reported_after_us >= 0) stage_.in(reported_after_us, EventKind::process_step, number_);

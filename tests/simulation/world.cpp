@@ -141,6 +141,8 @@ bool World::is_void(const Event& event) const {
       return event.b != broker.life() || !broker.is_up();
     case EventKind::broker_crash:
       return event.b != broker.life() || !broker.is_up() || stage.healed;
+    case EventKind::machine_sleeps:
+      return stage.healed;
     case EventKind::frame_at_broker:
     case EventKind::frame_at_client:
       return network.is_void(event);
@@ -184,6 +186,10 @@ void World::handle(const Event& event) {
       return processes[event.a]->step();
     case EventKind::publish:
       return publish(*clients.all[event.a]);
+    case EventKind::machine_sleeps:
+      sleep(*this, static_cast<std::int64_t>(event.a) * 1'000'000);
+      clients.all[event.b]->paused_until_us = stage.clock.now_us + 1'000'000;
+      return;
     case EventKind::operate:
       return operate();
     case EventKind::fault:

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
-"""What tests/README.md says holds a promise is there: the place in the code, the simulator's check, the test."""
+"""What tests/README.md says holds a promise, and tests/RULES.md a rule, is there: the place in the code, the simulator's
+check, the test, the planted fault."""
 
 import re
 import subprocess
@@ -23,6 +24,14 @@ def rows():
     for line in section.splitlines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         if line.startswith("|") and len(cells) == 4 and not set(cells[0]) <= set("-") and cells[1] != "in code":
+            yield cells
+
+
+def rules():
+    """(rule, code, seen by, planted fault) of each row of RULES.md."""
+    for line in (ROOT / "tests/RULES.md").read_text().splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and not set(cells[0]) <= set("-") and cells[1:2] != ["kept in"]:
             yield cells
 
 
@@ -69,6 +78,25 @@ def test_tests_exist():
     missing = [name for row in rows() for name in names(row[3])
                if name not in TESTS and not (name.startswith("tests/") and (ROOT / name).exists())]
     assert not missing, f"no such tests: {missing}"
+
+
+def test_each_rule_has_its_four_cells():
+    wrong = [row[0] for row in rules() if len(row) != 4 or not all(row) or not (names(row[3]) or row[3].startswith("–"))]
+    assert not wrong, f"rows of RULES.md without their cells: {wrong}"
+
+
+def test_what_sees_a_rule_broken_exists():
+    missing = [name for row in rules() for name in names(row[1]) if "#" in name and not is_code(name)]
+    missing += [name for row in rules() for name in names(row[2])
+                if not (name in CHECKS or name in TESTS or (ROOT / name).exists() or ("." not in name and "/" not in name))]
+    assert not missing, f"RULES.md names what is not there: {missing}"
+
+
+def test_each_planted_fault_stands_with_its_rule():
+    there = {path.stem for path in (ROOT / "tests/simulation/mutants").glob("*.fault")}
+    named = {name for row in rules() if not row[3].startswith("–") for name in names(row[3])}
+    assert named <= there, f"RULES.md names faults that are not there: {sorted(named - there)}"
+    assert len(named) >= 100, f"only {len(named)} faults stand with a rule"
 
 
 if __name__ == "__main__":

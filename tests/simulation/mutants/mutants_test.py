@@ -26,6 +26,7 @@ SEEDS = 4000
 KILLS, LOSSES = 40, 200
 SECONDS = 100  # a fault's search
 INCLUDERS = 12  # of a header with a fault: more would take too long
+CORE = faults.ROOT / "framework/weir/broker/core"  # most faults are there, and half of a compilation is its headers
 
 
 class Build:
@@ -35,13 +36,33 @@ class Build:
         out = subprocess.run(["ninja", "-C", str(BUILD), "-t", "commands", *programs], capture_output=True, text=True,
                              check=True)
         self.compiles, self.links, self.includers = {}, {}, {}
+        self.headers = None  # a folder: those of the core, compiled once
+        self.in_unity = set()  # sources that are compiled with their neighbours
         for line in out.stdout.splitlines():
-            found = re.search(r" -c (\S+\.cpp)$", line)
+            found = re.search(r" -c (\S+\.c(?:pp|xx))$", line)
             if found:
-                self.compiles[Path(found[1]).resolve()] = line
+                self.add(BUILD / found[1], line)
             linked = re.search(r"-o bin/(\w+) ", line)
             if linked:
                 self.links[linked[1]] = line
+
+    def add(self, source, command):
+        if "/Unity/" not in str(source):
+            self.compiles[source.resolve()] = command
+            return
+        for member in re.findall(r'#include "(\S+)"', source.read_text() if source.exists() else ""):
+            self.in_unity.add(Path(member))
+            self.compiles[Path(member)] = re.sub(r" -c \S+$", f" -c {member}", command)
+
+    def precompile(self, folder):
+        header = CORE / "state.hpp"
+        copy = folder / header.relative_to(INCLUDED_FROM)
+        copy.parent.mkdir(parents=True)
+        copy.write_text(header.read_text())
+        command = re.sub(r" -M[TF] \S+| -MD", "", self.compiles[CORE / "settling.cpp"])
+        command = re.sub(r" -o \S+", f" -o {copy}.gch", command)
+        if shell(re.sub(r" -c \S+$", f" -x c++-header -c {header}", command)) is None:
+            self.headers = folder
 
     def sources_with(self, header):
         if not self.includers:
@@ -61,8 +82,8 @@ def shell(command):
 
 def build(fault, program, folder, made):
     """The program with this fault in it."""
-    link, again = made.links[program], []
-    for path, text in faults.planted(fault).items():
+    link, again, planted = made.links[program], [], faults.planted(fault)
+    for path, text in planted.items():
         copy = folder / path.relative_to(INCLUDED_FROM)
         copy.parent.mkdir(parents=True, exist_ok=True)
         copy.write_text(text)
@@ -78,13 +99,17 @@ def build(fault, program, folder, made):
         command = re.sub(r" -o \S+", f" -o {thing}", command)
         command = re.sub(r" -M[TF] \S+| -MD", "", command)
         command = re.sub(r" -(I|isystem )", rf" -I{folder} -\1", command, count=1)
+        if made.headers and source.is_relative_to(CORE) and all(path.suffix == ".cpp" for path in planted):
+            command = re.sub(r" -I", f" -I{made.headers} -include weir/broker/core/state.hpp -I", command, count=1)
         # A fault may leave a parameter without a use.
         command = re.sub(r" -c \S+$", f" -Wno-error -c {copy if copy.exists() else source}", command)
         wrong = shell(command)
         if wrong:
             raise faults.Unfit(f"it does not compile: {wrong}")
-        link = link.replace(f" {sound} ", " ")
-        link = re.sub(r"-o (\S+) ", rf"-o \1 {thing} ", link, count=1)
+        # The sound one may come with its neighbours: then the first of two definitions holds.
+        first = "-Wl,-z,muldefs " if source in made.in_unity else ""
+        link = link if first else link.replace(f" {sound} ", " ")
+        link = re.sub(r"-o (\S+) ", rf"-o \1 {first}{thing} ", link, count=1)
     wrong = shell(re.sub(r"-o bin/\w+ ", f"-o {folder / 'planted'} ", link, count=1))
     if wrong:
         raise faults.Unfit(f"it does not link: {wrong}")
@@ -147,7 +172,9 @@ def main():
         sys.exit("mutants: no fault of that name")
     made = Build(["simulation", "store_kill", "unit_tests"])
     good = True
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with tempfile.TemporaryDirectory(prefix="weir-mutants-") as headers, ThreadPoolExecutor(os.cpu_count()) as pool:
+        if len(names) > 8:
+            made.precompile(Path(headers))
         for line, found in pool.map(lambda name: look_for(name, made, arguments.seeds), names):
             print(line, flush=True)
             good = good and found
