@@ -101,6 +101,29 @@ TEST_P(PublisherContract, AnUnknownQueueIsSaidAtTheCall) {
   run(loop, body);
 }
 
+TEST_P(PublisherContract, WhatTheBrokerWouldRefuseThrowsAtTheCallAndHarmsNobody) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  const std::string long_key(5000, 'k');
+  const std::pair<std::string, PublishOptions> all[] = {
+      {"bad\xff", {}},
+      {std::string(513, 't'), {}},
+      {"t", {.key = long_key}},
+      {"t", {.unique_id = long_key}},
+      {"t", {.delay = Duration::max()}},
+      {"t", {.deliver_at = WallTime{Duration::max()}}},
+      {"t", {.priority = 10}},
+  };
+  const auto body = [&]() -> task<> {
+    for (const auto& [type, options] : all) {
+      EXPECT_THROW(static_cast<void>(publisher.try_send("orders", type, "x", options)), Error) << type;
+    }
+    const Confirmation told = co_await publisher.publish_raw("orders", "contract.Message", "fine");
+    EXPECT_EQ(told.answer, Confirmation::Answer::confirmed);
+    EXPECT_EQ(rig->queue("orders").published(), 1U);
+  };
+  run(loop, body);
+}
+
 TEST_P(PublisherContract, MayBeGoneWithAnswersOutstanding) {
   const auto body = [&]() -> task<> {
     weir::Publisher publisher(engine(), loop.get_executor());

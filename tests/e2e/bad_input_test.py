@@ -17,7 +17,7 @@ import zmq
 from cli_test import DONE, FAILED, PLUGIN, WRONG_USAGE, Trial, expect, weir
 from deployment import WEIR, Skipped, free_port, main, wait_until
 
-MOST_BYTES = 16 * 1024 * 1024 + 64 * 1024  # of a frame: broker.message_most and its head
+MOST_BYTES = 16 * 1024 * 1024 + 1024 * 1024  # of a frame: broker.message_most and its head
 
 
 def goes_on(trial, name):

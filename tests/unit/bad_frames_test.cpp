@@ -232,6 +232,10 @@ TEST_F(BadFrames, APublishIsToldWhichOfItsGroupsIsWrong) {
   EXPECT_EQ(answer_to_broken(two_from(0xffffffffffffffffU)),
             "PUBLISH: group 1: first_number 18446744073709551615 of 2 messages; numbers go from 1 to "
             "18446744073709551615");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.mutable_index()->set_types(0, std::string(513, 't')); }),
+            "PUBLISH: group 1: type of 513 bytes; at most 512");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.mutable_index()->add_key(std::string(4097, 'k')); }),
+            "PUBLISH: group 1: key or unique_id of 4097 bytes; at most 4096");
   EXPECT_EQ(answer_to_broken([](auto&) {}, 12), "PUBLISH: the run has 12 bytes, the groups 10");
   broker_.commit();
   EXPECT_EQ(broker_.queue().published(), 0U);

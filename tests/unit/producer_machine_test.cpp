@@ -3,7 +3,10 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <map>
+
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/limits.hpp"
 
 namespace weir::engine::weir_broker {
 namespace {
@@ -115,6 +118,98 @@ TEST(Producer, NumbersAreGivenInFramesAndNeighboursOfALaneAreOneGroup) {
   EXPECT_EQ(publish.groups(0).epoch(), play.epoch);
   EXPECT_EQ(publish.answered_below(), 1U);
   EXPECT_EQ(heard[0].run(), "onethreetwo");
+}
+
+TEST(Producer, FramesAreNoLargerThanABrokerTakesHoweverSmallMessagesAndLargeKeysAre) {
+  Play play;
+  play.ready({Messages{100'000}, Bytes{1'000'000}});
+  const std::string key(4096, 'k');
+  for (int i = 0; i < 5000; ++i) {
+    Outgoing message;
+    message.queue = "orders";
+    message.type = "a.B";
+    message.key = key;
+    message.unique_id = key;
+    message.body = "x";
+    message.deliver_at = WallTime{std::chrono::hours(500'000)};
+    message.priority = static_cast<Lane>(i % 10);
+    ASSERT_TRUE(play.machine.offer(message));
+  }
+  play.machine.flush(play.now);
+  play.open();
+  std::size_t largest = 0;
+  play.welcome({Messages{100'000}, Bytes{1'000'000}});  // and all of it is sent again
+
+  for (const std::string& frame : play.machine.outbox) largest = std::max(largest, frame.size());
+
+  EXPECT_GT(largest, 64U * 1024);
+  EXPECT_LT(largest, protocol::frame_head_most);
+}
+
+TEST(Producer, WhatEndedItsSessionTwiceIsTakenApartUntilOneIsFoundAndTheRestGoesOn) {
+  Play play;
+  play.ready();
+  constexpr std::uint64_t bad = 333;
+  for (std::uint64_t n = 1; n <= 600; ++n) play.offer("orders", n == bad ? "bad" : "fine", n % 2 == 0 ? 4 : 5);
+  play.machine.flush(play.now);
+  // The broker confirms a frame after the other, and ends the session at the one with the bad message in it.
+  const auto serve = [&] {
+    for (auto heard = play.hear(); !heard.empty(); heard = play.hear()) {
+      for (const auto& frame : heard) {
+        if (frame.run().find("bad") != std::string::npos) {
+          v1::Frame refusal;
+          refusal.mutable_error()->set_code(v1::Error::TOO_LARGE);
+          refusal.mutable_error()->set_message("it is bad");
+          refusal.mutable_error()->set_fatal(true);
+          return play.say(refusal);
+        }
+        for (const auto& group : frame.publish().groups()) {
+          play.confirm(group.first_number(), static_cast<std::uint32_t>(group.index().lengths_size()));
+        }
+      }
+    }
+  };
+  serve();
+  int sessions = 1;
+  for (; sessions < 40 && play.machine.unanswered() > 0; ++sessions) {
+    play.open();
+    play.welcome();
+    serve();
+  }
+
+  EXPECT_FALSE(play.machine.failure());
+  EXPECT_LT(sessions, 16);
+  std::uint64_t confirmed = 0;
+  for (const Confirmation& answer : play.machine.take_answers()) {
+    if (answer.answer == Confirmation::Answer::confirmed) {
+      confirmed += answer.count;
+      continue;
+    }
+    EXPECT_EQ(answer.answer, Confirmation::Answer::refused);
+    EXPECT_EQ(answer.first, bad);
+    EXPECT_EQ(answer.reason, "it is bad");
+  }
+  EXPECT_EQ(confirmed, 599U);
+  EXPECT_TRUE(play.offer("orders", "afterwards"));
+}
+
+TEST(Producer, WhatIsNoQueuesNameGetsIntoNoHello) {
+  Play play;
+  EXPECT_THROW((void)play.machine.has_room("bad\xff"), UnknownQueue);
+  EXPECT_THROW((void)play.machine.has_room(std::string(101, 'q')), UnknownQueue);
+  EXPECT_EQ(play.open().publish_to_size(), 0);
+}
+
+TEST(Producer, AHelloOfManyQueuesStaysBelow64KiBAndTheOthersAreAskedForLater) {
+  Play play;
+  for (int i = 0; i < 3000; ++i) (void)play.machine.has_room("queue " + std::string(40, 'q') + std::to_string(i));
+  (void)play.machine.has_room("zebras");  // the last of them, by name
+
+  const v1::Hello hello = play.open();
+
+  EXPECT_GT(hello.publish_to_size(), 500);
+  EXPECT_LT(hello.ByteSizeLong(), 64U * 1024);
+  EXPECT_NE(hello.publish_to(hello.publish_to_size() - 1), "zebras");
 }
 
 TEST(Producer, AnswersAreToldByTheCallersOwnNumbers) {

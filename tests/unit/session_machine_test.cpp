@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <map>
 #include <numeric>
 
 #include "weir/protocol/frame.hpp"
@@ -460,6 +462,104 @@ TEST(Settling, AnAckWhoseOutputsAreRefusedBecomesARetryThatSaysWhy) {
   EXPECT_EQ(heard[0].settle().runs(0).outcome(), v1::RETRY);
   EXPECT_THAT(heard[0].settle().runs(0).error(), HasSubstr("unknown queue id 8"));
   EXPECT_EQ(heard[0].settle().outputs_size(), 0);
+}
+
+/// A broker that refuses whole frames, and the session with them, for what is acked under one lease.
+class Refusing : public Play {
+ public:
+  explicit Refusing(std::uint64_t lease) : Play({Messages{300}, Bytes{100'000}}), bad_(lease) {}
+
+  /// One more session; what it claims is granted as it was. False once nothing is left to be confirmed.
+  bool session() {
+    const v1::Hello said = open();
+    std::vector<v1::ClaimAnswer> claims;
+    for (const auto* each : {&said.held(), &said.settled()}) {
+      for (const auto& claim : *each) claims.push_back(granted(100, claim.first(), claim.count(), 50 + claim.first()));
+    }
+    welcome(1, claims);
+    ++sessions;
+    return serve();
+  }
+  bool serve() {
+    for (auto heard = hear(); !heard.empty(); heard = hear()) {
+      std::uint64_t messages = 0;
+      for (const auto& frame : heard) {
+        for (const auto& run : frame.settle().runs()) messages += run.count();
+      }
+      most_at_once = sessions == 0 ? most_at_once : std::max(most_at_once, messages);
+      for (const auto& frame : heard) {
+        if (!takes(frame)) return true;
+      }
+    }
+    return machine.unconfirmed().settlements > 0;
+  }
+
+  std::map<std::uint64_t, v1::Settle::Run> done;  ///< by lease
+  int sessions = 0;
+  std::uint64_t most_at_once = 0;
+
+ private:
+  bool takes(const v1::Frame& frame) {
+    for (const auto& run : frame.settle().runs()) {
+      if (run.outcome() != v1::ACK || bad_ < run.lease() || bad_ >= run.lease() + run.count()) continue;
+      v1::Frame refusal;
+      refusal.mutable_error()->set_code(v1::Error::MALFORMED);
+      refusal.mutable_error()->set_message("its head does not parse");
+      refusal.mutable_error()->set_fatal(true);
+      say(refusal);
+      return false;
+    }
+    for (const auto& run : frame.settle().runs()) {
+      for (std::uint64_t lease = run.lease(); lease < run.lease() + run.count(); ++lease) done[lease] = run;
+    }
+    settled(frame.number(), frame.number());
+    return true;
+  }
+
+  std::uint64_t bad_;
+};
+
+TEST(Settling, WhatEndedItsSessionTwiceIsTakenApartUntilOneIsFoundAndTheRestGoesOn) {
+  Refusing play(50 + 77);
+  play.open();
+  play.welcome(1);
+  play.deliver(100, 0, 256, 50);
+  const auto tickets = play.take();
+  play.settle_with_output(tickets[77], "emails");
+  std::vector<Ticket> others = tickets;
+  others.erase(others.begin() + 77);
+  play.settle(others);
+  play.serve();
+
+  while (play.session() && play.sessions < 40) continue;
+
+  EXPECT_EQ(play.machine.unconfirmed().settlements, 0U);
+  EXPECT_LT(play.sessions, 14);
+  ASSERT_EQ(play.done.size(), 256U);
+  EXPECT_EQ(play.done.at(50 + 77).outcome(), v1::RETRY);
+  EXPECT_EQ(play.done.at(50 + 77).error(), "its settlement was refused: its head does not parse");
+  for (const auto& [lease, run] : play.done) {
+    if (lease != 50 + 77) EXPECT_EQ(run.outcome(), v1::ACK) << lease;
+  }
+}
+
+TEST(Settling, AnEndWithoutTheBrokersWordsIsNobodysFault) {
+  Refusing play(1);
+  play.open();
+  play.welcome(1);
+  play.deliver(100, 0, 4, 50);
+  play.settle(play.take());
+  for (int i = 0; i < 10; ++i) {
+    play.hear();
+    play.machine.ended(play.now, "cut");
+    const v1::Hello said = play.open();
+    ASSERT_EQ(said.settled_size(), 1);
+    play.welcome(1, {granted(100, 0, 4, 50)});
+  }
+
+  EXPECT_FALSE(play.serve());
+  EXPECT_EQ(play.done.at(50).outcome(), v1::ACK);
+  EXPECT_EQ(play.done.at(50).count(), 4U);
 }
 
 TEST(Settling, OutputsAreGroupedByLaneAndNameTheirLeases) {

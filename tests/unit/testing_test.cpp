@@ -107,6 +107,31 @@ TEST(AuthorsTests, SeePublishedHeadersAndOptions) {
   EXPECT_EQ(ran.published[1].type, "text");
 }
 
+TEST(AuthorsTests, WhatABrokerWouldRefuseIsRefusedAtTheCall) {
+  const auto published = [](std::string_view type, const weir::PublishOptions& options) {
+    const auto forward = [&](weir::Context& ctx, const shop::OrderPlaced&) -> weir::task<> {
+      ctx.publish_raw("next", type, "x", options);
+      co_return;
+    };
+    return run(forward, an_order());
+  };
+  const std::string long_one(5000, 'k');
+  const weir::WallTime never{weir::Duration::max()};
+
+  EXPECT_EQ(published("bad\xff", {}),
+            weir::retried("publish to 'next': its type is not UTF-8; it is the message's full Protobuf name"));
+  EXPECT_EQ(published(long_one, {}), weir::retried("publish to 'next': a type of 5000 bytes; at most 512"));
+  EXPECT_EQ(published("t", {.key = long_one}), weir::retried("publish to 'next': a key of 5000 bytes; at most 4096"));
+  EXPECT_EQ(published("t", {.unique_id = long_one}),
+            weir::retried("publish to 'next': a unique_id of 5000 bytes; at most 4096"));
+  EXPECT_EQ(published("t", {.delay = weir::Duration::max()}),
+            weir::retried("publish to 'next': a delay of more than a hundred years"));
+  EXPECT_EQ(published("t", {.deliver_at = never}),
+            weir::retried("publish to 'next': a deliver_at more than three hundred years after 1970"));
+  EXPECT_EQ(published("t", {.priority = 10}), weir::retried("publish to 'next': priority 10; it goes from 0 to 9"));
+  EXPECT_EQ(published("t", {.key = std::string_view(long_one).substr(0, 4096), .delay = -1s}).published.size(), 1U);
+}
+
 TEST(AuthorsTests, NoOutputLeavesWithoutAnAck) {
   const auto fail = [](weir::Context& ctx, const shop::OrderPlaced& order) -> weir::task<> {
     ctx.publish("next", order);

@@ -4,6 +4,8 @@
 #include <cerrno>
 #include <cstring>
 
+#include "weir/protocol/limits.hpp"
+
 namespace weir::broker {
 namespace {
 
@@ -12,7 +14,7 @@ constexpr std::size_t own_descriptors = 48;
 /// Frames of one connection that libzmq may have ready; it stops reading at 16, and has a batch of as many on its way.
 constexpr std::uint64_t ready_most = 32;
 /// Beside its largest message, what a frame may hold, and what arrives between two looks at a slow one.
-constexpr std::uint64_t beside_message = 1024ULL * 1024;
+constexpr std::uint64_t beside_message = protocol::frame_head_most + 1024ULL * 1024;
 
 }  // namespace
 

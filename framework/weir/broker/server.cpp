@@ -20,6 +20,7 @@
 #include "weir/broker/storage_thread.hpp"
 #include "weir/broker/store/map_faults.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/limits.hpp"
 #include "weir/telemetry/log.hpp"
 
 namespace weir::broker {
@@ -29,8 +30,6 @@ namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
 constexpr Bytes message_most_highest{128ULL * 1024 * 1024};
-/// Room in a frame beside its largest message.
-constexpr std::size_t frame_head_most = 64 * 1024;
 /// How long the last confirmations may take to leave.
 constexpr auto linger = 500ms;
 /// A stop waits so long for its last commit; only a full disk takes longer.
@@ -50,7 +49,7 @@ async::SocketOptions socket_options(const BrokerSettings& settings) {
   }
   async::SocketOptions options;
   options.kind = async::SocketKind::router;
-  options.frame_bytes_most = settings.message_most.value + frame_head_most;
+  options.frame_bytes_most = settings.message_most.value + protocol::frame_head_most;
   options.received_most = 16;
   options.linger = linger;
   options.dead_after = std::chrono::duration_cast<std::chrono::seconds>(settings.session_timeout);

@@ -72,7 +72,7 @@ class Context {
   /// Publishes `message`: it leaves together with this delivery's ack, and not at all if it ends in another way.
   ///
   /// Throws: UnknownQueue if the engine has no such queue; TooLarge if this message with all its outputs is larger than
-  /// the engine takes.
+  /// the engine takes, or its type, key, id or delay is; Error for a type that is not UTF-8, or a priority above 9.
   virtual void publish(std::string_view queue, const google::protobuf::MessageLite& message,
                        const PublishOptions& options = {}) = 0;
   /// The same with bytes of any kind, under the type's name.

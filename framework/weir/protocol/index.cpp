@@ -2,6 +2,7 @@
 #include <numeric>
 
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/limits.hpp"
 
 namespace weir::protocol {
 namespace {
@@ -93,6 +94,18 @@ Result<void> check(const v1::Index& index, std::size_t run_bytes, Bytes message_
   }
   if (index.ttl_us_size() > 0 || index.expires_at_us_size() > 0) {
     return wrong("`ttl_us` and `expires_at_us` are not in this version");
+  }
+  for (const std::string& type : index.types()) {
+    if (type.size() > type_bytes_most) {
+      return large("type of " + std::to_string(type.size()) + " bytes; at most " + std::to_string(type_bytes_most));
+    }
+  }
+  for (const auto* column : {&index.key(), &index.unique_id()}) {
+    for (const std::string& key : *column) {
+      if (key.size() <= key_bytes_most) continue;
+      return large("key or unique_id of " + std::to_string(key.size()) + " bytes; at most " +
+                   std::to_string(key_bytes_most));
+    }
   }
   for (const std::uint32_t type : index.type_of()) {
     if (type >= static_cast<std::uint32_t>(index.types_size())) {

@@ -14,6 +14,7 @@
 #include <string>
 #include <utility>
 
+#include "weir/engine/publishable.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/v1/message.pb.h"
 
@@ -42,6 +43,7 @@ struct Publisher::State : std::enable_shared_from_this<State> {
   std::map<std::uint64_t, Waiter*> waiters;
   std::string headers;
   std::string payload;
+  std::string type_checked;  ///< nearly always the next message's, too
 
   void start_reading();
   void answered(const Confirmation& answer);
@@ -109,9 +111,9 @@ void Publisher::State::schedule_flush() {
 bool Publisher::State::offer(std::string_view queue, std::string_view type, std::string_view bytes,
                              const PublishOptions& options) {
   if (failure) std::rethrow_exception(failure);
-  if (options.priority >= lanes_most) {
-    throw Error("publish to '" + std::string(queue) + "': priority " + std::to_string(options.priority) +
-                "; it goes from 0 to 9");
+  if (type != type_checked) {
+    engine::check_type(queue, type);
+    type_checked = type;
   }
   start_reading();
   headers.clear();
@@ -135,6 +137,7 @@ bool Publisher::State::offer(std::string_view queue, std::string_view type, std:
   message.delay = options.delay;
   message.deliver_at = options.deliver_at;
   message.priority = options.priority;
+  engine::check_publishable(message);
   const auto number = producer->offer(message);
   if (!number) return false;
   last_number = *number;

@@ -3,6 +3,7 @@
 #include <google/protobuf/io/coded_stream.h>
 #include <google/protobuf/wire_format_lite.h>
 
+#include "weir/engine/publishable.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::worker {
@@ -113,10 +114,16 @@ void DeliveryContext::output(std::string_view queue, std::string type, std::stri
   if (!home_.session.has_queue(queue)) {
     throw UnknownQueue("publish to '" + std::string(queue) + "': the engine has no such queue");
   }
-  if (options.priority >= lanes_most) {
-    throw Error("publish to '" + std::string(queue) + "': priority " + std::to_string(options.priority) +
-                "; it goes from 0 to 9");
-  }
+  engine::check_type(queue, type);
+  engine::check_publishable({.queue = queue,
+                             .type = type,
+                             .key = options.key,
+                             .unique_id = options.unique_id,
+                             .body = body,
+                             .body_head = {},
+                             .delay = options.delay,
+                             .deliver_at = options.deliver_at,
+                             .priority = options.priority});
   const std::uint64_t cost = body.size() + type.size() + options.key.size() + options.unique_id.size() + output_cost;
   const std::uint64_t most = home_.session.message_most().value;
   if (output_bytes_ + cost > most) {

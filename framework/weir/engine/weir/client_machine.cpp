@@ -25,6 +25,9 @@ bool is_final(v1::Error::Code code) {
   }
 }
 
+/// About what it was sent, not about the client.
+bool is_of_content(v1::Error::Code code) { return code == v1::Error::MALFORMED || code == v1::Error::TOO_LARGE; }
+
 }  // namespace
 
 ClientMachine::ClientMachine(ClientSettings settings)
@@ -100,7 +103,8 @@ void ClientMachine::error(Instant now, const v1::Error& error) {
     last_error_ = error.message();
     return warned(now, error);
   }
-  if (is_final(error.code())) return fail(error.message());
+  const bool is_dealt_with = state_ == State::up && is_of_content(error.code()) && refused(now, error.message());
+  if (is_final(error.code()) && !is_dealt_with) return fail(error.message());
   end(now, "the broker ended the session: " + error.message());
 }
 

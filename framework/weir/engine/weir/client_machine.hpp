@@ -90,6 +90,12 @@ class ClientMachine {
     (void)now;
     (void)error;
   }
+  /// The broker ended the session over what it was sent. False: nothing that would be sent again.
+  [[nodiscard]] virtual bool refused(Instant now, const std::string& why) {
+    (void)now;
+    (void)why;
+    return false;
+  }
   virtual void ticked(Instant now) { (void)now; }
   [[nodiscard]] virtual Instant ticks_next() const { return Instant::max(); }
 

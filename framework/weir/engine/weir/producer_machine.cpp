@@ -1,5 +1,7 @@
 #include "weir/engine/weir/producer_machine.hpp"
 
+#include <google/protobuf/stubs/common.h>
+
 #include <algorithm>
 
 #include "weir/engine/weir/outputs.hpp"
@@ -12,6 +14,10 @@ constexpr Duration mark_kept = std::chrono::minutes(50);
 /// Frames of few messages on their way at once: enough that the broker has the next one while it commits the last.
 constexpr std::size_t flushed_most = 8;
 constexpr Duration gathered_for = std::chrono::milliseconds(2);
+/// Of names in a HELLO, which may have 64 KiB in all; the others follow when they are asked for.
+constexpr std::size_t hello_names_bytes = 32 * 1024;
+/// No broker has a queue of a longer name.
+constexpr std::size_t queue_name_bytes_most = 100;
 
 }  // namespace
 
@@ -22,6 +28,12 @@ ProducerMachine::Queue& ProducerMachine::queue(std::string_view name) {
   if (last_queue_ != nullptr && last_queue_->name == name) return *last_queue_;
   auto at = queues_.find(name);
   if (at == queues_.end()) {
+    // What is no name must not get into a HELLO: it would be malformed, each time.
+    if (name.size() > queue_name_bytes_most ||
+        !google::protobuf::internal::IsStructurallyValidUTF8(name.data(), static_cast<int>(name.size()))) {
+      throw UnknownQueue("a queue's name of " + std::to_string(name.size()) +
+                         " bytes, which is no name: it has at most 100 bytes, in UTF-8");
+    }
     at = queues_.emplace(std::string(name), Queue{}).first;
     at->second.name = name;
     name_as_known(at->second);
@@ -61,7 +73,7 @@ void ProducerMachine::express_interest(Queue& queue) {
 bool ProducerMachine::has_room(std::string_view name) {
   if (failure()) throw Refused(*failure());
   Queue& to = queue(name);
-  if (!is_up()) return false;
+  if (!is_up() || holds_back()) return false;
   check_known(to);
   if (!to.named) express_interest(to);
   return protocol::admits(to.window, to.outstanding, to.refused_size);
@@ -70,7 +82,7 @@ bool ProducerMachine::has_room(std::string_view name) {
 std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
   Queue& to = queue(message.queue);
   const Bytes size = message.size();
-  if (!is_up()) {
+  if (!is_up() || holds_back()) {
     to.refused_size = size;
     return std::nullopt;
   }
@@ -86,11 +98,16 @@ std::optional<std::uint64_t> ProducerMachine::offer(const Outgoing& message) {
   }
 
   Group*& open = to.open[message.priority];
-  if (open != nullptr && open->run.size() + size.value > protocol::segment_bytes_most) send_alone(*open);
+  const std::size_t columns = message.key.size() + message.unique_id.size();
+  if (open != nullptr && (open->run.size() + size.value > protocol::segment_bytes_most ||
+                          open->columns + columns > protocol::segment_bytes_most)) {
+    send_alone(*open);
+  }
   if (open == nullptr) open = open_.emplace_back(new_group(to, message.priority)).get();
   Group& group = *open;
   append_message(group.index, message);
   ++group.count;
+  group.columns += columns;
   group.run.append(message.body_head).append(message.body);
   const std::uint64_t mine = next_for_caller_++;
   if (!group.callers.empty() && group.callers.back().first + group.callers.back().second == mine) {
@@ -156,6 +173,7 @@ ProducerMachine::Group& ProducerMachine::number(GroupPtr group) {
   group->epoch = group->queue->epoch;
   group->queue->open[group->lane] = nullptr;
   next_number_ += group->count;
+  if (is_up()) put_until_ = next_number_;
   sent_.push_back(std::move(group));
   return *sent_.back();
 }
@@ -170,7 +188,11 @@ void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count
       (i < first ? from : bytes) += group.index.lengths(static_cast<int>(i));
     }
   }
-  if (!run_.empty() && run_bytes_ + bytes > protocol::segment_bytes_most) send_frame();
+  if (!run_.empty() &&
+      (run_bytes_ + bytes > protocol::segment_bytes_most || columns_ + group.columns > protocol::segment_bytes_most)) {
+    send_frame();
+  }
+  columns_ += group.columns;
   auto* out = head_.mutable_publish()->add_groups();
   out->set_queue(*group.queue->id);
   out->set_priority(group.lane);
@@ -199,7 +221,7 @@ void ProducerMachine::send_frame() {
   swapped_.clear();
   head_.Clear();
   run_.clear();
-  run_bytes_ = 0;
+  run_bytes_ = columns_ = 0;
 }
 
 std::uint64_t ProducerMachine::lowest_unanswered() const {
@@ -218,7 +240,10 @@ void ProducerMachine::hello(Instant) {
   hello = hello_of(v1::PUBLISHER);
   hello.set_publisher(std::string(publisher_.view()));
   hello.set_lowest_unanswered(lowest_unanswered());
+  std::size_t bytes = 0;
   for (auto& [name, queue] : queues_) {
+    bytes += name.size() + 2;
+    if (bytes > hello_names_bytes) break;
     hello.add_publish_to(name);
     queue.named = true;
   }
@@ -252,7 +277,7 @@ void ProducerMachine::disconnected(Instant now) {
   if (left_at_ == Instant::max()) left_at_ = std::min(now, away_since());
   head_.Clear();
   run_.clear();
-  run_bytes_ = 0;
+  run_bytes_ = columns_ = 0;
   // Taken from the caller within credit: they are numbered now, and go out with what is sent again.
   for (GroupPtr& open : open_) number(std::move(open));
   open_.clear();
@@ -261,34 +286,11 @@ void ProducerMachine::disconnected(Instant now) {
   for (auto& [name, queue] : queues_) queue.named = false;
 }
 
-void ProducerMachine::resend() {
-  for (const GroupPtr& group : sent_) {
-    if (!group->queue->id) {
-      Confirmation gone;
-      gone.answer = Confirmation::Answer::in_doubt;
-      gone.reason = "the broker does not have queue '" + group->queue->name + "' any more";
-      answer(*group, 0, group->count, gone, nullptr);
-      continue;
-    }
-    for (std::uint32_t i = 0; i < group->count;) {
-      if (group->answered.test(i)) {
-        ++i;
-        continue;
-      }
-      std::uint32_t to = i;
-      while (to < group->count && !group->answered.test(to)) ++to;
-      put(*group, i, to - i);
-      i = to;
-    }
-  }
-  send_frame();
-  trim();
-}
-
 void ProducerMachine::received(Instant now, const std::shared_ptr<Received>& frame) {
   if (frame->head.has_confirmed()) {
     for (const auto& run : frame->head.confirmed().runs()) confirmed(run);
     trim();
+    if (holds_back()) resend_some();
     if (flush_by_ != Instant::max()) flush(now);
   } else if (frame->head.has_window()) {
     const v1::Window& window = frame->head.window();
@@ -353,6 +355,8 @@ void ProducerMachine::answer(Group& group, std::uint32_t first, std::uint32_t co
     group.answered_count += to - i;
     group.queue->outstanding -= {Messages{to - i}, Bytes{bytes}};
     unanswered_ -= to - i;
+    under_way_ -= std::min<std::uint64_t>(under_way_, to - i);
+    probe_.answered(to - i);
     emit(group, i, to - i, what, place);
     i = to;
   }
@@ -398,6 +402,7 @@ void ProducerMachine::trim() {
     group->answered.reset();
     group->answered_count = 0;
     group->count = 0;
+    group->columns = 0;
     spare_.push_back(std::move(group));
   }
   const std::uint64_t unanswered_from = sent_.empty() ? next_number_ : sent_.front()->first;

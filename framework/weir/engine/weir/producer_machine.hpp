@@ -23,6 +23,7 @@
 
 #include "weir/engine/engine.hpp"
 #include "weir/engine/weir/client_machine.hpp"
+#include "weir/engine/weir/probe.hpp"
 #include "weir/protocol/frame.hpp"
 
 namespace weir::engine::weir_broker {
@@ -49,6 +50,7 @@ class ProducerMachine final : public ClientMachine {
   void welcomed(Instant now, const v1::Welcome& welcome) override;
   void received(Instant now, const std::shared_ptr<Received>& frame) override;
   void disconnected(Instant now) override;
+  [[nodiscard]] bool refused(Instant now, const std::string& why) override;
   void ticked(Instant now) override;
   [[nodiscard]] Instant ticks_next() const override;
 
@@ -73,6 +75,7 @@ class ProducerMachine final : public ClientMachine {
     std::uint64_t epoch{};  ///< of the window that let it in; an older session's needs no credit any more
     v1::Index index;
     std::string run;
+    std::size_t columns{};  ///< bytes of keys and ids
     /// The caller's numbers: runs of (first, count), in the group's order.
     std::vector<std::pair<std::uint64_t, std::uint32_t>> callers;
     std::bitset<protocol::segment_messages_most> answered;
@@ -94,7 +97,11 @@ class ProducerMachine final : public ClientMachine {
   /// Puts messages [first, first + count) of a group into the frame being made.
   void put(Group& group, std::uint32_t first, std::uint32_t count);
   void send_frame();
+  // resending.cpp
   void resend();
+  /// What was numbered and is not sent in this session yet, as far as the probe allows.
+  void resend_some();
+  [[nodiscard]] bool holds_back() const { return put_until_ < next_number_; }
   void confirmed(const v1::Confirmed::Run& run);
   /// Messages [first, first + count) of a group are answered; those that were before are left out.
   void answer(Group& group, std::uint32_t first, std::uint32_t count, const Confirmation& what,
@@ -118,6 +125,9 @@ class ProducerMachine final : public ClientMachine {
   std::uint64_t next_number_ = 1;
   std::uint64_t next_for_caller_ = 1;
   std::uint64_t unanswered_ = 0;
+  std::uint64_t put_until_ = 1;  // in this session; all above is yet to be sent again
+  std::uint64_t under_way_ = 0;  // of what was sent again, while it is counted
+  Probe probe_;
   std::vector<Confirmation> answers_;
   Bytes message_most_;
   std::map<std::string, v1::QueueInfo> known_;  // as WELCOME listed them
@@ -127,6 +137,7 @@ class ProducerMachine final : public ClientMachine {
   v1::Frame interest_;                 // and what else is said seldom
   std::vector<std::string_view> run_;  // of the frame being made, by group
   std::size_t run_bytes_ = 0;
+  std::size_t columns_ = 0;      // and of its keys and ids
   std::vector<Group*> swapped_;  // whose index is lent to head_
 };
 

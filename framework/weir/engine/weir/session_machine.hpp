@@ -42,6 +42,9 @@ class SessionMachine final : public ClientMachine {
   void welcomed(Instant now, const v1::Welcome& welcome) override;
   void received(Instant now, const std::shared_ptr<Received>& frame) override;
   void disconnected(Instant now) override;
+  [[nodiscard]] bool refused(Instant now, const std::string& why) override {
+    return settlements_.session_refused(why, now);
+  }
   void ticked(Instant now) override;
   /// Cut off, nothing can be sent: it would be ticked for nothing, without a pause.
   [[nodiscard]] Instant ticks_next() const override { return is_up() ? settlements_.again_at() : Instant::max(); }

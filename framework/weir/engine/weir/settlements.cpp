@@ -13,8 +13,14 @@ namespace {
 constexpr std::size_t frame_runs_most = 4096;
 constexpr std::uint64_t frame_bytes_most = protocol::segment_bytes_most;
 
+/// What it weighs in a frame: of outputs their columns, too.
 std::uint64_t detail_bytes(const SettledRun& run) {
-  return run.detail == nullptr ? 0 : output_bytes(run) + run.detail->error.size();
+  if (run.detail == nullptr) return 0;
+  std::uint64_t bytes = run.detail->error.size();
+  for (const Output& output : run.detail->outputs) {
+    bytes += output.body.size() + output.type.size() + output.key.size() + output.unique_id.size();
+  }
+  return bytes;
 }
 
 /// An output to a queue that is gone since makes the ack a retry.
@@ -60,32 +66,45 @@ std::uint64_t output_bytes(const SettledRun& run) {
 }
 
 void Settlements::add(std::vector<SettledRun>& runs) {
-  std::uint64_t bytes = 0;
-  Frame* frame = nullptr;
+  adding_ = false;
   for (SettledRun& run : runs) {
-    const std::uint64_t size = detail_bytes(run);
-    if (frame == nullptr || frame->runs.size() >= frame_runs_most || (bytes > 0 && bytes + size > frame_bytes_most)) {
-      frame = &frames_.emplace_back();
-      if (!spare_.empty()) {
-        frame->runs = std::move(spare_.back());
-        spare_.pop_back();
-      }
-      bytes = 0;
+    while (run.count > probe_.most()) {  // plain: one with details stands alone
+      const auto most = static_cast<std::uint32_t>(probe_.most());
+      add_one(part_of(run, 0, most));
+      run = part_of(run, most, run.count - most);
     }
-    bytes += size;
-    count_.settlements += run.count;
-    count_.output_bytes += output_bytes(run);
-    if (!frame->runs.empty() && frame->runs.back().continued_by(run)) {
-      frame->runs.back().count += run.count;
-    } else {
-      frame->runs.push_back(std::move(run));
-    }
+    add_one(std::move(run));
   }
   runs.clear();
   unsent_ = true;
 }
 
+void Settlements::add_one(SettledRun run) {
+  const std::uint64_t size = detail_bytes(run);
+  Frame* frame = adding_ ? &frames_.back() : nullptr;
+  if (frame == nullptr || frame->runs.size() >= frame_runs_most ||
+      (frame->bytes > 0 && frame->bytes + size > frame_bytes_most) ||
+      (probe_.active() && frame->messages + run.count > probe_.most())) {
+    frame = &frames_.emplace_back();
+    adding_ = true;
+    if (!spare_.empty()) {
+      frame->runs = std::move(spare_.back());
+      spare_.pop_back();
+    }
+  }
+  frame->bytes += size;
+  frame->messages += run.count;
+  count_.settlements += run.count;
+  count_.output_bytes += output_bytes(run);
+  if (!frame->runs.empty() && frame->runs.back().continued_by(run)) {
+    frame->runs.back().count += run.count;
+  } else {
+    frame->runs.push_back(std::move(run));
+  }
+}
+
 void Settlements::send(Instant now, const QueueIdOf& queue_id, const Send& send) {
+  if (probe_.active()) return send_some(now, queue_id, send);
   if (now >= again_at_) {
     again_at_ = Instant::max();
     for (Frame& frame : frames_) send_one(frame, now, queue_id, send);
@@ -96,6 +115,39 @@ void Settlements::send(Instant now, const QueueIdOf& queue_id, const Send& send)
     for (; from != frames_.end(); ++from) send_one(*from, now, queue_id, send);
   }
   unsent_ = false;
+}
+
+void Settlements::send_some(Instant now, const QueueIdOf& queue_id, const Send& send) {
+  again_at_ = Instant::max();
+  std::uint64_t on_its_way = under_way();
+  for (Frame& frame : frames_) {
+    if (frame.number != 0 || frame.done) continue;
+    if (on_its_way + frame.messages > probe_.most()) return;
+    send_one(frame, now, queue_id, send);
+    if (frame.number != 0) on_its_way += frame.messages;
+  }
+}
+
+std::uint64_t Settlements::under_way() const {
+  std::uint64_t messages = 0;
+  for (const Frame& frame : frames_) {
+    if (frame.number == 0 || frame.done) continue;
+    for (const SettledRun& run : frame.runs) messages += run.count;
+  }
+  return messages;
+}
+
+bool Settlements::session_refused(const std::string& reason, Instant at) {
+  const std::uint64_t messages = under_way();
+  if (messages == 0) return false;
+  if (!probe_.refused(messages, count_.settlements)) return true;
+  for (const Frame& frame : frames_) {
+    if (frame.number == 0 || frame.done || frame.runs.empty()) continue;
+    const std::uint64_t lease = frame.runs.front().lease;
+    refused(lease, 1, reason, at);
+    return true;
+  }
+  return true;
 }
 
 void Settlements::send_one(Frame& frame, Instant now, const QueueIdOf& queue_id, const Send& send) {
@@ -124,6 +176,7 @@ void Settlements::send_one(Frame& frame, Instant now, const QueueIdOf& queue_id,
 }
 
 void Settlements::forget(const SettledRun& run) {
+  probe_.answered(run.count);
   count_.settlements -= run.count;
   count_.output_bytes -= output_bytes(run);
 }
@@ -222,7 +275,10 @@ void Settlements::renew(const std::function<std::optional<std::uint64_t>()>& new
     for (SettledRun& run : frame.runs) {
       for (std::uint32_t i = 0; i < run.count; ++i) {
         const auto lease = new_lease();
-        if (!lease) continue;
+        if (!lease) {
+          probe_.answered(1);
+          continue;
+        }
         SettledRun one{run.segment,
                        *lease,
                        run.queue,

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "weir/engine/engine.hpp"
+#include "weir/engine/weir/probe.hpp"
 #include "weir/v1/wire.pb.h"
 
 namespace weir::engine::weir_broker {
@@ -62,6 +63,9 @@ class Settlements {
   /// They were wrong in themselves: an ack becomes a retry that says why, anything else a release, a release is given
   /// up.
   void refused(std::uint64_t lease, std::uint32_t count, const std::string& reason, Instant at);
+  /// The broker ended the session over what it was sent. Once that is known to be one settlement, it is treated as
+  /// refused(). Before renew(). False: none was under way.
+  [[nodiscard]] bool session_refused(const std::string& reason, Instant at);
   [[nodiscard]] Instant again_at() const { return again_at_; }
 
   /// After a reconnect: `new_lease` says for each message, in the order of for_each(), its new lease, or nothing if it
@@ -75,11 +79,17 @@ class Settlements {
   struct Frame {
     std::uint64_t number = 0;  ///< 0: unsent
     bool done = false;
+    std::uint64_t messages = 0;
+    std::uint64_t bytes = 0;  ///< of details
     Instant not_before = Instant::min();
     std::vector<SettledRun> runs;
   };
 
+  void add_one(SettledRun run);
   void send_one(Frame& frame, Instant now, const QueueIdOf& queue_id, const Send& send);
+  void send_some(Instant now, const QueueIdOf& queue_id, const Send& send);
+  /// Messages in frames that are sent and not answered.
+  [[nodiscard]] std::uint64_t under_way() const;
   void drop(Frame& frame);
   void forget(const SettledRun& run);
   void trim();
@@ -88,6 +98,8 @@ class Settlements {
   void retry_later(std::vector<SettledRun> runs, Instant at);
 
   std::deque<Frame> frames_;
+  bool adding_ = false;  ///< the last of them is still being filled
+  Probe probe_;
   Unconfirmed count_;
   bool unsent_ = false;
   Instant again_at_ = Instant::max();

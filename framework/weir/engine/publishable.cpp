@@ -1,0 +1,44 @@
+#include "weir/engine/publishable.hpp"
+
+#include <google/protobuf/stubs/common.h>
+
+#include <string>
+
+#include "weir/message/error.hpp"
+#include "weir/protocol/limits.hpp"
+
+namespace weir::engine {
+namespace {
+
+/// A hundred years: with the clock's own time they still fit what stores it.
+constexpr Duration delay_most = std::chrono::hours(24) * 365 * 100;
+
+std::string to(std::string_view queue) { return "publish to '" + std::string(queue) + "': "; }
+
+void check_size(std::string_view queue, const char* what, std::string_view value, std::size_t most) {
+  if (value.size() <= most) return;
+  throw TooLarge(to(queue) + what + " of " + std::to_string(value.size()) + " bytes; at most " + std::to_string(most));
+}
+
+}  // namespace
+
+void check_type(std::string_view queue, std::string_view type) {
+  check_size(queue, "a type", type, protocol::type_bytes_most);
+  if (!google::protobuf::internal::IsStructurallyValidUTF8(type.data(), static_cast<int>(type.size()))) {
+    throw Error(to(queue) + "its type is not UTF-8; it is the message's full Protobuf name");
+  }
+}
+
+void check_publishable(const Outgoing& message) {
+  check_size(message.queue, "a key", message.key, protocol::key_bytes_most);
+  check_size(message.queue, "a unique_id", message.unique_id, protocol::key_bytes_most);
+  if (message.priority >= lanes_most) {
+    throw Error(to(message.queue) + "priority " + std::to_string(message.priority) + "; it goes from 0 to 9");
+  }
+  if (message.delay > delay_most) throw TooLarge(to(message.queue) + "a delay of more than a hundred years");
+  if (message.deliver_at && message.deliver_at->time_since_epoch() > 3 * delay_most) {
+    throw TooLarge(to(message.queue) + "a deliver_at more than three hundred years after 1970");
+  }
+}
+
+}  // namespace weir::engine
