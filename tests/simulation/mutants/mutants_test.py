@@ -5,7 +5,9 @@ Only what a fault changes is compiled again; those objects go before the librari
 that the linker does not take the sound ones from their archive. Faults of the LMDB store are for `store_kill`
 (tests/chaos), those that say `found by` for that program, all others for the simulator.
 
-  mutants_test.py [NAME…] [--seeds N]     needs a build folder with the programs built ($WEIR_BUILD, or build)
+  mutants_test.py [NAME…] [--drawn] [--seeds N]     needs a build folder with the programs built ($WEIR_BUILD, or build)
+
+`--drawn`: half of them, drawn by the commit. So a commit costs half, and after a few all were looked for.
 """
 
 import argparse
@@ -15,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -162,12 +165,19 @@ def look_for(name, made, seeds):
     return f"found {name}{found} {took}", True
 
 
+def drawn(names):
+    commit = subprocess.run(["git", "-C", str(faults.ROOT), "rev-parse", "HEAD"], capture_output=True, text=True).stdout
+    return [name for name in names if zlib.crc32((commit + name).encode()) % 2 == 0]
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*")
     parser.add_argument("--seeds", type=int, default=SEEDS)
+    parser.add_argument("--drawn", action="store_true", help="half of them, drawn by the commit")
     arguments = parser.parse_args()
     names = [name for name in faults.names() if name in arguments.names or not arguments.names]
+    names = drawn(names) if arguments.drawn else names
     if not names:
         sys.exit("mutants: no fault of that name")
     made = Build(["simulation", "store_kill", "unit_tests"])
