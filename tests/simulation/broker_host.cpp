@@ -10,6 +10,7 @@ namespace weir::simulation {
 namespace {
 
 constexpr std::int64_t tick_least_us = 1000;
+constexpr std::int64_t look_every_us = 25'000;
 /// A publisher's mark is kept for an hour, by the broker's own time.
 constexpr std::int64_t forgotten_after_us = 45LL * 60 * 1'000'000;
 
@@ -93,6 +94,9 @@ void BrokerHost::start() {
   config.publisher_window = stage_.scenario.publisher_window;
   config.compaction = stage_.scenario.compaction;
   ++clients_.broker_life;
+  Random bounds(stage_.scenario.seed, 600);
+  looks_who_read_ = bounds.percent(30);
+  if (looks_who_read_) config.unread_most = Bytes{static_cast<std::uint64_t>(bounds.between(100, 4000))};
   config.seed = Random(stage_.scenario.seed, 500 + life()).next() | 1;
   core::Recovered recovered = store_.recover();
   recovered_ = recovered.sessions.empty();
@@ -132,6 +136,7 @@ void BrokerHost::crash(const char* why) {
   core_.reset();
   actions_.clear();
   unreachable_.clear();
+  unread_.clear();
   paused_until_us_ = 0;
   clients_.broker_listens = false;
   network_.cut_all(life());
@@ -204,6 +209,7 @@ void BrokerHost::turn() {
     ticked_ = now.instant;
     core_->tick(now, actions_);
   }
+  look_who_read();
   carry_out();
   if (core_ == nullptr) return;
   commit_if_wanted();
@@ -211,6 +217,15 @@ void BrokerHost::turn() {
   Instant next = std::max(core_->next_tick(), ticked_ + Duration{tick_least_us});
   if (!writing_) next = std::min(next, core_->commit_due());
   will_turn(std::max<std::int64_t>(0, (next - now.instant).count()));
+  if (!unread_.empty()) will_turn(look_every_us);
+}
+
+void BrokerHost::look_who_read() {
+  for (auto at = unread_.begin(); at != unread_.end();) {
+    Line& line = network_.line(*at);
+    if (line.read > 0) core_->read(stage_.clock.now(), *at, Bytes{std::exchange(line.read, 0)}, actions_);
+    at = line.down.empty() || line.refused || line.reset ? unread_.erase(at) : std::next(at);
+  }
 }
 
 void BrokerHost::carry_out() {
@@ -286,6 +301,7 @@ void BrokerHost::carry_out(core::SendDelivery& send) {
   if (line.reset) return unreachable(id);
   const auto snapshot = store_.snapshot();
   network_.send_down(id, engine::memory::deliver_frame(send, *snapshot));
+  if (looks_who_read_) unread_.insert(id);
 }
 
 void BrokerHost::carry_out(core::Close& close) { network_.line(static_cast<LineId>(close.connection)).refused = true; }

@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -90,6 +91,7 @@ class BrokerHost {
   void unreachable(LineId line);
   void commit_if_wanted();
   void look_at_room();
+  void look_who_read();
   void note_event(BrokerEvent event);
 
   Stage& stage_;
@@ -100,6 +102,8 @@ class BrokerHost {
   std::unique_ptr<core::Core> core_;
   core::Actions actions_;
   std::vector<LineId> unreachable_;
+  bool looks_who_read_ = false;  ///< in some worlds what a worker does not read is bounded
+  std::set<LineId> unread_;      ///< lines with deliveries under way
   v1::Frame head_;
   std::int64_t turn_at_us_{};
   std::uint32_t turns_planned_ = 0;  ///< an earlier plan is void

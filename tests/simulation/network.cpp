@@ -33,6 +33,7 @@ bool Network::arrive(const Event& event, bool up, std::string& frame) {
   }
   frame = std::move(frames.front());
   frames.pop_front();
+  if (!up) one.read += frame.size();
   for (const char c : {frame.front(), frame.back(), static_cast<char>(frame.size())}) {
     stage_.fingerprint = (stage_.fingerprint ^ static_cast<unsigned char>(c)) * 0x100000001b3ULL;
   }

@@ -23,7 +23,8 @@ struct Line {
   std::int64_t up_at_us{};  ///< when the last one arrives
   std::int64_t down_at_us{};
   std::int64_t stalled_until_us{};
-  bool up_cut = false;  ///< nothing more goes in; what is left still arrives
+  std::uint64_t read{};  ///< bytes that arrived at the client, and the broker has not looked
+  bool up_cut = false;   ///< nothing more goes in; what is left still arrives
   bool down_cut = false;
   bool reset = false;    ///< the broker's next send finds it gone
   bool refused = false;  ///< the broker has closed it

@@ -68,8 +68,8 @@ TEST_F(ThePeers, AMessageWithoutEndIsCutOffAtTheSecondLookThatFindsIt) {
   EXPECT_THAT(look(), IsEmpty());
   tcp_.lines[7].look.received = 20 * mib;
   EXPECT_THAT(look(), IsEmpty()) << "it may have been on its way to the socket";
-  EXPECT_EQ(peers_.next_look(), now_ + 5ms);
-  EXPECT_THAT(look(5ms), ElementsAre(AllOf(HasSubstr("a message that has no end"), HasSubstr("at most 17825792"))));
+  EXPECT_EQ(peers_.next_look(), now_ + 2ms);
+  EXPECT_THAT(look(2ms), ElementsAre(AllOf(HasSubstr("a message that has no end"), HasSubstr("at most 17825792"))));
   EXPECT_TRUE(tcp_.lines[7].shut);
 }
 
@@ -158,6 +158,44 @@ TEST_F(ThePeers, WhoReadsNothingGoesAndTheCoreIsToldOnceItIsClosed) {
   EXPECT_THAT(peers_.take_gone(), IsEmpty());
   peers_.closed(7);
   EXPECT_THAT(peers_.take_gone(), ElementsAre(1U));
+}
+
+TEST_F(ThePeers, TellWhatWasReadOfWhatWasSent) {
+  const PeerId id = session(7, 1);
+  tcp_.lines[7].look.acked = 91;  // ZMTP's own
+  look();
+  static_cast<void>(peers_.take_read());
+
+  peers_.sent(id, 700 * 1024);
+  EXPECT_THAT(peers_.take_read(), IsEmpty());
+  tcp_.lines[7].look = {.acked = 400ULL * 1024, .queued = true};
+  peers_.sent(id, 700 * 1024);  // more than a MiB since the last look
+
+  const auto read = peers_.take_read();
+  ASSERT_THAT(read, SizeIs(1));
+  EXPECT_EQ(read[0].connection, 1U);
+  EXPECT_EQ(read[0].bytes.value, 400U * 1024 - 91);
+}
+
+TEST_F(ThePeers, OfTooMuchUnreadInAllWhoHasTheMostGoes) {
+  const PeerId worker = session(7, 1);
+  const PeerId one = session(8, 2);
+  const PeerId other = session(9, 3);
+  for (int i = 0; i < 60; ++i) {
+    for (int descriptor : {7, 8, 9}) {
+      tcp_.lines[descriptor].look.queued = true;
+      ++tcp_.lines[descriptor].look.acked;
+    }
+    peers_.sent(worker, 16 * mib / 60);
+    peers_.sent(one, mib);
+    peers_.sent(other, 51 * mib / 60);
+    EXPECT_THAT(look(), IsEmpty());
+  }
+  peers_.sent(one, 2 * mib);
+  EXPECT_THAT(look(), ElementsAre(HasSubstr("it has not read 65011")));
+  EXPECT_TRUE(tcp_.lines[8].shut);
+  peers_.closed(8);
+  EXPECT_THAT(look(), IsEmpty());
 }
 
 TEST_F(ThePeers, ADescriptorThatIsUsedAgainIsAnother) {

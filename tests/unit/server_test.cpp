@@ -408,7 +408,7 @@ TEST_F(Broker, AFrameOverTheLimitEndsItsConnectionAlone) {
   RawClient large(broker.url());
   const v1::Welcome its = large.hello_publisher('q', "orders");
 
-  publish(large, its, 1, {std::string(400'000, 'x')});
+  publish(large, its, 1, {std::string(2'000'000, 'x')});
   publish(publisher, welcome, 1, {std::string(99'000, 'x')});
 
   EXPECT_TRUE(next_confirmed(publisher).has_confirmed());

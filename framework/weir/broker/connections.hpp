@@ -31,15 +31,13 @@ class Connections {
     by_connection_.emplace(connection, &*at);
     return at->second;
   }
-  /// Empty if it is forgotten. Lifetime: until forget().
-  [[nodiscard]] std::string_view peer(core::Connection connection) const {
+  /// Its routing id, and what is known of it.
+  using Peer = std::pair<const std::string, Known>;
+
+  /// Nullptr if it is forgotten. Lifetime: until forget().
+  [[nodiscard]] const Peer* find(core::Connection connection) const {
     const auto at = by_connection_.find(connection);
-    return at == by_connection_.end() ? std::string_view{} : at->second->first;
-  }
-  /// Nothing if it is forgotten.
-  [[nodiscard]] PeerId tcp(core::Connection connection) const {
-    const auto at = by_connection_.find(connection);
-    return at == by_connection_.end() ? PeerId{} : at->second->second.tcp;
+    return at == by_connection_.end() ? nullptr : at->second;
   }
   void forget(core::Connection connection) {
     const auto at = by_connection_.find(connection);

@@ -8,15 +8,20 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Between looks: while a peer is suspected; while there are strangers, or somebody who does not read; else.
-constexpr Duration soon = 5ms;
-constexpr Duration often = 25ms;
+/// Between looks: while a peer is suspected; while there are strangers, the fewer the sooner (a kilobyte a microsecond
+/// is what one may send), or somebody who does not read; else.
+constexpr Duration soon = 2ms;
+constexpr Duration often = 5ms;
+constexpr Duration often_for_many = 25ms;
+constexpr std::size_t many = 64;
 constexpr Duration seldom = 50ms;
 /// Of all connections, how many are looked at in one look at least, and in how many all are.
 constexpr std::size_t slice_least = 256;
 constexpr std::size_t slices = 8;
 /// More than this unfinished is worth looking at each time.
 constexpr std::uint64_t worth_watching = 256ULL * 1024;
+/// More than the core can have sent: nothing is unread.
+constexpr std::uint64_t all_of_it = ~std::uint64_t{0};
 /// A HELLO in parts has its own time in the core.
 constexpr int patience_for_parts = 3;
 
@@ -48,6 +53,7 @@ void Peers::closed(int descriptor) {
     --leaving_;
     if (peer->connection != 0) gone_.push_back(peer->connection);
   }
+  unread_ -= peer->unread;
   watched_.erase(descriptor);
   peers_[static_cast<std::size_t>(descriptor)].reset();
   --count_;
@@ -92,11 +98,13 @@ std::vector<Peers::Ended> Peers::look(Instant now) {
   each.insert(each.end(), watched_.begin(), watched_.end());
   for (const int descriptor : each) look_at(now, *at(descriptor));
   look_at_slice(now);
+  if (unread_ > limits_.unread_most.value) shut_who_has_most_unread();
   const bool suspected = std::any_of(watched_.begin(), watched_.end(), [this](int d) { return at(d)->suspected; });
-  next_look_ = count_ == 0                              ? Instant::max()
-               : suspected                              ? now + soon
-               : strangers_.empty() && watched_.empty() ? now + seldom
-                                                        : now + often;
+  next_look_ = count_ == 0                                  ? Instant::max()
+               : suspected                                  ? now + soon
+               : strangers_.empty() && watched_.empty()     ? now + seldom
+               : strangers_.size() + watched_.size() < many ? now + often
+                                                            : now + often_for_many;
   return std::exchange(ended_, {});
 }
 
@@ -152,11 +160,42 @@ std::string Peers::why_too_much(Peer& peer, const TcpLook& seen) {
          std::to_string(most) + (peer.stranger == 0 ? "" : " before a session");
 }
 
-std::string Peers::why_unread(Instant now, Peer& peer, const TcpLook& seen) const {
-  if (!seen.queued || std::exchange(peer.acked, seen.acked) != seen.acked) peer.acked_at = now;
+std::string Peers::why_unread(Instant now, Peer& peer, const TcpLook& seen) {
+  if (!seen.queued || seen.acked != peer.acked) peer.acked_at = now;
+  note_read(peer, seen);
   const Duration stands = now - std::max(peer.acked_at, fresh_since_);
   if (stands <= limits_.patience) return {};
   return "it has read nothing of what it was sent for " + milliseconds(stands);
+}
+
+void Peers::look_what_it_read(Peer& peer) {
+  if (peer.shut) return;
+  if (const auto seen = tcp_.look(peer.id.descriptor)) note_read(peer, *seen);
+}
+
+void Peers::note_read(Peer& peer, const TcpLook& seen) {
+  const std::uint64_t before = std::exchange(peer.acked, seen.acked);
+  if (seen.acked != before) peer.acked_at = std::max(peer.acked_at, last_look_);
+  // What frames a message, and what libzmq says by itself, is not counted when it is sent: with nothing queued, and
+  // nothing sent since the last look that libzmq might not have begun, all is read.
+  if ((!seen.queued && peer.sent == peer.sent_then) || peer.sent < seen.acked) peer.sent = seen.acked;
+  peer.sent_then = peer.sent;
+  unread_ -= peer.unread;
+  peer.unread = peer.sent - peer.acked;
+  unread_ += peer.unread;
+  if (seen.acked == before || peer.connection == 0) return;
+  read_.push_back({peer.connection, Bytes{peer.unread == 0 ? all_of_it : seen.acked - before}});
+}
+
+void Peers::shut_who_has_most_unread() {
+  Peer* most = nullptr;
+  for (const auto& peer : peers_) {
+    if (peer && !peer->shut && (most == nullptr || peer->unread > most->unread)) most = peer.get();
+  }
+  // A largest message each is nobody's fault.
+  if (most == nullptr || most->unread <= limits_.unfinished_most.value) return;
+  shut(*most, "it has not read " + std::to_string(most->unread) + " bytes, the most of " + std::to_string(unread_) +
+                  " that all together have not");
 }
 
 void Peers::shut(Peer& peer, std::string why) {

@@ -8,7 +8,7 @@
 ///   - has sent more than a message may have since a message of it was last whole, or more than a HELLO may have before
 ///     it was welcomed (the difference can only be one message that is not finished);
 ///   - is not welcomed in time, or is the oldest of too many that are not;
-///   - reads nothing, though something waits for it.
+///   - reads nothing, though something waits for it, or has the most unread while that is too much in all.
 /// Nothing is looked at for a message: what a frame costs here is a flag.
 ///
 /// Only a connection ends, never a session's leases: an honest client comes back and claims them. A descriptor may be
@@ -33,6 +33,7 @@ struct PeerLimits {
   std::size_t strangers = 256;       ///< without one
   Bytes unfinished_most;             ///< of a message, with what frames it
   Bytes unfinished_of_strangers{128ULL * 1024};
+  Bytes unread_most{128ULL * 1024 * 1024};       ///< by all peers together; of workers the core sees to it before
   Duration patience = std::chrono::seconds(10);  ///< for a HELLO, and for a peer that reads nothing
 };
 
@@ -55,6 +56,13 @@ class Peers {
   void heard(PeerId id) {
     if (Peer* peer = find(id)) peer->heard = true;
   }
+  /// A frame of so many bytes is on its way to it.
+  void sent(PeerId id, std::size_t bytes) {
+    Peer* peer = find(id);
+    if (peer == nullptr) return;
+    peer->sent += bytes;
+    if (peer->sent - peer->sent_then > worth_a_look) look_what_it_read(*peer);
+  }
   /// It has a session.
   void welcomed(PeerId id);
   /// Its session is over.
@@ -76,11 +84,21 @@ class Peers {
   /// Connections of the core that were shut and are closed, since the last call.
   [[nodiscard]] std::vector<core::Connection> take_gone() { return std::exchange(gone_, {}); }
 
+  struct Read {
+    core::Connection connection{};
+    Bytes bytes;
+  };
+  /// Who has taken how much of what it was sent, since the last call.
+  [[nodiscard]] std::vector<Read> take_read() { return std::exchange(read_, {}); }
+
   [[nodiscard]] std::size_t size() const { return count_; }
   [[nodiscard]] std::size_t strangers() const { return strangers_.size(); }
   [[nodiscard]] const PeerLimits& limits() const { return limits_; }
 
  private:
+  /// So much was sent to a peer that what it has read is looked up at once.
+  static constexpr std::uint64_t worth_a_look = 1024ULL * 1024;
+
   struct Peer {
     PeerId id;
     std::string address;
@@ -95,7 +113,10 @@ class Peers {
     std::uint64_t received{};       ///< at the last look
     std::uint64_t received_then{};  ///< at the last look after a message of it was whole
     std::uint64_t acked{};
-    Instant acked_at;  ///< when it was last seen to read, or had nothing to
+    std::uint64_t sent{};
+    std::uint64_t sent_then{};  ///< at the last look
+    std::uint64_t unread{};     ///< of it, at the last look
+    Instant acked_at;           ///< when it was last seen to read, or had nothing to
   };
 
   [[nodiscard]] Peer* at(int descriptor) const {
@@ -110,7 +131,10 @@ class Peers {
   void look_at(Instant now, Peer& peer);
   [[nodiscard]] std::string why_not_welcomed(Instant now, const Peer& peer) const;
   [[nodiscard]] std::string why_too_much(Peer& peer, const TcpLook& seen);
-  [[nodiscard]] std::string why_unread(Instant now, Peer& peer, const TcpLook& seen) const;
+  [[nodiscard]] std::string why_unread(Instant now, Peer& peer, const TcpLook& seen);
+  void look_what_it_read(Peer& peer);
+  void note_read(Peer& peer, const TcpLook& seen);
+  void shut_who_has_most_unread();
   void shut(Peer& peer, std::string why);
 
   PeerLimits limits_;
@@ -122,6 +146,8 @@ class Peers {
   std::size_t leaving_ = 0;                 ///< shut, and not closed yet
   std::vector<Ended> ended_;                ///< of this look
   std::vector<core::Connection> gone_;
+  std::vector<Read> read_;
+  std::uint64_t unread_ = 0;  ///< by all
   std::uint64_t serials_ = 0;
   std::uint64_t looks_ = 0;
   std::size_t turn_ = 0;  ///< the descriptor that is looked at next, of all

@@ -17,10 +17,10 @@
 #include "weir/broker/control.hpp"
 #include "weir/broker/delivering.hpp"
 #include "weir/broker/note_log.hpp"
+#include "weir/broker/options.hpp"
 #include "weir/broker/storage_thread.hpp"
 #include "weir/broker/store/map_faults.hpp"
 #include "weir/protocol/frame.hpp"
-#include "weir/protocol/limits.hpp"
 #include "weir/telemetry/log.hpp"
 
 namespace weir::broker {
@@ -29,9 +29,6 @@ namespace {
 namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
-constexpr Bytes message_most_highest{128ULL * 1024 * 1024};
-/// How long the last confirmations may take to leave.
-constexpr auto linger = 500ms;
 /// A stop waits so long for its last commit; only a full disk takes longer.
 constexpr auto stop_most = 10s;
 /// A tick is no finer: due times are to the millisecond.
@@ -40,21 +37,6 @@ constexpr Duration tick_least = 1ms;
 Now now() {
   return {Instant(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())),
           std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())};
-}
-
-async::SocketOptions socket_options(const BrokerSettings& settings) {
-  if (settings.message_most > message_most_highest || settings.message_most.value == 0) {
-    throw Error("broker.message_most of " + std::to_string(settings.message_most.value) +
-                " bytes: at least 1 byte, at most 128 MiB");
-  }
-  async::SocketOptions options;
-  options.kind = async::SocketKind::router;
-  options.frame_bytes_most = settings.message_most.value + protocol::frame_head_most;
-  options.received_most = 16;
-  options.linger = linger;
-  options.dead_after = std::chrono::duration_cast<std::chrono::seconds>(settings.session_timeout);
-  options.monitor = true;
-  return options;
 }
 
 constexpr const char* store_damage = "store_value_damaged";
@@ -74,18 +56,6 @@ void tell_damage(const core::Recovered& recovered, const std::string& file) {
                 {"file", file}});
     if (last) return;
   }
-}
-
-core::Config core_config(const BrokerSettings& settings, std::vector<core::QueueConfig> queues) {
-  core::Config config;
-  config.build = settings.build;
-  config.queues = std::move(queues);
-  config.session_timeout = settings.session_timeout;
-  config.message_most = settings.message_most;
-  // With what LMDB adds, and what is written beside it, a quarter of the reserve fits it for certain.
-  if (settings.reserve.value > 0) config.unanswered_most = Bytes{settings.reserve.value / 4};
-  config.seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
-  return config;
 }
 
 }  // namespace
@@ -119,6 +89,8 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   void carry_out();
   void carry_out(core::Send& send);
   void carry_out(core::SendDelivery& send);
+  void transmit(const Connections::Peer& to, async::ZmqFrame frame);
+  void tell_read(Now at);
   void carry_out(core::Close& close);
   void carry_out(core::Ask& ask) { control_->ask(now(), ask.from, Peer{}, ask.request, actions_); }
   void carry_out(core::Note& note);
@@ -294,11 +266,20 @@ void Server::Loop::on_turn() {
   const Now at = now();
   admission_.look_if_due(at.instant, pump_->drained());
   for (const core::Connection gone : admission_.peers().take_gone()) disconnected(gone);
+  tell_read(at);
   tick_if_due(at);
+  carry_out();
+  tell_read(at);  // of those who were sent much
   carry_out();
   commit_if_wanted();
   arm_timer();
   end_if_done();
+}
+
+void Server::Loop::tell_read(Now at) {
+  for (const auto& [connection, bytes] : admission_.peers().take_read()) {
+    core_->read(at, connection, bytes, actions_);
+  }
 }
 
 void Server::Loop::tick_if_due(Now at) {
@@ -332,31 +313,38 @@ void Server::Loop::carry_out() {
 }
 
 void Server::Loop::carry_out(core::Send& send) {
-  const std::string_view peer = connections_.peer(send.to);
-  if (peer.empty()) return;
+  const auto* to = connections_.find(send.to);
+  if (to == nullptr) return;
   async::ZmqFrame frame(protocol::encoded_size(send.frame, 0));
   protocol::encode_head(send.frame, 0, frame.data());
-  pump_->send(peer, std::move(frame));
-  if (send.frame.has_welcome()) admission_.peers().welcomed(connections_.tcp(send.to));
+  transmit(*to, std::move(frame));
+  if (send.frame.has_welcome()) admission_.peers().welcomed(to->second.tcp);
 }
 
 void Server::Loop::carry_out(core::Close& close) {
-  admission_.peers().ended(now().instant, connections_.tcp(close.connection));
+  if (const auto* known = connections_.find(close.connection)) {
+    admission_.peers().ended(now().instant, known->second.tcp);
+  }
   connections_.forget(close.connection);
 }
 
 void Server::Loop::carry_out(core::SendDelivery& send) {
-  const std::string_view peer = connections_.peer(send.to);
-  if (peer.empty()) return;
+  const auto* to = connections_.find(send.to);
+  if (to == nullptr) return;
   if (!snapshot_) snapshot_ = store_.snapshot();
   std::vector<core::Piece> damaged;
-  pump_->send(peer, delivering_.frame(send, *snapshot_, damaged));
+  transmit(*to, delivering_.frame(send, *snapshot_, damaged));
   if (!damaged.empty()) core_->undelivered(now(), send.to, damaged, actions_);
 }
 
 void Server::Loop::carry_out(core::Note& note) {
   if (note.event == store_damage) note.fields.emplace_back("file", store_.file_name());
   notes_.write(note, std::chrono::steady_clock::now());
+}
+
+void Server::Loop::transmit(const Connections::Peer& to, async::ZmqFrame frame) {
+  admission_.peers().sent(to.second.tcp, frame.size());
+  pump_->send(to.first, std::move(frame));
 }
 
 void Server::Loop::commit_if_wanted() {

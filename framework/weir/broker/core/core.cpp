@@ -35,6 +35,8 @@ void Core::tick(Now now, Actions& actions) {
   state_->last_wall_us = micros(now.wall);
 }
 
+void Core::read(Now now, Connection by, Bytes bytes, Actions& actions) { on_read(*state_, now, by, bytes, actions); }
+
 Instant Core::next_tick() const {
   // Twice within what counts as having been away (sessions_tick): an idle broker that wakes only for its beats would
   // take itself for one that was stopped, and never end a session.

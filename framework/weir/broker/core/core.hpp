@@ -37,6 +37,9 @@ struct Config {
   /// What all publishers together may have unanswered: it may have to be written after the disk is full, and then must
   /// fit the store's reserve, or settling would wait behind it for ever (promise 11).
   Bytes unanswered_most{16 * 1024 * 1024};
+  /// What may be on its way to all workers together and not read by them: beyond it nobody is sent anything whose last
+  /// is still unread, and nobody at all more than an eighth. Nothing: no bound, where the shell does not call read().
+  std::optional<Bytes> unread_most;
   /// Of a segment whose last messages have been leased for `after` (one to two of it), these become records, and it is
   /// dropped, if they are at most 1/`sparse` of it and the rest is worth it.
   struct Compaction {
@@ -63,6 +66,8 @@ class Core {
   void malformed(Now now, Connection from, const std::string& why, Actions& actions);
   /// The connection is gone (a send failed, or the shell gave it up).
   void disconnected(Now now, Connection from, Actions& actions);
+  /// So much more of what was sent to this connection has arrived at its peer.
+  void read(Now now, Connection by, Bytes bytes, Actions& actions);
   /// Time passed. To be called at the latest at `next_tick()`.
   void tick(Now now, Actions& actions);
   [[nodiscard]] Instant next_tick() const;

@@ -35,6 +35,10 @@ void flush(State& state, Worker& worker, Actions& actions) {
   if (worker.outbox.empty()) return;
   Client* client = state.find_client(worker.connection);
   actions.emplace_back(SendDelivery{worker.connection, ++client->frames_out, std::move(worker.outbox)});
+  if (state.config.unread_most) {
+    worker.unread += Bytes{worker.outbox_bytes};
+    state.unread += Bytes{worker.outbox_bytes};
+  }
   worker.outbox.clear();
   worker.outbox_bytes = 0;
 }
@@ -183,6 +187,7 @@ bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actio
 /// One piece for one worker; false if it can take none.
 bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
   if (worker.connection == 0 || !worker.noted) return false;
+  if (!reads(state, worker)) return false;
   if (hand_to(state, now, queue, worker, actions)) return true;
   worker.turned_away = true;
   return false;
@@ -254,7 +259,7 @@ void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
   QueueId at = last;
   bool below = false;  // of where it began
   for (int in_vain = 0;;) {
-    if (worker.outstanding.messages >= worker.window.messages) break;  // the rest is not asked
+    if (worker.outstanding.messages >= worker.window.messages || !reads(state, worker)) break;  // the rest is not asked
     if (in_vain == asked_in_vain_most) {
       worker.queue_turn = at;  // the next settlement goes on there
       break;

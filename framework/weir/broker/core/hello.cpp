@@ -123,6 +123,7 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
   }
   const Connection old = worker.connection;
   worker.connection = 0;
+  forget_unread(state, worker);
   replace(state, old, actions);
   if (!attach(state, client, worker, hello, actions)) {
     if (is_new) {

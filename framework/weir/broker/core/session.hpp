@@ -70,6 +70,7 @@ struct Worker {
   Instant last_sent;
   std::vector<Piece> outbox;  ///< of the current turn
   std::uint64_t outbox_bytes{};
+  Bytes unread;  ///< of what this connection was sent, messages alone
   /// What its last failure left in a history: the next one is often the same.
   std::shared_ptr<const v1::Attempt> failed;
 

@@ -173,7 +173,10 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
 void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
   Client* client = state.find_client(from);
   if (client == nullptr) return;
-  if (client->worker != nullptr && client->worker->connection == from) client->worker->connection = 0;
+  if (client->worker != nullptr && client->worker->connection == from) {
+    client->worker->connection = 0;
+    forget_unread(state, *client->worker);
+  }
   if (client->publisher != nullptr && client->publisher->connection == from) {
     client->publisher->connection = 0;
     client->publisher->ended_at = now.instant;
@@ -210,6 +213,7 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
   for (Pending* pending : {&state.gathering, &state.sealed}) {
     std::erase(pending->noted, std::pair{worker.token, worker.shard});
   }
+  forget_unread(state, worker);
   if (worker.recovering) ++state.gathering.given_up;  // until that is on disk it could still claim what it held
   const std::uint32_t shard = worker.shard;
   process.workers.erase(shard);

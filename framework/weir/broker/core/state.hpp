@@ -10,6 +10,7 @@
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
 ///   sharing     how a worker's queues share its window
+///   reading     who does not read is sent no more
 ///   ahead       what is not on disk yet goes to who has credit
 ///   holding     how long a commit waits for work that makes it needless
 ///   settling    outcomes
@@ -53,6 +54,8 @@ class State {
   /// alone.
   std::map<QueueId, Queue*> waiting;
   std::vector<Worker*> outboxes;  ///< not empty, while queues are dispatched
+  Bytes unread;                   ///< by all workers together, of what they were sent
+  std::set<Worker*> choked;       ///< were sent nothing more, since they had not read enough
 
   Pending gathering;
   Pending sealed;
@@ -255,6 +258,13 @@ void count_sharers(State& state, Worker& worker);
 [[nodiscard]] std::uint64_t share_of(const Worker& worker);
 /// What this worker may still take of this queue: no more than its share, or a lot, while another of its queues waits.
 [[nodiscard]] std::uint64_t credit(State& state, Now now, Worker& worker, const Attached& attached);
+
+// reading.cpp
+/// False if it has so much unread that it is to be sent no more now.
+[[nodiscard]] bool reads(State& state, Worker& worker);
+void on_read(State& state, Now now, Connection by, Bytes bytes, Actions& actions);
+/// Its connection is gone, and what was in it.
+void forget_unread(State& state, Worker& worker);
 
 // ahead.cpp
 /// A segment stands in its lane, and is ready: it is on disk, or `ahead` of that.
