@@ -160,7 +160,7 @@ def a_lying_disk(seed):
     return f"found: {lost} of {confirmed} are lost"
 
 
-def taken_away(how, *words, while_publishing=True):
+def taken_away(how, while_publishing, *words):
     """A broker from which `how` takes its data folder: what it says, and that nothing is confirmed from then on."""
     folder = in_memory()
     data = folder / "data"
@@ -172,7 +172,7 @@ def taken_away(how, *words, while_publishing=True):
                 publisher = Publisher(d)
                 wait_for("the first are confirmed", lambda: publisher.confirmed > 0)
             else:
-                d.publish([task(1, "ack", 0)])
+                d.publish([{"number": 1, "action": "ack"}])
             how(data)
             time.sleep(0.1)  # what was confirmed before is heard
             confirmed = publisher.confirmed if publisher else 1
@@ -211,7 +211,7 @@ def damaged_and_checked():
         with Deployment(YAML, data=data, plugin=plugin("work")) as d:
             broker = d.broker()
             for number in range(1, 41):  # a segment each: each command is a publish
-                d.publish([task(number, "ack", 0)])
+                d.publish([{"number": number, "action": "ack"}])
                 if number == 2:
                     running = d.weir("check-store", data, check=False)
                     assert running.returncode == 2 and "in use by a broker" in running.stderr, running
@@ -234,7 +234,7 @@ def damaged_and_checked():
             lost = d.queue()["damaged"]
             starts, _ = d.runs()
             assert lost > 0 and len(starts) + lost == 40, f"{lost} damaged, {len(starts)} handled"
-            assert "store_value_damaged" in (d.folder / "broker.log").read_text(), "nothing was said of it"
+            wait_for("it is named", lambda: "store_value_damaged" in (d.folder / "broker.log").read_text())
             return f"{lost} of 40 damaged and named, {len(starts)} handled"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -250,13 +250,13 @@ def main():
     suite.run("one on a full disk is followed by the whole commit once more", failed_syncs_without_room,
               (args.rounds + 1) // 2, args.seed)
     suite.run("a disk that loses writes without a word is found out", a_lying_disk, args.seed)
-    suite.run("a folder that is removed under the broker ends it, and nothing more is confirmed", taken_away, shutil.rmtree, GONE)
-    suite.run("also while it is idle", taken_away, lambda data: data.rename(data.parent / "away"), GONE, while_publishing=False)
+    suite.run("a folder that is removed under the broker ends it, and nothing more is confirmed", taken_away, shutil.rmtree, True, GONE)
+    suite.run("also while it is idle", taken_away, lambda data: data.rename(data.parent / "away"), False, GONE)
     if shutil.which("chattr"):
-        suite.run("one that is made read-only ends it with words", taken_away, read_only, "was made read-only", SIGNAL)
+        suite.run("one that is made read-only ends it with words", taken_away, read_only, True, "was made read-only", SIGNAL)
     else:
         print("SKIP one that is made read-only ends it with words: no chattr (e2fsprogs)")
-    suite.run("a file that is cut off ends it with words", taken_away, cut_off, "its data.mdb was cut off", SIGNAL)
+    suite.run("a file that is cut off ends it with words", taken_away, cut_off, True, "its data.mdb was cut off", SIGNAL)
     suite.run("what is damaged is named by check-store, and the rest is served", damaged_and_checked)
     suite.end()
 

@@ -23,10 +23,14 @@ void replace(const std::filesystem::path& file, const std::string& image) {
   std::filesystem::remove(file.parent_path() / "lock.mdb");
 }
 
+/// A store gets its name once it is whole and synced: what is played comes after.
+void make(const broker::StoreSettings& settings) { const LmdbStore made(settings); }
+
 }  // namespace
 
 std::string losses(const Options& options, Count& count) {
   const Folder folder(memory());  // its disk is played
+  make(folder.settings(options));
   std::mt19937_64 random(options.seed);
   Known known;
   std::atomic<Stage> stage = Stage::outside;
@@ -81,6 +85,7 @@ std::string starts(const Options& options, Count& count) {
   const Folder folder(memory());
   broker::StoreSettings settings = folder.settings(options);
   settings.durability = broker::Durability::os;
+  make(settings);
   std::atomic<Stage> stage = Stage::outside;
   std::uint32_t before = 0;
   for (int round = 0; round < 10; ++round) {
@@ -104,6 +109,7 @@ std::string lazy_syncs(const Options& options, Count& count) {
   const Folder folder(memory());
   broker::StoreSettings settings = folder.settings(options);
   settings.durability = broker::Durability::os;
+  make(settings);
   std::atomic<Stage> stage = Stage::outside;
   Known known;
   for (int round = 0; round < rounds; ++round) {
