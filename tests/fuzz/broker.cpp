@@ -86,6 +86,7 @@ class Play {
     hello.set_version_lowest(2);
     hello.set_version_highest(2);
     hello.set_kind(kind);
+    hello.set_store(std::string(StoreId{}.view()));
     return frame;
   }
   std::string queue_name() { return config_.queues[in_.below(static_cast<std::uint32_t>(config_.queues.size()))].name; }
@@ -117,7 +118,7 @@ class Play {
   Input& in_;
   Now now_{Instant{Duration{1h}}, WallTime{Duration{1'000'000s}}};
   core::Config config_;
-  engine::memory::MemoryStore store_;
+  engine::memory::MemoryStore store_{StoreId{}};  // what its clients speak of
   std::unique_ptr<core::Core> core_;
   std::unique_ptr<broker::Control> control_;
   std::optional<core::Batch> sealed_;

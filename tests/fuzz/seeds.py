@@ -53,8 +53,14 @@ from_clients = {
     "hello-worker": hello(wire.WORKER, build="seed", process_token=token, group="shop", window=window,
                           attach=[wire.Attach(queue="orders", types=["a.A"])]),
     "hello-claims": hello(wire.WORKER, process_token=token, window=window, attach=[wire.Attach(queue="orders")],
+                          store=bytes(16),
                           held=[wire.Claim(queue=1, segment=1, count=3, incarnation=1, lease=1)],
                           settled=[wire.Claim(queue=1, segment=1, first=3, count=1, incarnation=1, lease=4)]),
+    "hello-of-another-store": hello(wire.WORKER, process_token=token, window=window, store=bytes([2]) * 16, heard=9,
+                                    attach=[wire.Attach(queue="orders")],
+                                    held=[wire.Claim(queue=1, segment=1, count=3, incarnation=1, lease=1)]),
+    "hello-of-a-later-store": hello(wire.PUBLISHER, publisher=token, lowest_unanswered=3, store=bytes(16), heard=99,
+                                    publish_to=["orders"]),
     "hello-part": hello(wire.WORKER, process_token=token, more=True, window=window),
     "hello-publisher": hello(wire.PUBLISHER, publisher=token, lowest_unanswered=1, publish_to=["orders", "bounded"]),
     "hello-control": hello(wire.CONTROL),
@@ -89,13 +95,13 @@ for request in ("list_queues", "list_workers", "list_dead", "show_dead", "replay
 
 from_brokers = {
     "welcome": wire.Frame(number=1, welcome=wire.Welcome(
-        version=2, incarnation=1, publisher_known=True, session_timeout_us=10_000_000, message_most_bytes=1 << 20,
+        version=2, incarnation=1, store=token, commits=5, publisher_known=True, session_timeout_us=10_000_000, message_most_bytes=1 << 20,
         queues=[wire.QueueInfo(id=i + 1, name=name, in_file=True, window=wire.Window(epoch=1, messages=9, bytes=999))
                 for i, name in enumerate(("orders", "emails"))],
         claims=[wire.ClaimAnswer(queue=1, segment=1, count=2, lease=9)])),
     "deliver": wire.Frame(number=2, deliver=wire.Deliver(deliveries=[
         wire.Delivery(queue=1, segment=1, lease=1, attempt=1, index=index(3, ("a.A", "a.B"))),
-        wire.Delivery(queue=2, segment=2, lease=4, attempt=2, index=index(1, key=[b"k"]))]), run=one * 4),
+        wire.Delivery(queue=2, segment=2, lease=4, attempt=2, index=index(1, key=[b"k"]))], commits=6), run=one * 4),
     "settled": wire.Frame(number=2, settled=wire.Settled(
         frames=[wire.Settled.Range(first=2, last=3)],
         runs=[wire.Settled.Run(lease=1, count=1, answer=wire.Settled.STALE),

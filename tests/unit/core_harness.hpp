@@ -63,6 +63,10 @@ struct Broker {
   /// A frame from `from`; its number is counted here.
   void say(Connection from, v1::Frame frame, std::string run = {}) {
     frame.set_number(++frames_out[from]);
+    // Unless a test says otherwise, what a client speaks of is of this store.
+    if (frame.has_hello() && frame.hello().store().empty()) {
+      frame.mutable_hello()->set_store(std::string(store_id.view()));
+    }
     Actions actions;
     core->frame(now, from, frame, Slice::of(std::move(run)), actions);
     const std::size_t closed = closed_connections.size();
@@ -102,6 +106,7 @@ struct Broker {
           one->set_attempt(piece.attempt);
           for (std::uint32_t i = 0; i < piece.count; ++i) one->mutable_index()->add_lengths(1);
         }
+        frame.mutable_deliver()->set_commits(delivery->commits);
         inbox[delivery->to].push_back(std::move(frame));
       }
       if (auto* closed = std::get_if<Close>(&action)) closed_connections.push_back(closed->connection);
@@ -301,7 +306,8 @@ struct Broker {
 
   Now now{Instant{Duration{1h}}, WallTime{Duration{1'000'000s}}};
   Config config;
-  engine::memory::MemoryStore store;
+  StoreId store_id = random_id<StoreId>();
+  engine::memory::MemoryStore store{store_id};
   std::unique_ptr<Core> core;
   std::optional<Batch> sealed;
   std::map<Connection, std::uint64_t> frames_out;

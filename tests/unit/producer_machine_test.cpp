@@ -40,6 +40,8 @@ class Play {
     auto& welcome = *frame.mutable_welcome();
     welcome.set_publisher_known(known);
     welcome.set_publisher_mark(mark);
+    welcome.set_store(store);
+    welcome.set_commits(commits);
     welcome.set_message_most_bytes(1'000'000);
     ++epoch;
     for (const std::uint32_t id : {orders, emails}) {
@@ -69,6 +71,7 @@ class Play {
     run->set_queue(orders);
     run->set_segment(segment);
     run->set_index(index);
+    frame.mutable_confirmed()->set_commits(commits);
     say(frame);
   }
   std::vector<v1::Frame> hear() {
@@ -92,6 +95,8 @@ class Play {
     welcome(window);
   }
 
+  std::string store = "store of 16 bits";
+  std::uint64_t commits = 0;
   Instant now{10s};
   std::uint64_t number = 0;
   std::uint64_t epoch = 100;
@@ -446,6 +451,56 @@ TEST(Idempotence, WhatTheBrokerForgotIsInDoubtAndNotSentAgain) {
   ASSERT_THAT(answers, SizeIs(1));
   EXPECT_EQ(answers[0].answer, Confirmation::Answer::in_doubt);
   EXPECT_EQ(play.offer("orders", "3"), 3U);
+}
+
+TEST(Idempotence, HelloSaysOfWhichStoreItSpeaksAndTheHighestCountThatItHeard) {
+  Play play;
+  EXPECT_EQ(play.open().store(), "");
+  play.commits = 7;
+  play.welcome();
+  play.offer("orders", "1");
+  play.offer("orders", "2");
+  play.machine.flush(play.now);
+  play.commits = 9;
+  play.confirm(1, 1);
+  play.commits = 0;  // of what was never written
+  play.confirm(2, 1);
+  play.machine.ended(play.now, "cut");
+  v1::Hello hello = play.open();
+  EXPECT_EQ(hello.store(), play.store);
+  EXPECT_EQ(hello.heard(), 9U);
+
+  // An older copy, by the broker's word: from now on its count is what was heard.
+  play.commits = 4;
+  play.welcome();
+  play.machine.ended(play.now, "cut");
+  EXPECT_EQ(play.open().heard(), 4U);
+  play.store = "another one, 16.";
+  play.commits = 2;
+  play.welcome();
+  play.machine.ended(play.now, "cut");
+  hello = play.open();
+  EXPECT_EQ(hello.store(), play.store);
+  EXPECT_EQ(hello.heard(), 2U);
+}
+
+TEST(Idempotence, WhatIsInDoubtSaysWhatHasBecomeOfTheStore) {
+  for (const std::string why : {"another store", "older copy", "forgotten"}) {
+    Play play;
+    play.commits = 5;
+    play.ready();
+    play.offer("orders", "1");
+    play.machine.flush(play.now);
+    play.machine.ended(play.now, "cut");
+    play.open();
+    if (why == "another store") play.store = "another one, 16.";
+    if (why == "older copy") play.commits = 4;
+    play.welcome({Messages{10}, Bytes{1000}}, false);
+    const auto answers = play.machine.take_answers();
+    ASSERT_THAT(answers, SizeIs(1));
+    EXPECT_EQ(answers[0].answer, Confirmation::Answer::in_doubt);
+    EXPECT_THAT(answers[0].reason, HasSubstr(why));
+  }
 }
 
 // Simulation, seed 30265439723308: a machine slept for an hour, the broker had ended the session before that and forgot

@@ -60,6 +60,8 @@ class Play {
     v1::Frame frame;
     auto& welcome = *frame.mutable_welcome();
     welcome.set_incarnation(incarnation);
+    welcome.set_store(store);
+    welcome.set_commits(commits);
     welcome.set_session_timeout_us(10'000'000);
     for (std::uint32_t id : {7U, 8U}) {
       auto* queue = welcome.add_queues();
@@ -81,6 +83,7 @@ class Play {
     delivery->set_attempt(1);
     delivery->mutable_index()->add_types("a.B");
     for (std::uint32_t i = 0; i < count; ++i) delivery->mutable_index()->add_lengths(bytes);
+    frame.mutable_deliver()->set_commits(commits);
     say(frame, std::string(static_cast<std::size_t>(count) * bytes, 'x'));
   }
   std::vector<v1::Frame> hear() {
@@ -116,6 +119,7 @@ class Play {
     auto* range = frame.mutable_settled()->add_frames();
     range->set_first(first);
     range->set_last(last);
+    frame.mutable_settled()->set_commits(commits);
     say(frame);
   }
   void answer(std::uint64_t lease, std::uint32_t count, v1::Settled::Answer what, const std::string& reason = {}) {
@@ -128,6 +132,8 @@ class Play {
     say(frame);
   }
 
+  std::string store = "store of 16 bits";
+  std::uint64_t commits = 0;
   Instant now = at(1s);
   std::uint64_t number = 0;
   SessionMachine machine;
@@ -148,6 +154,25 @@ v1::ClaimAnswer stale(std::uint64_t segment, std::uint32_t first, std::uint32_t 
   v1::ClaimAnswer answer = granted(segment, first, count, 0);
   answer.set_stale(true);
   return answer;
+}
+
+TEST(Reconnecting, HelloSaysOfWhichStoreItsClaimsAreAndTheHighestCountThatItHeard) {
+  Play play;
+  EXPECT_EQ(play.open().store(), "");
+  play.commits = 3;
+  play.welcome(1);
+  play.commits = 5;
+  play.deliver(1, 0, 2, 1);
+  play.settle(play.take());
+  play.machine.ended(play.now, "cut");
+  v1::Hello hello = play.open();
+  EXPECT_EQ(hello.store(), play.store);
+  EXPECT_EQ(hello.heard(), 5U);
+  play.welcome(1);  // it is in the same state as before
+  play.commits = 8;
+  play.settled(1, 1);
+  play.machine.ended(play.now, "cut");
+  EXPECT_EQ(play.open().heard(), 8U);
 }
 
 TEST(Session, SaysWhoItIsAndWhatItWants) {

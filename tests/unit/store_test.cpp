@@ -360,5 +360,58 @@ TEST_F(StoreTest, TheIncarnationRisesWithEachStart) {
   }
 }
 
+TEST_F(StoreTest, ItIsTheSameStoreAtEachStartAndCountsItsCommits) {
+  StoreId id;
+  {
+    LmdbStore store(settings());
+    const core::Recovered recovered = store.recover();
+    id = recovered.store;
+    EXPECT_NE(id, StoreId{});
+    EXPECT_EQ(recovered.commits, 0U);
+    for (int i = 0; i < 3; ++i) store.commit(batch_of(queue_of(1, "orders")));
+  }
+  {
+    LmdbStore store(settings());
+    const core::Recovered recovered = store.recover();
+    EXPECT_EQ(recovered.store, id);
+    EXPECT_EQ(recovered.commits, 3U) << "a start is no commit";
+    store.commit(batch_of());
+  }
+  EXPECT_EQ(LmdbStore(settings()).recover().commits, 4U);
+}
+
+TEST_F(StoreTest, ACompactedCopyIsTheSameStoreAndACopyKeepsItsCount) {
+  const auto copy = folder_ / "copy";
+  std::filesystem::create_directories(copy);
+  StoreId id;
+  {
+    LmdbStore store(settings());
+    id = store.recover().store;
+    for (int i = 0; i < 3; ++i) store.commit(batch_of(queue_of(1, "orders")));
+  }
+  {
+    // LMDB's own number of transactions begins again in such a copy.
+    MDB_env* env = nullptr;
+    lmdb::check(mdb_env_create(&env), "mdb_env_create");
+    lmdb::check(mdb_env_open(env, settings().data.c_str(), MDB_RDONLY, 0644), "mdb_env_open");
+    lmdb::check(mdb_env_copy2(env, copy.c_str(), MDB_CP_COMPACT), "mdb_env_copy2");
+    mdb_env_close(env);
+  }
+  StoreSettings of_copy = settings();
+  of_copy.data = copy;
+  {
+    LmdbStore store(of_copy);
+    const core::Recovered recovered = store.recover();
+    EXPECT_EQ(recovered.store, id);
+    EXPECT_EQ(recovered.commits, 3U);
+  }
+}
+
+TEST_F(StoreTest, AnotherFolderIsAnotherStore) {
+  const StoreId one = LmdbStore(settings()).recover().store;
+  std::filesystem::remove_all(settings().data);
+  EXPECT_NE(LmdbStore(settings()).recover().store, one);
+}
+
 }  // namespace
 }  // namespace weir::broker

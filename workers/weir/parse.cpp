@@ -209,9 +209,13 @@ class Grammar {
   }
 
   void queues() {
-    auto* command = this->command(app_, "queues", "the queues: what is ready, delayed, leased, dead",
-                                  "  weir queues\n  weir queues --json | jq '.[] | select(.dead > 0) | .name'",
-                                  [this] { return cli::queues(queues_); });
+    auto* command = this->command(
+        app_, "queues", "the queues: what is ready, delayed, leased, dead",
+        "  weir queues\n  weir queues --json | jq '.[] | select(.dead > 0) | .name'\n"
+        "PUBLISHED, ACKED and RETRIED count since the queue was made. After a kill -9 of the broker the first two\n"
+        "may be too low, both by the same: by what was acked before it had to be written, in the last 20 ms and while\n"
+        "the last commit was under way. All else is exact.",
+        [this] { return cli::queues(queues_); });
     command->add_flag("--json", queues_.json, "print a JSON array");
     engine_of(command, queues_.engine);
   }

@@ -107,6 +107,7 @@ async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapsh
   frame_.set_number(action.number);
   v1::Deliver& deliver = *frame_.mutable_deliver();
   deliver.Clear();
+  deliver.set_commits(action.commits);
   runs_.clear();
   for (const core::Piece& piece : action.pieces) {
     if (add(piece, snapshot, *deliver.add_deliveries())) continue;

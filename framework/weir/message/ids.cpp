@@ -1,6 +1,8 @@
 #include "weir/message/ids.hpp"
 
 #include <charconv>
+#include <cstring>
+#include <random>
 
 namespace weir {
 
@@ -27,6 +29,16 @@ std::optional<ParsedId> parse_id(std::string_view text) {
   const auto index = std::from_chars(segment.ptr + 1, end, id.index);
   if (index.ec != std::errc{} || index.ptr != end) return std::nullopt;
   return id;
+}
+
+std::array<unsigned char, 16> random_bits() {
+  std::array<unsigned char, 16> bits{};
+  std::random_device random;
+  for (std::size_t at = 0; at < bits.size(); at += sizeof(std::uint32_t)) {
+    const std::uint32_t word = random();
+    std::memcpy(bits.data() + at, &word, sizeof word);
+  }
+  return bits;
 }
 
 }  // namespace weir

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Identity: places, leases, process tokens, publishers.
+/// Identity: places, leases, process tokens, publishers, stores.
 
 #include <array>
 #include <compare>
@@ -65,6 +65,15 @@ struct RandomId {
 };
 using ProcessToken = RandomId<struct ProcessKind>;
 using PublisherId = RandomId<struct PublisherKind>;
+/// Made with a store. Places and leases of another store are nothing in this one.
+using StoreId = RandomId<struct StoreKind>;
+
+/// From std::random_device, which is the operating system's. Throws: std::exception if that has none.
+[[nodiscard]] std::array<unsigned char, 16> random_bits();
+template <class Id>
+[[nodiscard]] Id random_id() {
+  return Id{random_bits()};
+}
 
 }  // namespace weir
 

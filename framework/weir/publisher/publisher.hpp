@@ -31,7 +31,8 @@
 namespace weir {
 
 /// How a publish ended: confirmed (its id says where the message is), refused (and why), or in doubt: the engine has
-/// forgotten this publisher, and whether it took the message before is not known.
+/// forgotten this publisher, or its store is another or an older one than that which took it, and whether it took the
+/// message before is not known.
 using Confirmation = engine::Confirmation;
 
 class Publisher {

@@ -15,7 +15,8 @@ class Ended(Exception):
 
 
 class Session:
-    def __init__(self, engine, hello):
+    def __init__(self, engine, hello, before=None):
+        """`before`: this client's last session, if what it holds or has unanswered is of that."""
         self.socket = zmq.Context.instance().socket(zmq.DEALER)
         self.socket.setsockopt(zmq.LINGER, 1000)
         # libzmq's own reconnecting would lose frames in mid-stream; a client that must go on makes a new Session.
@@ -24,11 +25,14 @@ class Session:
         self.sent = self.received = 0
         hello.magic, hello.version_lowest, hello.version_highest = MAGIC, 2, 2
         hello.build, hello.host, hello.pid = "python_client", socket.gethostname(), os.getpid()
+        hello.store, hello.heard = (before.welcome.store, before.heard) if before else (b"", 0)
+        self.heard = 0  # commits of the store
         self.send(hello=hello)
         self.welcome = self.receive(5)
         if self.welcome is None:
             raise Ended("no WELCOME within 5 s")
         self.welcome = self.welcome.welcome
+        self.heard = self.welcome.commits
         self.queues = {queue.name: queue for queue in self.welcome.queues}
         self.beaten = time.monotonic()
 
@@ -47,6 +51,8 @@ class Session:
             if frame.number != self.received:
                 raise Ended(f"frame {frame.number} came where {self.received} was due")
             if frame.WhichOneof("body") != "beat":
+                self.heard = max(self.heard, frame.deliver.commits, frame.confirmed.commits, frame.settled.commits,
+                                 frame.control_reply.commits)
                 return frame
         return None
 

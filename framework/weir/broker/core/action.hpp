@@ -36,6 +36,7 @@ struct Piece {
 struct SendDelivery {
   Connection to{};
   std::uint64_t number{};
+  std::uint64_t commits{};  ///< that are on disk
   std::vector<Piece> pieces;
 };
 /// Forget the connection after what was sent before; nothing from it is wanted any more.

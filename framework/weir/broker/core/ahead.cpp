@@ -126,7 +126,7 @@ void tell_elided(State& state, Actions& actions) {
   QueueSet touched;
   std::vector<Answer> answers = std::move(state.elided);
   state.elided.clear();
-  confirm_publishers(state, answers, touched, actions);
+  confirm_publishers(state, answers, 0, touched, actions);  // after a crash the store rightly knows less than they
   for (Queue* queue : touched) share_room(state, *queue, actions);
 }
 

@@ -49,13 +49,15 @@ void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Action
 
 }  // namespace
 
-void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& touched, Actions& actions) {
+void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_t commits, QueueSet& touched,
+                        Actions& actions) {
   std::sort(answers.begin(), answers.end(), [](const Answer& a, const Answer& b) {
     return std::tie(a.publisher, a.first) < std::tie(b.publisher, b.first);
   });
   for (auto at = answers.begin(); at != answers.end();) {
     const auto publisher = state.publishers.find(at->publisher);
     v1::Frame frame;
+    frame.mutable_confirmed()->set_commits(commits);
     auto& runs = *frame.mutable_confirmed()->mutable_runs();
     const auto first = at;
     for (; at != answers.end() && at->publisher == first->publisher; ++at) {
@@ -142,6 +144,7 @@ void on_committed(State& state, Now now, Actions& actions) {
   Pending pending = std::move(state.sealed);
   state.sealed = {};
   state.committing = false;
+  ++state.commits;
   QueueSet touched;
 
   for (const auto& [token, shard] : pending.noted) {
@@ -190,7 +193,7 @@ void on_committed(State& state, Now now, Actions& actions) {
     at->second.stored = true;
     std::erase_if(at->second.elided, [&](const auto& range) { return range.second <= mark; });
   }
-  confirm_publishers(state, pending.answers, touched, actions);
+  confirm_publishers(state, pending.answers, state.commits, touched, actions);
   for (auto& [connection, stale] : pending.stale) {
     v1::Frame frame;
     *frame.mutable_settled() = std::move(stale);

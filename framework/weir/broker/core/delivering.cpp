@@ -34,7 +34,7 @@ bool may_deliver(State& state, Queue& queue, Lane lane, SegmentNumber segment) {
 void flush(State& state, Worker& worker, Actions& actions) {
   if (worker.outbox.empty()) return;
   Client* client = state.find_client(worker.connection);
-  actions.emplace_back(SendDelivery{worker.connection, ++client->frames_out, std::move(worker.outbox)});
+  actions.emplace_back(SendDelivery{worker.connection, ++client->frames_out, state.commits, std::move(worker.outbox)});
   if (state.config.unread_most) {
     worker.unread += Bytes{worker.outbox_bytes};
     state.unread += Bytes{worker.outbox_bytes};

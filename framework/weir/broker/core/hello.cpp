@@ -79,6 +79,7 @@ void derive_outstanding(State& state, Worker& worker) {
 
 void fill_welcome(State& state, v1::Welcome& welcome) {
   welcome.set_version(protocol::version_highest);
+  welcome.set_store(std::string(state.store_id.view()));
   welcome.set_incarnation(state.incarnation);
   welcome.set_build(state.config.build);
   welcome.set_session_timeout_us(static_cast<std::uint64_t>(state.config.session_timeout.count()));
@@ -146,7 +147,11 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
   v1::Frame frame;
   v1::Welcome& welcome = *frame.mutable_welcome();
   fill_welcome(state, welcome);
-  keep_named(state, now, worker, hello, welcome, actions);
+  if (speaks_of_this_store(state, worker, hello, actions)) {
+    keep_named(state, now, worker, hello, welcome, actions);
+  } else {
+    keep_nothing(state, now, worker, hello, welcome, actions);
+  }
   derive_outstanding(state, worker);
   send(state, client.connection, std::move(frame), actions);
   if (is_new) {
@@ -184,15 +189,22 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   v1::Frame frame;
   v1::Welcome& welcome = *frame.mutable_welcome();
   fill_welcome(state, welcome);
-  if (is_new && hello.lowest_unanswered() > 1) {
-    // Its mark is gone, and with it what it had published: it goes on above. It is told so in each WELCOME until it
-    // publishes: a connection may be cut before it has read the first.
-    publisher.forgotten = true;
-    publisher.taken = publisher.committed = hello.lowest_unanswered() - 1;
+  const std::uint64_t answered = std::max<std::uint64_t>(hello.lowest_unanswered(), 1) - 1;
+  const bool in_doubt = !speaks_of_this_store(state, publisher, hello, actions) || (is_new && answered > 0);
+  if (in_doubt) {
+    // Its mark is gone, or another store's, and with it what it had published: it goes on above. It is told so in each
+    // WELCOME until it publishes: a connection may be cut before it has read the first. (Who speaks of another store
+    // has not read it.)
+    publisher.in_doubt = hello.store() == state.store_id.view();
+    publisher.taken = std::max(publisher.taken, answered);
+    publisher.committed = std::max(publisher.committed, answered);
     publisher.mark.set_mark(publisher.taken);
+    // The next broker must know it, or what it publishes from now on would be in doubt too.
+    publisher.dirty = true;
+    state.gathering.publishers.insert(*id);
   }
-  if (hello.lowest_unanswered() > publisher.taken + 1) publisher.forgotten = false;  // it has heard, and given those up
-  welcome.set_publisher_known(!publisher.forgotten);
+  if (answered > publisher.taken) publisher.in_doubt = false;  // it has heard, and given those up
+  welcome.set_publisher_known(!in_doubt && !publisher.in_doubt);
   welcome.set_publisher_mark(publisher.committed);
   for (const auto& name : hello.publish_to()) {
     const auto queue = state.queues_by_name.find(name);

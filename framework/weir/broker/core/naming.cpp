@@ -35,7 +35,10 @@ class Naming {
   void name(const v1::Claim& wanted, bool settled) {
     for (std::uint32_t done = 0; done < wanted.count();) {
       const LeaseId id{wanted.incarnation(), wanted.lease() + done};
-      if (id.incarnation == state_.incarnation) {
+      if (!was_granted(wanted, done)) {
+        answer(welcome_, wanted, done, 1)->set_stale(true);
+        ++done;
+      } else if (id.incarnation == state_.incarnation) {
         done += keep(wanted, done, id.counter, settled);
       } else if (const auto at = reclaimed_.find(id); at != reclaimed_.end()) {
         // Claimed before, in a session whose WELCOME was lost on the way.
@@ -77,6 +80,15 @@ class Naming {
   }
 
  private:
+  /// No broker can have granted a lease of a later start, or one of this start that is still to be given; nor can a
+  /// message have been delivered under a later lease than the one that is claimed.
+  [[nodiscard]] bool was_granted(const v1::Claim& wanted, std::uint32_t done) const {
+    const LeaseId id{wanted.incarnation(), wanted.lease() + done};
+    const LeaseId origin{wanted.origin_incarnation(), wanted.origin_lease() + done};
+    return id < LeaseId{state_.incarnation, granted_from_} && id.counter > 0 && id.incarnation > 0 &&
+           (origin.incarnation == 0 || origin <= id);
+  }
+
   /// How many from `done` on were not claimed before, so that they are one claim.
   std::uint32_t run_of_unclaimed(const v1::Claim& wanted, std::uint32_t done) const {
     std::uint32_t n = 1;
@@ -130,6 +142,16 @@ void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v
   for (const auto& wanted : hello.held()) naming.name(wanted, false);
   for (const auto& wanted : hello.settled()) naming.name(wanted, true);
   naming.return_unnamed();
+}
+
+void keep_nothing(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome,
+                  Actions& actions) {
+  for (const auto* claims : {&hello.held(), &hello.settled()}) {
+    for (const auto& wanted : *claims) {
+      if (wanted.count() > 0) answer(welcome, wanted, 0, wanted.count())->set_stale(true);
+    }
+  }
+  Naming(state, now, worker, welcome, actions).return_unnamed();
 }
 
 }  // namespace weir::broker::core

@@ -225,7 +225,7 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
   Publisher& publisher = *client.publisher;
   const PublisherId id = publisher.id;
   forget_heard(publisher.mark, publish.answered_below());
-  publisher.forgotten = false;  // nobody publishes before its WELCOME
+  publisher.in_doubt = false;  // nobody publishes before its WELCOME
   publisher.dirty = true;
   state.gathering.publishers.insert(id);
   at = 0;

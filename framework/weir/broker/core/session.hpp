@@ -65,6 +65,10 @@ struct Worker {
   std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
   bool noted = false;                        ///< in the store, on disk: may be sent messages
   bool recovering = false;                   ///< noted before a restart, and not yet back
+  bool told_of_store = false;                ///< people were told that it spoke of another store, or a later one
+  /// What it had heard of in a store that had other commits than this one. Until it sends a frame it may not have heard
+  /// that its claims are stale.
+  std::optional<std::uint64_t> heard_elsewhere;
   /// Leases of suspects. One that has ended is still in here until somebody looks (suspects.cpp).
   std::map<std::uint64_t, v1::Suspicion> trials;
   Instant last_sent;
@@ -114,11 +118,13 @@ struct Process {
 struct Publisher {
   PublisherId id;
   Connection connection{};
-  std::uint64_t taken{};      ///< the highest number taken
-  v1::PublisherMark mark;     ///< as committed, or as the next commit has it
-  std::uint64_t committed{};  ///< mark.mark on disk
-  bool stored = false;        ///< a mark of it is on disk: the next broker will know it
-  bool forgotten = false;     ///< told that its mark is gone, and silent since: it may not have heard it
+  std::uint64_t taken{};       ///< the highest number taken
+  v1::PublisherMark mark;      ///< as committed, or as the next commit has it
+  std::uint64_t committed{};   ///< mark.mark on disk
+  bool stored = false;         ///< a mark of it is on disk: the next broker will know it
+  bool away = false;           ///< found at the start, and not back yet
+  bool in_doubt = false;       ///< told that what it has unanswered is, and silent since: it may not have heard it
+  bool told_of_store = false;  ///< people were told that it spoke of another store, or a later one
   /// Above it: what was confirmed without being written, first and last.
   std::vector<std::pair<std::uint64_t, std::uint64_t>> elided;
   bool dirty = false;

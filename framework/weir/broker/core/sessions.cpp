@@ -79,6 +79,9 @@ void send(State& state, Connection to, v1::Frame frame, Actions& actions) {
   Client* client = state.find_client(to);
   if (client == nullptr) return;
   frame.set_number(++client->frames_out);
+  if (frame.has_welcome()) frame.mutable_welcome()->set_commits(state.commits);
+  if (frame.has_settled()) frame.mutable_settled()->set_commits(state.commits);
+  if (frame.has_control_reply()) frame.mutable_control_reply()->set_commits(state.commits);
   actions.emplace_back(Send{to, std::move(frame)});
 }
 
@@ -129,7 +132,10 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
     refuse(state, from, v1::Error::OUT_OF_SEQUENCE, "a frame before HELLO was complete", true, actions);
     return;
   }
-  if (client->worker != nullptr) vouch(state, now, client->worker->token);
+  if (client->worker != nullptr) {
+    vouch(state, now, client->worker->token);
+    client->worker->heard_elsewhere.reset();
+  }
   const auto needs = [&](bool ok, const char* what) {
     if (!ok)
       refuse(state, from, v1::Error::NOT_ALLOWED, std::string(what) + " is not for this kind of session", true,

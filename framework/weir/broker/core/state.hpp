@@ -6,6 +6,7 @@
 ///   death       what a dead process held
 ///   suspects    who may have killed a process is tried
 ///   hello       a client becomes a worker or a publisher
+///   identity    whether a HELLO speaks of this store
 ///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
@@ -39,6 +40,9 @@ class State {
 
   Config config;
   Store& store;
+  StoreId store_id;
+  std::uint64_t commits{};  ///< of the store, that are on disk
+  std::uint64_t commits_at_start{};
   std::uint32_t incarnation{};
   std::uint64_t next_lease = 1;
   std::minstd_rand random;
@@ -146,7 +150,7 @@ class State {
   }
 };
 
-/// A frame to a client, numbered; nothing if it is gone.
+/// A frame to a client, numbered, with the count of commits where it bears one; nothing if it is gone.
 void send(State& state, Connection to, v1::Frame frame, Actions& actions);
 void note(Actions& actions, Note::Level level, std::string event,
           std::vector<std::pair<std::string, std::string>> fields);
@@ -197,9 +201,19 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
 /// Ends those who left in the midst of one: no BEAT is sent to them that would find them gone.
 void hellos_tick(State& state, Now now, Actions& actions);
 
+// identity.cpp
+/// Whether what the HELLO claims, or has unanswered, is of this store, and not of one that had other commits. If it is
+/// not, that is said once to people.
+[[nodiscard]] bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello, Actions& actions);
+[[nodiscard]] bool speaks_of_this_store(const State& state, Publisher& publisher, const v1::Hello& hello,
+                                        Actions& actions);
+
 // naming.cpp
 /// What the hello names stays the worker's, the rest of what it had returns.
 void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome, Actions& actions);
+/// What the hello names is of another store: stale. All that the worker had returns.
+void keep_nothing(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome,
+                  Actions& actions);
 
 // publishing.cpp
 void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);
@@ -370,7 +384,9 @@ void recovery_tick(State& state, Now now, Actions& actions);
 
 // committing.cpp
 [[nodiscard]] Batch seal(State& state, Now now);
-void confirm_publishers(State& state, std::vector<Answer>& answers, QueueSet& touched, Actions& actions);
+/// `commits`: how many are on disk, this one included; 0 if it is of what was not written.
+void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_t commits, QueueSet& touched,
+                        Actions& actions);
 void on_committed(State& state, Now now, Actions& actions);
 
 // looking.cpp

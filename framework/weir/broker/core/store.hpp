@@ -263,6 +263,8 @@ struct Recovered {
     std::string what;   ///< for people: of what kind, and under which key
     Messages messages;  ///< that are not delivered for it; 0 if it cannot be said how many
   };
+  StoreId store;
+  std::uint64_t commits{};      ///< so many batches were committed
   std::uint32_t incarnation{};  ///< raised, and on disk, before this is returned
   std::vector<Damaged> damaged;
   QueueId highest_queue{};  ///< that anything in the store is of
@@ -276,7 +278,8 @@ class Store {
   virtual ~Store() = default;
   /// Once, first. Throws StoreError, which says what is wrong with the data and what to do.
   [[nodiscard]] virtual Recovered recover() = 0;
-  /// Thread: one at a time, any thread. All of `batch` is durable on return, or nothing of it and it throws.
+  /// Thread: one at a time, any thread. All of `batch` is durable on return, or nothing of it and it throws. It is
+  /// counted in the same transaction.
   virtual void commit(const Batch& batch) = 0;
   /// Thread: the loop's, also while another thread commits.
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot() = 0;

@@ -83,6 +83,12 @@ DueKey due_key(const Place& place, core::DueBy by, std::int64_t due_us) {
   return key;
 }
 
+Key<8> bytes_of(std::uint64_t count) {
+  Key<8> bytes;
+  append(count, bytes.bytes.data());
+  return bytes;
+}
+
 Key<12> bytes_of(const DueValue& value) {
   Key<12> bytes;
   append(value.body_bytes, append(static_cast<std::uint64_t>(value.due_us), bytes.bytes.data()));
@@ -138,6 +144,11 @@ DueValue read_due_value(std::string_view bytes) {
   value.due_us = static_cast<std::int64_t>(take<std::uint64_t>(bytes));
   value.body_bytes = take<std::uint32_t>(bytes);
   return value;
+}
+
+std::uint64_t read_count(std::string_view bytes) {
+  expect_size(bytes, 8, "a count");
+  return take<std::uint64_t>(bytes);
 }
 
 SessionId read_session(std::string_view bytes) {

@@ -46,6 +46,9 @@ struct DueValue {
 };
 [[nodiscard]] Key<12> bytes_of(const DueValue& value);
 
+/// A count: 8 bytes.
+[[nodiscard]] Key<8> bytes_of(std::uint64_t count);
+
 /// The other way. Throws StoreBroken if `bytes` is not of that length.
 [[nodiscard]] QueueId read_queue(std::string_view bytes);
 [[nodiscard]] core::SegmentKey read_segment_key(std::string_view bytes);
@@ -65,6 +68,7 @@ struct DueAt {
 };
 [[nodiscard]] DueAt read_due_key(std::string_view bytes);
 [[nodiscard]] DueValue read_due_value(std::string_view bytes);
+[[nodiscard]] std::uint64_t read_count(std::string_view bytes);
 struct SessionId {
   ProcessToken token;
   std::uint32_t shard{};

@@ -136,6 +136,8 @@ void LmdbStore::make_new() {
     Databases made;
     made.open(txn.get(), MDB_CREATE);
     lmdb::put(txn.get(), made.meta, layout::format_key, layout::key_of(layout::format_version).view());
+    values::put(txn.get(), made.meta, "store", random_id<StoreId>().view());
+    values::put(txn.get(), made.meta, "commits", layout::bytes_of(std::uint64_t{0}).view());
     txn.commit();
   } catch (const lmdb::Failure& failure) {
     if (is_want_of_room(failure.code, folder_.path())) throw_no_room(folder_.path());
@@ -166,6 +168,8 @@ void LmdbStore::open() {
   try {
     lmdb::Transaction txn(env_, MDB_RDONLY);
     databases_.open(txn.get(), 0);
+    const auto commits = values::get(txn.get(), databases_.meta, "commits");
+    if (commits) commits_ = layout::read_count(*commits);
     txn.commit();  // or the databases would be closed again
   } catch (const lmdb::Failure& failure) {
     throw_unopened(folder_.path(), settings_.map, failure.code);
@@ -218,6 +222,20 @@ void LmdbStore::commit_with_ballast(Write write) {
   }
 }
 
+void LmdbStore::identify(MDB_txn* txn, core::Recovered& recovered) {
+  const auto store = StoreId::from(values::get(txn, databases_.meta, "store").value_or(""));
+  const bool counted = values::get(txn, databases_.meta, "commits").has_value();
+  recovered.store = store.value_or(StoreId{});
+  if (!store || !counted) {
+    // Then nobody may speak of it: what clients hold is stale or in doubt, and all that is stored goes on.
+    recovered.store = random_id<StoreId>();
+    values::put(txn, databases_.meta, "store", recovered.store.view());
+    values::put(txn, databases_.meta, "commits", layout::bytes_of(commits_).view());
+    recovered.damaged.push_back({0, "the store's identity, or the count of its commits: it has another one now", {}});
+  }
+  recovered.commits = commits_;
+}
+
 core::Recovered LmdbStore::recover() {
   core::Recovered recovered;
   commit_with_ballast([&](MDB_txn* txn) {
@@ -229,6 +247,7 @@ core::Recovered LmdbStore::recover() {
     }
     recovered.incarnation = (before ? read_number(*before) : 0) + 1;
     values::put(txn, databases_.meta, "incarnation", layout::key_of(recovered.incarnation).view());
+    identify(txn, recovered);
   });
   // Whatever the durability of messages is: an incarnation that came twice would let old leases settle new messages.
   if (const int code = mdb_env_sync(env_, 1); code != 0) throw StoreBroken("fsync: " + std::string(mdb_strerror(code)));
@@ -265,7 +284,9 @@ void LmdbStore::commit(const core::Batch& batch) {
     }
     for (const core::DropRecord& gone : by_due_key(batch)) apply(gone);
     damaged_ = apply.damaged();
+    values::put(txn, databases_.meta, "commits", layout::bytes_of(commits_ + 1).view());
   });
+  ++commits_;
   if (settings_.durability == Durability::os && steady_us() - synced_at_us_ > 1'000'000) {
     synced_at_us_ = steady_us();
     if (const int code = mdb_env_sync(env_, 1); code != 0) {

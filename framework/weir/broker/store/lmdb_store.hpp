@@ -96,6 +96,8 @@ class LmdbStore final : public core::Store {
   /// In a folder of its own, which gives its data.mdb its name once it is whole: what bears that name was one once.
   void make_new();
   void check_format();
+  /// Which store it is, and how many commits it has; another one if that is damaged.
+  void identify(MDB_txn* txn, core::Recovered& recovered);
   /// Runs `write` in a transaction; for want of room gives up the ballast and tries once more.
   template <class Write>
   void commit_with_ballast(Write write);
@@ -110,6 +112,7 @@ class LmdbStore final : public core::Store {
   Ballast ballast_;
   MDB_env* env_ = nullptr;
   Databases databases_;
+  std::uint64_t commits_ = 0;  ///< that are durable
   Room room_;
   bool room_enough_ = true;
   std::int64_t synced_at_us_ = 0;  ///< steady clock; for Durability::os

@@ -58,6 +58,7 @@ void add_record(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, 
 std::string deliver_frame(const broker::core::SendDelivery& action, Snapshot& snapshot) {
   v1::Frame frame;
   frame.set_number(action.number);
+  frame.mutable_deliver()->set_commits(action.commits);
   std::string run;
   for (const Piece& piece : action.pieces) {
     v1::Delivery& delivery = *frame.mutable_deliver()->add_deliveries();

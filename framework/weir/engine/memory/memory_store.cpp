@@ -208,6 +208,8 @@ class MemorySnapshot final : public core::Snapshot {
 
 core::Recovered MemoryStore::recover() {
   core::Recovered recovered;
+  recovered.store = id_;
+  recovered.commits = commits_;
   recovered.incarnation = ++incarnation_;
   std::map<QueueId, std::size_t> at;
   for (const auto& [id, state] : maps_.queues) {
@@ -231,6 +233,7 @@ core::Recovered MemoryStore::recover() {
 void MemoryStore::commit(const core::Batch& batch) {
   Apply apply(maps_);
   for (const core::Write& write : batch.writes) std::visit(apply, write);
+  ++commits_;
 }
 
 std::unique_ptr<core::Snapshot> MemoryStore::snapshot() { return std::make_unique<MemorySnapshot>(maps_); }

@@ -21,9 +21,12 @@ namespace core = broker::core;
 /// Thread: one at a time, snapshots included.
 class MemoryStore final : public core::Store {
  public:
+  explicit MemoryStore(StoreId id = random_id<StoreId>()) : id_(id) {}
+
   [[nodiscard]] core::Recovered recover() override;
   void commit(const core::Batch& batch) override;
   [[nodiscard]] std::unique_ptr<core::Snapshot> snapshot() override;
+  [[nodiscard]] std::uint64_t commits() const { return commits_; }
 
   struct DueKey {
     QueueId queue{};
@@ -44,7 +47,9 @@ class MemoryStore final : public core::Store {
   };
 
  private:
+  StoreId id_;
   Maps maps_;
+  std::uint64_t commits_ = 0;
   std::uint32_t incarnation_ = 0;
 };
 

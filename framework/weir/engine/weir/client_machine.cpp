@@ -71,19 +71,51 @@ void ClientMachine::frame(Instant now, Slice bytes) {
   if (head.has_error()) return error(now, head.error());
   if (state_ == State::opening) {
     if (!head.has_welcome()) return end(now, "the broker's first frame is no WELCOME");
-    state_ = State::up;
-    pauses_ = 0;
-    welcomes_missed_ = 0;
-    ++connections_;
-    last_error_.clear();
-    if (head.welcome().session_timeout_us() > 0) {
-      const std::uint64_t said =
-          std::min<std::uint64_t>(head.welcome().session_timeout_us(), session_timeout_most.count());
-      session_timeout_ = std::max(session_timeout_least, Duration(static_cast<Duration::rep>(said)));
-    }
-    return welcomed(now, head.welcome());
+    return up(now, head.welcome());
   }
-  if (!head.has_beat()) received(now, received_frame);
+  if (head.has_beat()) return;
+  heard(head);
+  received(now, received_frame);
+}
+
+void ClientMachine::up(Instant now, const v1::Welcome& welcome) {
+  state_ = State::up;
+  pauses_ = 0;
+  welcomes_missed_ = 0;
+  ++connections_;
+  last_error_.clear();
+  if (welcome.session_timeout_us() > 0) {
+    const std::uint64_t said = std::min<std::uint64_t>(welcome.session_timeout_us(), session_timeout_most.count());
+    session_timeout_ = std::max(session_timeout_least, Duration(static_cast<Duration::rep>(said)));
+  }
+  const bool is_new = store_.empty();
+  store_now_ = is_new                       ? Store::same
+               : welcome.store() != store_  ? Store::another
+               : welcome.commits() < heard_ ? Store::older
+                                            : Store::same;
+  // From now on all that is held is of this one.
+  store_ = welcome.store();
+  heard_ = welcome.commits();
+  welcomed(now, welcome);
+}
+
+void ClientMachine::heard(const v1::Frame& head) {
+  switch (head.body_case()) {
+    case v1::Frame::kDeliver:
+      heard_ = std::max(heard_, head.deliver().commits());
+      break;
+    case v1::Frame::kConfirmed:
+      heard_ = std::max(heard_, head.confirmed().commits());
+      break;
+    case v1::Frame::kSettled:
+      heard_ = std::max(heard_, head.settled().commits());
+      break;
+    case v1::Frame::kControlReply:
+      heard_ = std::max(heard_, head.control_reply().commits());
+      break;
+    default:
+      break;
+  }
 }
 
 Duration ClientMachine::turned(Instant now) {
@@ -184,6 +216,8 @@ v1::Hello ClientMachine::hello_of(v1::Kind kind) const {
   hello.set_build(settings_.build);
   hello.set_host(settings_.host);
   hello.set_pid(settings_.pid);
+  hello.set_store(store_);
+  hello.set_heard(heard_);
   return hello;
 }
 

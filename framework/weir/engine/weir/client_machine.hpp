@@ -7,6 +7,9 @@
 ///
 /// libzmq's own reconnect drops frames in mid-stream without a word, so a connection that ended is never used again:
 /// the machine asks for a new one after a growing pause, and says HELLO on it.
+///
+/// What a client holds is of one store: HELLO says of which, and how many of its commits were heard of, so that a
+/// broker whose data folder was wiped, or an older copy of it put back, does not take it for its own.
 
 #include <cstdint>
 #include <memory>
@@ -99,6 +102,10 @@ class ClientMachine {
   virtual void ticked(Instant now) { (void)now; }
   [[nodiscard]] virtual Instant ticks_next() const { return Instant::max(); }
 
+  /// What has become of the store that the last session was of: to be asked in welcomed(), the broker judges by it.
+  enum class Store { same, another, older };
+  [[nodiscard]] Store store() const { return store_now_; }
+
   /// What every HELLO says.
   [[nodiscard]] v1::Hello hello_of(v1::Kind kind) const;
   /// Numbers and encodes a frame. `head` is the caller's, to be reused. Returns its number.
@@ -119,6 +126,8 @@ class ClientMachine {
   enum class State { idle, opening, up, done };
 
   void error(Instant now, const v1::Error& error);
+  void up(Instant now, const v1::Welcome& welcome);
+  void heard(const v1::Frame& head);
   /// Called first by all that comes from outside. Returns how long it had not turned.
   Duration turned(Instant now);
   [[nodiscard]] Duration welcome_patience() const;
@@ -140,6 +149,9 @@ class ClientMachine {
   std::uint64_t number_out_ = 0;
   std::uint64_t connections_ = 0;
   Duration session_timeout_ = std::chrono::seconds(10);
+  std::string store_;        // as the last WELCOME said it
+  std::uint64_t heard_ = 0;  // of its commits, the highest count
+  Store store_now_ = Store::same;
   std::optional<std::string> failure_;
   std::string last_error_;
   std::shared_ptr<Received> spare_;  // reused where a frame was not kept

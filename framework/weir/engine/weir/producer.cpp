@@ -1,5 +1,4 @@
 // A publisher's session over a transport.
-#include <random>
 #include <utility>
 
 #include "weir/engine/weir/clients.hpp"
@@ -8,17 +7,10 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-PublisherId random_publisher() {
-  PublisherId id;
-  std::random_device random;
-  for (auto& byte : id.bytes) byte = static_cast<unsigned char>(random());
-  return id;
-}
-
 class WeirProducer final : public Producer {
  public:
   WeirProducer(asio::any_io_executor executor, Connector& connector, Notice notice)
-      : machine_(this_process(), random_publisher()),
+      : machine_(this_process(), random_id<PublisherId>()),
         client_(std::move(executor), connector, machine_, std::move(notice)) {}
 
   std::optional<std::uint64_t> offer(const Outgoing& message) override {

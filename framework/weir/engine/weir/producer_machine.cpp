@@ -266,7 +266,10 @@ void ProducerMachine::welcomed(Instant now, const v1::Welcome& welcome) {
   const bool mark_may_be_gone =
       left_at_ != Instant::max() && now - left_at_ > mark_kept && welcome.publisher_mark() == 0;
   if (!welcome.publisher_known() || mark_may_be_gone) {
-    all_in_doubt("the broker has forgotten this publisher; whether it took the message before is not known");
+    all_in_doubt(std::string(store() == Store::another ? "the broker has another store now"
+                             : store() == Store::older ? "an older copy of the broker's store was put back"
+                                                       : "the broker has forgotten this publisher") +
+                 "; whether it took the message before is not known");
   }
   left_at_ = Instant::max();
   resend();

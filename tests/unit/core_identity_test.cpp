@@ -1,0 +1,270 @@
+// The broker's core: of which store a client speaks, and what becomes of what it says of another, or of a later one.
+#include "core_harness.hpp"
+
+namespace weir::broker::core::testing {
+namespace {
+
+constexpr Connection publisher = 1;
+constexpr Connection worker = 2;
+constexpr Connection other = 3;
+
+StoreId another() {
+  StoreId id;
+  id.bytes.fill(0x5a);
+  return id;
+}
+
+v1::Frame hello_of(StoreId store, std::uint64_t heard, std::vector<v1::Claim> held,
+                   std::vector<v1::Claim> settled = {}) {
+  v1::Frame frame = Broker::worker_hello(token(1), 100, 2);
+  v1::Hello& hello = *frame.mutable_hello();
+  hello.set_store(std::string(store.view()));
+  hello.set_heard(heard);
+  for (auto& claim : held) *hello.add_held() = claim;
+  for (auto& claim : settled) *hello.add_settled() = claim;
+  return frame;
+}
+
+v1::Frame publisher_of(StoreId store, std::uint64_t heard, std::uint64_t lowest_unanswered) {
+  v1::Frame frame = Broker::publisher_hello(7, lowest_unanswered);
+  frame.mutable_hello()->set_store(std::string(store.view()));
+  frame.mutable_hello()->set_heard(heard);
+  return frame;
+}
+
+std::size_t notes_of(const Broker& broker, const std::string& event, const std::string& by = {}) {
+  return static_cast<std::size_t>(std::count_if(broker.notes.begin(), broker.notes.end(), [&](const Note& note) {
+    return note.event == event && (by.empty() || note.fields.front() == std::pair<std::string, std::string>{"by", by});
+  }));
+}
+
+bool all_stale(const v1::Welcome& welcome) {
+  return std::all_of(welcome.claims().begin(), welcome.claims().end(), [](const auto& one) { return one.stale(); });
+}
+
+/// An older copy of the folder is put back under clients that live on.
+void put_back(Broker& broker, const engine::memory::MemoryStore& store) {
+  broker.core.reset();
+  broker.store = store;
+  broker.restart();
+}
+/// The folder is wiped. Returns what it was.
+StoreId wipe(Broker& broker) {
+  put_back(broker, engine::memory::MemoryStore(another()));
+  return std::exchange(broker.store_id, another());
+}
+
+TEST(Identity, WelcomeTellsTheStoreAndHowManyCommitsItHas) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  EXPECT_EQ(broker.last(publisher).welcome().store(), broker.store_id.view());
+  EXPECT_EQ(broker.last(publisher).welcome().commits(), 0U);
+  broker.commit();  // its queue
+  broker.publish(publisher, 1, 1);
+  broker.commit();
+  EXPECT_EQ(broker.last(publisher).confirmed().commits(), 2U);
+  broker.attach(worker, token(1));
+  EXPECT_EQ(broker.last(worker).welcome().commits(), 2U);
+  broker.restart();
+  broker.open_publisher(publisher);
+  EXPECT_GE(broker.last(publisher).welcome().commits(), 2U) << "the store counts, not the broker";
+}
+
+TEST(Identity, WhatIsToldBearsTheCommitsThatAreOnDiskAndNoMore) {
+  Broker broker({{"orders", QueuePolicy{}}});
+  broker.open_publisher(publisher);
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.publish(publisher, 1, 1);  // the first is delivered once its lane's mark is on disk
+  broker.commit();
+  const std::uint64_t on_disk = broker.last(publisher).confirmed().commits();
+  EXPECT_GE(on_disk, 2U);
+
+  broker.publish(publisher, 2, 1);
+
+  ASSERT_TRUE(broker.last(worker).has_deliver()) << "ahead of its commit";
+  EXPECT_EQ(broker.last(worker).deliver().commits(), on_disk);
+  broker.commit();
+  EXPECT_EQ(broker.last(publisher).confirmed().commits(), on_disk + 1) << "its own commit is among them";
+  broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::RETRY, 1'000'000);
+  broker.commit();
+  EXPECT_EQ(broker.last(worker).settled().commits(), on_disk + 2);
+}
+
+TEST(Identity, AConfirmationOfWhatWasNeverWrittenBearsNoCount) {
+  Broker broker({{"orders", QueuePolicy{}}});
+  broker.open_publisher(publisher);
+  broker.attach(worker, token(1));
+  broker.commit();
+  broker.publish(publisher, 1, 1);
+  broker.commit();  // of a new publisher the first is written
+  broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::ACK);
+  broker.commit();
+  broker.publish(publisher, 2, 1);
+  broker.settle(worker, broker.deliveries(worker).back().lease(), 1, v1::ACK);
+  ASSERT_TRUE(broker.last(publisher).has_confirmed()) << "though nothing was committed";
+  EXPECT_EQ(broker.last(publisher).confirmed().runs(0).first(), 2U);
+  EXPECT_EQ(broker.last(publisher).confirmed().commits(), 0U);
+}
+
+TEST(Identity, AWipedFolderTakesNoSettlementOfTheOldOne) {
+  Broker broker;
+  broker.give(10, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  const StoreId before = wipe(broker);
+  // The new store gives the same numbers to other messages, and the same leases to another worker.
+  broker.give(10, other, token(2));
+  ASSERT_EQ(broker.deliveries(other).front().lease(), held.lease());
+
+  broker.say(worker, hello_of(before, 2, {broker.claim_of(held, 1)}, {broker.claim_of(held, 1)}));
+
+  const v1::Welcome& welcome = broker.inbox[worker].front().welcome();
+  ASSERT_EQ(welcome.claims_size(), 2);
+  EXPECT_TRUE(all_stale(welcome));
+  EXPECT_EQ(welcome.claims(0).count(), 10U);
+  EXPECT_EQ(welcome.store(), another().view());
+  EXPECT_EQ(notes_of(broker, "store_is_another"), 1U);
+  EXPECT_EQ(broker.queue().leased(), 10U) << "nobody else is touched";
+}
+
+TEST(Identity, ItIsSaidOnceAClientHoweverOftenItComes) {
+  Broker broker;
+  broker.give(10, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  const StoreId before = wipe(broker);
+  for (const Connection again : {worker, worker + 10, worker + 20}) {
+    broker.say(again, hello_of(before, 2, {broker.claim_of(held, 1)}));
+    EXPECT_TRUE(all_stale(broker.inbox[again].front().welcome()));
+  }
+  EXPECT_EQ(notes_of(broker, "store_is_another"), 1U);
+}
+
+TEST(Identity, AnOlderCopyMakesStaleWhatIsSaidOfALaterOneAndTouchesNobodyElse) {
+  Broker broker;
+  broker.give(4, worker, token(1));
+  broker.attach(other, token(2));
+  broker.commit();
+  const auto held = broker.deliveries(worker).front();
+  const auto copy = broker.store;
+  const std::uint64_t copied = broker.last(other).welcome().commits() + 1;
+  broker.publish(publisher, 5, 1);
+  broker.commit();
+  broker.publish(publisher, 6, 1);
+  broker.commit();
+  put_back(broker, copy);
+
+  broker.say(worker, hello_of(broker.store_id, copied + 2, {broker.claim_of(held, 1)}));
+  EXPECT_TRUE(all_stale(broker.inbox[worker].front().welcome()));
+  EXPECT_EQ(notes_of(broker, "store_is_older", "2"), 1U);
+  v1::Frame untouched = Broker::worker_hello(token(2), 100, 2);
+  untouched.mutable_hello()->set_heard(copied);
+  broker.say(other, untouched);
+  EXPECT_EQ(notes_of(broker, "store_is_older"), 1U) << "the other heard of nothing that is not there";
+}
+
+TEST(Identity, ACopyThatHasOvertakenWhatAClientHeardIsStillOlder) {
+  Broker broker;
+  broker.give(4, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  const auto copy = broker.store;
+  const std::uint64_t copied = broker.last(publisher).confirmed().commits() + 1;
+  put_back(broker, copy);
+  broker.open_publisher(other, 9);
+  for (std::uint64_t n = 1; n <= 5; ++n) {
+    broker.publish(other, n, 1);
+    broker.commit();
+  }
+  // It had heard of two commits that the copy does not have; by now that has five others.
+  broker.say(worker, hello_of(broker.store_id, copied + 2, {broker.claim_of(held, 1)}));
+  EXPECT_TRUE(all_stale(broker.inbox[worker].front().welcome()));
+}
+
+TEST(Identity, ARestartOfTheSameStoreLooksOlderToNobody) {
+  Broker broker;
+  broker.give(4, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  const std::uint64_t heard = broker.last(publisher).confirmed().commits();
+  broker.restart();
+  broker.say(worker, hello_of(broker.store_id, heard, {broker.claim_of(held, 1)}));
+  EXPECT_FALSE(all_stale(broker.inbox[worker].front().welcome()));
+  broker.say(publisher, publisher_of(broker.store_id, heard, 5));
+  EXPECT_TRUE(broker.last(publisher).welcome().publisher_known());
+}
+
+TEST(Identity, WhatAPublisherHasUnansweredOfAnotherStoreIsInDoubt) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3);
+  broker.commit();
+  const StoreId before = wipe(broker);
+
+  broker.say(publisher, publisher_of(before, 2, 1));  // unanswered from its first on
+
+  EXPECT_FALSE(broker.last(publisher).welcome().publisher_known());
+  // Its WELCOME may be lost on the way: it is told again.
+  broker.say(publisher + 10, publisher_of(before, 2, 1));
+  EXPECT_FALSE(broker.last(publisher + 10).welcome().publisher_known());
+  broker.say(publisher + 20, publisher_of(another(), 0, 4));  // it heard, and has given those up
+  EXPECT_TRUE(broker.last(publisher + 20).welcome().publisher_known());
+}
+
+TEST(Identity, WhatAPublisherHasUnansweredOfALaterStoreIsInDoubt) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3);
+  broker.commit();
+  const auto copy = broker.store;
+  const std::uint64_t copied = broker.last(publisher).confirmed().commits();
+  put_back(broker, copy);
+  broker.say(publisher, publisher_of(broker.store_id, copied + 2, 6));
+  EXPECT_FALSE(broker.last(publisher).welcome().publisher_known());
+  EXPECT_EQ(notes_of(broker, "store_is_older", "2"), 1U);
+  EXPECT_GE(broker.last(publisher).welcome().publisher_mark(), 5U) << "it goes on above";
+  // The copy has as many of its own by now, and the WELCOME was lost.
+  broker.open_publisher(other, 9);
+  for (std::uint64_t n = 1; n <= 5; ++n) {
+    broker.publish(other, n, 1);
+    broker.commit();
+  }
+  broker.say(publisher + 10, publisher_of(broker.store_id, copied + 2, 6));
+  EXPECT_FALSE(broker.last(publisher + 10).welcome().publisher_known());
+}
+
+TEST(Identity, AClaimOfALeaseThatWasNeverGrantedIsStale) {
+  Broker broker;
+  broker.give(4, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  v1::Claim later = broker.claim_of(held, 1);
+  later.set_lease(1000);
+  v1::Claim of_a_later_start = broker.claim_of(held, 9);
+  v1::Claim none = broker.claim_of(held, 1);
+  none.set_lease(0);
+  none.set_count(1);
+  v1::Claim delivered_later = broker.claim_of(held, 1);
+  delivered_later.set_origin_incarnation(7);
+  delivered_later.set_origin_lease(1);
+  for (const auto& claim : {later, of_a_later_start, none, delivered_later}) {
+    SCOPED_TRACE(claim.ShortDebugString());
+    for (const bool settled : {false, true}) {
+      Broker again;
+      again.give(4, worker, token(1));
+      const std::vector<v1::Claim> claims{claim};
+      again.say(other, hello_of(again.store_id, 0, settled ? std::vector<v1::Claim>{} : claims,
+                                settled ? claims : std::vector<v1::Claim>{}));
+      EXPECT_TRUE(all_stale(again.inbox[other].front().welcome()));
+    }
+  }
+}
+
+TEST(Identity, WhoSpeaksOfNoStoreSpeaksOfAnother) {
+  Broker broker;
+  broker.give(4, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  v1::Frame frame = hello_of(broker.store_id, 0, {broker.claim_of(held, 1)});
+  frame.mutable_hello()->set_store("short");
+  broker.say(other, frame);
+  EXPECT_TRUE(all_stale(broker.inbox[other].front().welcome()));
+}
+
+}  // namespace
+}  // namespace weir::broker::core::testing
