@@ -69,7 +69,13 @@ std::vector<const char*> broker_events() {
 }
 
 BrokerHost::BrokerHost(Stage& stage, Network& network, Clients& clients)
-    : stage_(stage), network_(network), clients_(clients), random_(stage.scenario.seed, 3) {}
+    : stage_(stage),
+      network_(network),
+      clients_(clients),
+      random_(stage.scenario.seed, 3),
+      copies_(stage.scenario.seed, 19) {
+  began(0, true);
+}
 BrokerHost::~BrokerHost() = default;
 
 void BrokerHost::note_event(BrokerEvent event) {
@@ -182,7 +188,8 @@ void BrokerHost::frame(const Event& event) {
     line.hello_in_parts |= head_.hello().more();
     if (from.worker != nobody && !line.hello_in_parts) stage_.ledger.claimed(from.worker, head_.hello());
   }
-  if (head_.has_publish()) heard_us_[line.endpoint] = stage_.clock.now_us;
+  if (head_.has_hello()) heard_hello(line, from);
+  if (head_.has_publish() && !doubted_.contains(line.endpoint)) heard_us_[line.endpoint] = stage_.clock.now_us;
   core_->frame(stage_.clock.now(), event.a, head_, frame.sub(frame.bytes.size() - run->size(), run->size()), actions_);
   bool ended = false;
   for (std::size_t i = before; i < actions_.size(); ++i) {
@@ -257,7 +264,8 @@ void BrokerHost::carry_out(core::Send& send) {
     throw Broken("clients_that_keep_the_rules_are_not_refused",
                  clients_.all[line.endpoint]->name() + ": " + frame.error().message());
   }
-  if (frame.has_welcome() && !frame.welcome().publisher_known()) {
+  if (frame.has_welcome()) check_welcome(line, frame.welcome());
+  if (frame.has_welcome() && !frame.welcome().publisher_known() && !line.of_another_store) {
     const auto heard = heard_us_.find(line.endpoint);
     if (heard != heard_us_.end() && stage_.clock.now_us - heard->second < forgotten_after_us) {
       throw Broken("known_while_it_is_there",
@@ -270,6 +278,12 @@ void BrokerHost::carry_out(core::Send& send) {
       if (!claim.stale()) stage_.ledger.claims_granted(clients_.all[line.endpoint]->worker);
     }
   }
+  // Who was told so is known again once its new mark is on disk.
+  if (frame.has_welcome() && !frame.welcome().publisher_known()) {
+    doubted_.insert(line.endpoint);
+    heard_us_.erase(line.endpoint);
+  }
+  if (frame.has_confirmed()) doubted_.erase(line.endpoint);
   if (frame.has_window() && !room_ && frame.window().messages() > 0) {
     throw Broken("a_disk_low_on_room_takes_no_publishes",
                  clients_.all[line.endpoint]->name() + " is given credit, and the store is low on room");

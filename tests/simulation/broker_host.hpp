@@ -59,6 +59,11 @@ class BrokerHost {
   void commit_written();
   void commit_told();
 
+  // The data folder, while the broker is down.
+  void wipe();
+  /// The copy that was made last; false if there is none.
+  bool put_back();
+
   // The disk.
   void slow_disk(std::int64_t for_us, std::int64_t write_us);
   void full_disk(std::int64_t for_us);
@@ -93,12 +98,18 @@ class BrokerHost {
   void look_at_room();
   void look_who_read();
   void note_event(BrokerEvent event);
+  /// Now and then a copy of the folder is kept.
+  void copy_now_and_then();
+  void began(std::uint32_t parent, bool wiped);
+  [[nodiscard]] bool is_of_this_store(const StoreHeard& heard) const;
+  void heard_hello(Line& line, const Endpoint& from);
+  void check_welcome(const Line& line, const v1::Welcome& welcome) const;
 
   Stage& stage_;
   Network& network_;
   Clients& clients_;
   Random random_;
-  engine::memory::MemoryStore store_;  // the disk: outlives the broker's lives
+  engine::memory::MemoryStore store_{StoreId{}};  // the disk: outlives the broker's lives
   std::unique_ptr<core::Core> core_;
   core::Actions actions_;
   std::vector<LineId> unreachable_;
@@ -110,6 +121,20 @@ class BrokerHost {
   Instant ticked_;
   std::int64_t paused_until_us_ = 0, paused_since_us_ = 0;
 
+  // Each store that there was: what it was copied from, and how many commits it had then.
+  struct Generation {
+    std::uint32_t parent{};  ///< 0: none, it began anew
+    std::uint64_t commits{};
+  };
+  std::vector<Generation> generations_{{}};
+  struct Copy {
+    engine::memory::MemoryStore store;
+    std::shared_ptr<const Ledger::Disk> disk;
+    std::uint32_t generation{};
+  };
+  std::optional<Copy> copy_;
+  Random copies_;
+
   std::optional<core::Batch> writing_;  ///< on its way to the disk
   bool written_ = false;                ///< it is there, and the core has not heard of it
   std::int64_t slow_until_us_ = 0, slow_write_us_ = 0;
@@ -119,6 +144,7 @@ class BrokerHost {
   bool recovered_ = true;
   std::uint32_t incarnation_ = 0;
   std::map<std::size_t, std::int64_t> heard_us_;  ///< of an endpoint: when it last published, to any life
+  std::set<std::size_t> doubted_;                 ///< endpoints that were told that they are not known
 };
 
 }  // namespace weir::simulation

@@ -124,6 +124,7 @@ void Ledger::store(Uid uid, const Place& place, Where where, Lane lane, std::str
   }
   m.place = place;
   m.where = where;
+  m.lost = false;
   m.stored_in = incarnation_;
   ++unfinished_;
   ++totals_[m.queue].published;

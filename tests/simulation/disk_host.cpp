@@ -41,6 +41,7 @@ void BrokerHost::commit_written() {
   store_.commit(*writing_);
   stage_.ledger.durable(*writing_, *store_.snapshot());
   written_ = true;
+  copy_now_and_then();
   stage_.say("broker", "commit %llu is on disk", static_cast<unsigned long long>(writing_->number));
   stage_.in(random_.between(0, 300), EventKind::commit_told, 0, life());
 }

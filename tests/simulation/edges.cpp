@@ -27,7 +27,7 @@ void Ledger::told_confirmed(Uid uid, const std::string& id) {
   Message& m = message(uid);
   hit(m, MessageEvent::confirmed);
   if (m.told != Told::nothing) throw Broken("answered_once", print(uid) + " was answered before");
-  if (!elide(uid)) {
+  if (!elide(uid) && !m.lost) {
     throw Broken(
         "confirmed_means_on_disk",
         print(uid) + " is confirmed; it is not on disk, and no ack that leaves nothing to write was told of it");
@@ -55,6 +55,7 @@ void Ledger::told_refused(Uid uid) {
 }
 
 void Ledger::check_may_be_refused(Uid uid) const {
+  if (!granted_since_.empty()) return;  // it may have been full in a store that is no more
   const Message& m = message(uid);
   // Whatever may have been in it then, at the most; and the rest of its group, of which all is refused or nothing.
   Load all;
@@ -140,7 +141,7 @@ bool Ledger::may_have_lost(WorkerId worker, std::int64_t since_us) {
 void Ledger::check_nobody_else(Uid uid, WorkerId worker, const char* what) {
   for (const HoldingId id : message(uid).holdings) {
     const Holding& other = holding(id);
-    if (other.forgotten) continue;
+    if (other.forgotten || is_of_what_is_no_more(other.grant)) continue;
     const bool is_stale = other.grant <= message(uid).applied_grant;
     if (!other.open && (!other.settled || other.applied || is_stale || other.outcome == Outcome::release)) continue;
     if (may_have_lost(other.worker, other.granted_at_us)) continue;
@@ -174,10 +175,10 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, const engine::D
   if (delivery.key != key_of(uid)) {
     throw Broken("bytes_are_whole", print(uid, worker) + " is delivered with key '" + std::string(delivery.key) + "'");
   }
-  const auto grant = std::find_if(m.grants.begin(), m.grants.end(), [&](const Grant& one) {
+  const auto grant = std::find_if(m.grants.rbegin(), m.grants.rend(), [&](const Grant& one) {
     return one.worker == worker && one.place.segment == delivery.segment && one.place.index == delivery.index;
   });
-  if (grant == m.grants.end()) {
+  if (grant == m.grants.rend()) {
     if (id != print_id(scenario_.queues[m.queue - 1].name, m.place.segment, m.place.index)) {
       throw Broken("a_place_never_changes", print(uid, worker) + " is delivered as " + id);
     }
@@ -204,7 +205,8 @@ void Ledger::told_lost(HoldingId id) {
   const Message& m = message(lost.uid);
   const bool another =
       std::any_of(m.grants.begin(), m.grants.end(), [&](const Grant& grant) { return grant.worker != lost.worker; });
-  if (!lost.forgotten && !another && !may_have_lost(lost.worker, lost.granted_at_us)) {
+  if (!lost.forgotten && !is_of_what_is_no_more(lost.grant) && !another &&
+      !may_have_lost(lost.worker, lost.granted_at_us)) {
     throw Broken("a_lease_lives_as_long_as_its_process",
                  print(lost.uid, lost.worker) +
                      ": told that its lease is lost; it was heard of all the time, and "

@@ -1,6 +1,9 @@
 #include "endpoint.hpp"
 
+#include <algorithm>
 #include <utility>
+
+#include "weir/protocol/frame.hpp"
 
 namespace weir::simulation {
 
@@ -33,6 +36,8 @@ void Endpoint::carry_out() {
   }
   if (line_ == 0 && machine().wants_open(stage_.clock.instant())) {
     line_ = network_.open(number_, clients_.broker_life);
+    network_.line(line_).speaks_of = heard_;
+    network_.line(line_).store = clients_.store;
     stage_.say(name_.c_str(), "opens line %u", line_);
     if (!clients_.broker_listens) network_.cut(line_, false);  // refused
     machine().opened(stage_.clock.instant());
@@ -56,11 +61,20 @@ void Endpoint::arm() {
 
 void Endpoint::frame(LineId from, std::string bytes) {
   if (dead_ || from != line_) return;
+  if (stage_.scenario.stores_change) hear(from, bytes);
   silent_us_ = std::max(silent_us_, stage_.clock.now_us - std::exchange(heard_at_us_, stage_.clock.now_us));
   machine().frame(stage_.clock.instant(), Slice::of(std::move(bytes)));
   changed();
   if (std::exchange(heard_on_, line_) != line_) silent_us_ = 0;
   carry_out();
+}
+
+void Endpoint::hear(LineId from, const std::string& bytes) {
+  v1::Frame head;
+  if (!protocol::decode(bytes, head)) return;
+  if (head.has_welcome()) heard_ = {network_.line(from).store, head.welcome().commits()};
+  heard_.commits = std::max({heard_.commits, head.deliver().commits(), head.confirmed().commits(),
+                             head.settled().commits(), head.control_reply().commits()});
 }
 
 void Endpoint::ended(LineId line) {

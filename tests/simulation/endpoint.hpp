@@ -22,6 +22,7 @@ struct Clients {
   std::vector<Endpoint*> all;
   bool broker_listens = false;
   std::uint32_t broker_life = 0;
+  std::uint32_t store = 0;  ///< the broker's: counted, each one that was wiped or put back
 };
 
 class Endpoint {
@@ -51,6 +52,7 @@ class Endpoint {
   [[nodiscard]] std::uint32_t number() const { return number_; }
   [[nodiscard]] ProcessId process() const { return process_; }
   [[nodiscard]] const std::string& name() const { return name_; }
+  [[nodiscard]] virtual bool is_publisher() const { return false; }
   WorkerId worker = nobody;
   std::int64_t paused_until_us = 0;
 
@@ -61,8 +63,10 @@ class Endpoint {
 
  private:
   void arm();
+  void hear(LineId from, const std::string& bytes);
 
   Clients& clients_;
+  StoreHeard heard_;
   std::string name_;
   ProcessId process_;
   std::uint32_t number_;

@@ -125,6 +125,21 @@ void disk_full(World& world, Random& random) { world.broker.full_disk(random.bet
 void disk_low(World& world, Random& random) { world.broker.low_disk(random.between(50 * ms, 2 * s)); }
 void sync_fails(World& world, Random&) { world.broker.fail_next_sync(); }
 
+// ---- the data folder
+
+void replace_store(World& world, Random& random, bool wipe) {
+  if (world.broker.is_up()) {
+    crash_broker(world, random.between(0, 300 * ms));
+  }
+  if (wipe) {
+    world.broker.wipe();
+  } else {
+    world.broker.put_back();
+  }
+}
+void store_wiped(World& world, Random& random) { replace_store(world, random, true); }
+void store_put_back(World& world, Random& random) { replace_store(world, random, false); }
+
 // ---- clocks
 
 void wall_jump(World& world, Random& random) {
@@ -141,7 +156,7 @@ struct Fault {
   unsigned weight;  ///< at most
   void (*happen)(World& world, Random& random);
 };
-constexpr std::size_t later_ones = 2;
+constexpr std::size_t later_ones = 4;
 constexpr std::array table{
     Fault{"cut", 20, cut},
     Fault{"vanish", 8, vanish},
@@ -165,6 +180,8 @@ constexpr std::array table{
     // Later ones: seeds that were kept keep their worlds where these do not happen.
     Fault{"worker_misses_a_restart", 3, worker_misses_a_restart},
     Fault{"publisher_forgotten", 2, publisher_forgotten},
+    Fault{"store_wiped", 3, store_wiped},
+    Fault{"store_put_back", 6, store_put_back},
 };
 
 }  // namespace

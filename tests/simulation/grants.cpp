@@ -7,12 +7,13 @@
 namespace weir::simulation {
 
 void Ledger::broker_started(const core::Recovered& recovered, const v1::Queues& queues) {
-  if (recovered.incarnation <= incarnation_) {
-    throw Broken("no_lease_id_twice",
-                 "incarnation " + std::to_string(recovered.incarnation) + " after " + std::to_string(incarnation_));
+  if (recovered.incarnation <= stored_incarnation_) {
+    throw Broken("no_lease_id_twice", "incarnation " + std::to_string(recovered.incarnation) + " after " +
+                                          std::to_string(stored_incarnation_));
   }
   forget_what_ran_ahead();
-  incarnation_ = recovered.incarnation;
+  ++incarnation_;
+  stored_incarnation_ = recovered.incarnation;
   noted_at_start_ = noted_;
   std::map<Session, std::int64_t> found;
   for (const auto& session : recovered.sessions) found[{session.token, session.shard}] = 0;
@@ -224,6 +225,7 @@ void Ledger::check_ends_are_committed(const Message& m, WorkerId worker) const {
   for (const HoldingId id : m.holdings) {
     const Holding& other = holding(id);
     if (other.worker == worker || !other.open || other.forgotten || other.given_up) continue;
+    if (is_of_what_is_no_more(other.grant)) continue;
     const WorkerState& holder = workers_[other.worker];
     const auto noted = noted_.find({holder.token, holder.shard});
     if (noted == noted_.end() || noted->second > other.granted_at_us) continue;

@@ -104,7 +104,7 @@ void Ledger::check_end(const v1::Queues& queues, const v1::Workers& workers) con
     if (m.source == 0 && m.told == Told::nothing) {
       throw Broken("every_publish_is_answered", print(uid) + " was published, and never answered");
     }
-    if (m.told == Told::confirmed && m.where == Where::nowhere) {
+    if (m.told == Told::confirmed && m.where == Where::nowhere && !m.lost) {
       throw Broken("nothing_confirmed_is_lost", print(uid) + " was confirmed, and is nowhere");
     }
     if (m.where == Where::segment || m.where == Where::record) {

@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <map>
+#include <memory>
 #include <optional>
 #include <set>
 #include <stdexcept>
@@ -139,6 +140,16 @@ class Ledger {
   /// All of `batch` is on disk, and to be read there.
   void durable(const core::Batch& batch, core::Snapshot& disk);
 
+  // The data folder is wiped, or an older copy of it put back (past.cpp).
+  class Disk;
+  /// What is on disk now.
+  [[nodiscard]] std::shared_ptr<const Disk> disk() const;
+  /// From now on that is on disk, or nothing. What was confirmed since may be lost: that is the operator's doing.
+  void put_back(const Disk* then);
+  /// It has read the HELLO of a worker that speaks of a store that was wiped, or of commits that the copy does not
+  /// have: nothing that it was granted before is its own.
+  void speaks_of_another_store(WorkerId worker);
+
   // What operators do.
   [[nodiscard]] std::vector<Place> dead_letters(std::size_t queue) const;
   void asked_for_replay(const Place& place) { replays_.insert(place); }
@@ -219,6 +230,7 @@ class Ledger {
     std::int64_t dead_since_us{};
     v1::Suspicion suspicion{};
     bool blamed = false;
+    bool lost = false;              ///< it was on disk, or need not be, in a store that is no more
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
@@ -269,6 +281,11 @@ class Ledger {
   /// Whether the broker may have ended the worker's session since.
   [[nodiscard]] bool may_have_lost(WorkerId worker, std::int64_t since_us);
   /// What is delivered ahead has its place from then on.
+  /// Granted between the making of a copy and its return. A worker that has heard of no commit since may still be
+  /// granted what it claims, since the copy has the message: or not, if it was told of by a later start.
+  [[nodiscard]] bool is_of_what_is_no_more(std::uint64_t grant) const;
+  /// What a worker was granted until a grant is nothing in this store.
+  void forget(WorkerId worker, std::uint64_t until);
   Uid placed_ahead(const core::Piece& piece, std::uint32_t offset);
   /// True if it was acked and that ack leaves nothing to write, or what it left with is on disk or elided too.
   bool elide(Uid uid);
@@ -360,8 +377,11 @@ class Ledger {
   std::int64_t started_at_us_ = 0;  ///< this incarnation, and what the wall clock said then: by that delays are due
   std::int64_t started_wall_us_ = 0;
   std::int64_t last_wall_due_us_ = 0;
-  std::uint32_t incarnation_ = 0;
+  std::uint32_t incarnation_ = 0;         ///< counts starts: two stores may repeat what they say themselves
+  std::uint32_t stored_incarnation_ = 0;  ///< as the store says it
   std::uint64_t grants_ = 0;
+  std::uint64_t grants_before_ = 0;                                     ///< of stores that are no more
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> granted_since_;  ///< copies were made, until they were put back
   std::uint64_t offers_ = 0;
   struct Stream {
     WorkerId worker{};

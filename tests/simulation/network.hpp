@@ -15,6 +15,12 @@ namespace weir::simulation {
 
 using LineId = std::uint32_t;  ///< from 1; to the core its Connection
 
+/// What a client has heard of the broker's stores: of which (they are counted from 1; 0: none), and how many commits.
+struct StoreHeard {
+  std::uint32_t store{};
+  std::uint64_t commits{};
+};
+
 struct Line {
   std::uint32_t endpoint{};
   std::uint32_t life{};  ///< of the broker that it was made to
@@ -29,7 +35,11 @@ struct Line {
   bool reset = false;    ///< the broker's next send finds it gone
   bool refused = false;  ///< the broker has closed it
   bool claims_old_leases = false;
-  bool hello_in_parts = false;  ///< none of which names all that is claimed
+  bool hello_in_parts = false;                          ///< none of which names all that is claimed
+  StoreHeard speaks_of;                                 ///< its HELLO
+  std::uint32_t store{};                                ///< of the broker that it was made to
+  bool of_another_store = false, must_be_told = false;  ///< what it speaks of; and the broker can tell
+  bool may_be_in_doubt = false;                         ///< by that, or since it was told so, and published nothing
 };
 
 class Network {

@@ -1,5 +1,6 @@
 #include "publisher_host.hpp"
 
+#include <limits>
 #include <utility>
 
 namespace weir::simulation {
@@ -104,7 +105,8 @@ void PublisherHost::changed() {
       } else if (answer.answer == refused) {
         stage_.ledger.told_refused(uid);
       } else {
-        stage_.ledger.told_in_doubt(uid, silent_us_);
+        const bool store_is_another = line() != 0 && network_.line(line()).may_be_in_doubt;
+        stage_.ledger.told_in_doubt(uid, store_is_another ? std::numeric_limits<std::int64_t>::max() : silent_us_);
       }
     }
   }

@@ -18,6 +18,7 @@ class PublisherHost final : public Endpoint {
 
   [[nodiscard]] engine::weir_broker::ClientMachine& machine() override { return machine_; }
   void changed() override;
+  [[nodiscard]] bool is_publisher() const override { return true; }
   /// The next few messages.
   void publish();
   /// It dies: what is unanswered stays unanswered. Returns how many it never came to publish.

@@ -114,6 +114,12 @@ Scenario draw(const RunOptions& options) {
   Random times(options.seed, 13);  // of this stream the kept seeds draw none
   if (times.percent(20)) scenario.timed_percent = static_cast<unsigned>(times.between(5, 60));
 
+  // Elsewhere nothing that was confirmed is ever lost. (Of this stream the kept seeds draw none.)
+  scenario.stores_change = Random(options.seed, 131).percent(20);
+  for (std::size_t i = 0; i < scenario.faults.size() && !scenario.stores_change; ++i) {
+    if (std::string_view(fault_name(i)).starts_with("store_")) scenario.faults[i] = 0;
+  }
+
   // What was taken away changes nothing of what is left.
   if (options.without.contains("delays")) scenario.delayed_percent = 0;
   if (options.without.contains("times")) scenario.timed_percent = 0;

@@ -50,6 +50,7 @@ struct Scenario {
   unsigned operator_percent = 0;   ///< looks that replay or purge
   std::vector<unsigned> outcomes;  ///< weights, by the table of outcomes.hpp
   std::vector<unsigned> faults;    ///< weights, by the table of faults.hpp; all 0: a calm world
+  bool stores_change = false;      ///< the data folder may be wiped, or an older copy of it put back
   std::int64_t fault_every_us{};
   std::int64_t active_us{};  ///< then the world heals
 };
