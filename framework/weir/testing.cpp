@@ -96,6 +96,7 @@ Ran run_with(const std::function<void(Plugin&)>& registration, std::string_view 
                        .attempt = given.attempt,
                        .index = 0,
                        .segment = 1,
+                       .name = given.name,
                        .published_at = std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now()),
                        .type = type,
                        .key = given.key,

@@ -30,6 +30,8 @@ struct Given {
   std::string queue = "test";
   std::string key = {};
   std::uint32_t attempt = 1;
+  /// The message's name: give another run the same one to see that the handler takes it for the same message.
+  MessageName name = {*PublisherId::from("a test publisher"), 1};
   std::vector<std::pair<std::string, std::string>> headers = {};
   /// The handler's, unless it was registered with its own.
   Duration timeout = std::chrono::seconds(30);

@@ -24,6 +24,8 @@ core::PutSegment segment(SegmentNumber number) {
     auto all = std::make_shared<v1::Index>();
     all->add_types("bench.Message");
     for (std::uint32_t i = 0; i < n; ++i) all->add_lengths(body_bytes);
+    all->add_names()->set_publisher("its publisher id");
+    all->mutable_names(0)->set_count(n);
     return all;
   }();
   static const Slice run = Slice::of(std::string(n * body_bytes, 'x'));

@@ -10,6 +10,9 @@ the rules allow a duplicate: it was in the hands of a worker that was killed, or
 confirmation and was run again, or its broker was killed before it confirmed the publish (delivered ahead of its commit, and
 published again; not in a queue that says `ahead: false`, where the broker is killed as often once more). A 2xx of another attempt (X-Weir-Attempt) is no duplicate: its worker had given up waiting
 for the answer before, which happens where this subscriber lags by a second.
+
+Each message comes under one name (X-Weir-Delivery), however often and whoever was killed, unless its publisher was, and published
+it anew.
 """
 
 import argparse
@@ -176,6 +179,7 @@ def kill_rounds(target, rounds, seed, all_of_them, ahead=True):
 
         source = Messages(target, all_of_them, bodies, subscriber)
         may_double = set()
+        published_again = set()  # by another publisher: under another name
         worker_kills = []  # when, how many processes, whether the parent
         confirmed = set()
         broker, worker, publisher = d.broker(), d.worker("delivery"), Publisher(d, source)
@@ -232,6 +236,7 @@ def kill_rounds(target, rounds, seed, all_of_them, ahead=True):
                 assert not publisher.unwanted, publisher.unwanted[:3]
                 again = [n for n in publisher.names if n not in publisher.confirmed]
                 may_double.update(again)
+                published_again.update(again)
                 publisher = None
             if target in ("broker", "all"):
                 broker = d.broker()
@@ -253,6 +258,10 @@ def kill_rounds(target, rounds, seed, all_of_them, ahead=True):
             may_double |= subscriber.late
             doubled = {n for n, times in subscriber.ok.items() if len(times) > 1}
             assert not subscriber.wrong, subscriber.wrong[:3]
+            named = dict(subscriber.named)
+        renamed = {n for n, names in named.items() if len(names) > 1} - published_again
+        assert not renamed, f"{len(renamed)} came under several names, e.g. {[(n, named[n]) for n in sorted(renamed)[:3]]}"
+        assert len(set().union(*named.values())) == sum(map(len, named.values())), "two messages came under one name"
         vanished = confirmed - delivered - set(dead)
         assert not vanished, f"{len(vanished)} confirmed messages are neither delivered nor dead: {sorted(vanished)[:3]}"
         unheard = {name for name in doubled - may_double if subscriber.was_unheard(name)}

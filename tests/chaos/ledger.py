@@ -20,6 +20,7 @@ class Start:
     number: int
     attempt: int
     pid: int
+    name: str
     at: float
     ended: bool = False
 
@@ -28,9 +29,9 @@ def read(path):
     """Of each place (message id): its starts, in time order."""
     places = collections.defaultdict(list)
     for line in path.read_text().splitlines():
-        what, number, attempt, pid, place, at = line.split()
+        what, number, attempt, pid, place, name, at = line.split()
         if what == "start":
-            places[place].append(Start(int(number), int(attempt), int(pid), float(at)))
+            places[place].append(Start(int(number), int(attempt), int(pid), name, float(at)))
         else:
             for start in reversed(places[place]):
                 if start.pid == int(pid) and start.attempt == int(attempt):
@@ -135,6 +136,15 @@ class Judge:
     def places_of_two(self):
         """Places at which two numbers ran."""
         return [place for place, starts in self.places.items() if len({start.number for start in starts}) > 1]
+
+    def renamed(self, published_again):
+        """Numbers that ran under two names, though no other publisher published them again; and names of two numbers."""
+        names, numbers = collections.defaultdict(set), collections.defaultdict(set)
+        for start in itertools.chain(*self.places.values()):
+            names[start.number].add(start.name)
+            numbers[start.name].add(start.number)
+        return ([number for number, all_of_them in names.items() if len(all_of_them) > 1 and number not in published_again],
+                [name for name, all_of_them in numbers.items() if len(all_of_them) > 1])
 
     def stored_twice(self, confirmed, published_again, broker_starts):
         """Numbers in two places, though their publisher did not die, nor their broker before it had confirmed them.

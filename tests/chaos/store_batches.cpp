@@ -127,6 +127,14 @@ class Writer {
     batch_.writes.emplace_back(core::PutQueue{queue, state});
   }
 
+  void name_run(v1::NameRun& run, std::uint64_t count) {
+    PublisherId publisher;
+    fill(publisher.bytes, random_);
+    run.set_publisher(std::string(publisher.view()));
+    run.set_first(below(1'000'000));
+    run.set_count(static_cast<std::uint32_t>(count));
+  }
+
   void put_segment() {
     auto index = std::make_shared<v1::Index>();
     // Mostly of some messages, now and then full, now and then one large message.
@@ -145,6 +153,11 @@ class Writer {
       if (keys) index->add_unique_id(text(9));
       bytes += body.size();
       run.push_back(Slice::of(std::move(body)));
+    }
+    for (std::uint64_t named = 0; named < count;) {
+      const std::uint64_t n = std::min(count - named, 1 + below(100));
+      name_run(*index->add_names(), n);
+      named += n;
     }
     const QueueId in = queue();
     core::PutSegment put{
@@ -173,6 +186,7 @@ class Writer {
     put.record.set_priority(4);
     put.record.set_due_us(due());
     put.record.set_by_wall(below(2) == 0);
+    put.record.set_name(text(24));
     records_.emplace_back(put.place, default_lane);
     batch_.writes.emplace_back(std::move(put));
   }

@@ -77,6 +77,9 @@ def storm(minutes, seed, kinds):
         assert not refused, f"{len(refused)} were refused, or are in doubt, e.g. {sorted(refused)[:5]}"
         shared = judge.places_of_two()
         assert not shared, f"{len(shared)} places were given twice, e.g. {sorted(shared)[:5]}"
+        renamed, shared = judge.renamed(s.numbers.published_again)
+        assert not renamed, f"{len(renamed)} ran under several names, e.g. {sorted(renamed)[:5]}"
+        assert not shared, f"{len(shared)} names were two messages', e.g. {sorted(shared)[:5]}"
         # In a queue that writes first no broker's death excuses anything.
         twice = judge.stored_twice(confirmed, s.numbers.published_again, log.starts if s.ahead else [])
         assert not twice, f"{len(twice)} stored twice, e.g. {sorted(twice)[:5]}"

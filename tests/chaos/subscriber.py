@@ -16,6 +16,7 @@ class Subscriber:
         self.secret, self.bodies, self.seed, self.timeout = secret, bodies, seed, timeout
         self.lock = threading.Lock()
         self.posts = {}      # id -> number of POSTs
+        self.named = {}      # id -> the names (X-Weir-Delivery) that its POSTs bore
         self.ok = {}         # id -> [(time, attempt)] of each 2xx that was sent to a client that was still there
         self.refused = {}    # id -> how it was refused for good (4xx)
         self.wrong = []      # what should never be: other bytes, no valid signature
@@ -68,25 +69,26 @@ class Subscriber:
                 body = await reader.readexactly(int(headers.get("content-length", "0")))
                 with self.lock:
                     self.in_flight += 1
-                    self.last[headers.get("x-weir-delivery", "")] = math.inf
+                    self.last[headers.get("x-weir-id", "")] = math.inf
                     if generation != self.generation:
-                        self.late.add(headers.get("x-weir-delivery", ""))
+                        self.late.add(headers.get("x-weir-id", ""))
                 try:
                     if not await self.answer(headers, body, writer):
                         return
                 finally:
                     with self.lock:
                         self.in_flight -= 1
-                        self.last[headers.get("x-weir-delivery", "")] = time.monotonic()
+                        self.last[headers.get("x-weir-id", "")] = time.monotonic()
         except (asyncio.IncompleteReadError, ConnectionError):
             pass
         finally:
             writer.close()
 
     async def answer(self, headers, body, writer):
-        name = headers.get("x-weir-delivery", "")
+        name = headers.get("x-weir-id", "")
         with self.lock:
             attempt = self.posts[name] = self.posts.get(name, 0) + 1
+            self.named.setdefault(name, set()).add(headers.get("x-weir-delivery"))
         self.check(name, headers, body)
         chance = random.Random(f"{self.seed}/{name}/{attempt}")
         what = chance.random()

@@ -1,6 +1,6 @@
 // The chaos and end-to-end tests' own plugin: does what a message tells it, and keeps a ledger.
 //
-// The ledger is one file for all processes: a line `start NUMBER ATTEMPT PID ID SECONDS` or `end …` (monotonic
+// The ledger is one file for all processes: a line `start NUMBER ATTEMPT PID ID NAME SECONDS` or `end …` (monotonic
 // seconds), written by one write(2) with O_APPEND, so that lines of several processes never mix and none is lost with
 // its process.
 #include <fcntl.h>
@@ -32,8 +32,8 @@ class Ledger {
   void write(const char* what, std::uint64_t number, const weir::Context& ctx) const {
     const std::chrono::duration<double> now = std::chrono::steady_clock::now().time_since_epoch();
     const std::string line = std::string(what) + " " + std::to_string(number) + " " + std::to_string(ctx.attempt()) +
-                             " " + std::to_string(::getpid()) + " " + std::string(ctx.id()) + " " +
-                             std::to_string(now.count()) + "\n";
+                             " " + std::to_string(::getpid()) + " " + std::string(ctx.id()) + " " + ctx.name().text() +
+                             " " + std::to_string(now.count()) + "\n";
     if (::write(file_, line.data(), line.size()) != static_cast<ssize_t>(line.size())) {
       throw std::runtime_error("cannot write the ledger");
     }

@@ -162,6 +162,58 @@ TEST_P(EngineContract, AMessageOutOfAttemptsIsADeadLetterWithItsHistory) {
   run(loop, body);
 }
 
+TEST_P(EngineContract, AMessageKeepsItsNameThroughRetryRestartDeadLetterAndReplay) {
+  Publisher publisher(engine(), loop);
+  Worker worker(engine(), loop, {"orders"}, wide);
+  const auto body = [&]() -> task<> {
+    co_await publisher.publish("orders", numbered(3));
+    std::vector<MessageName> names;
+    std::vector<std::string> deaths;
+    for (int attempt = 1; attempt <= 3; ++attempt) {
+      auto got = co_await worker.take(3);
+      if (attempt == 2) rig->restart();
+      std::sort(got.begin(), got.end(), [](const Got& a, const Got& b) { return a.payload < b.payload; });
+      for (const Got& one : got) {
+        if (attempt == 1) {
+          names.push_back(one.name);
+        } else {
+          EXPECT_EQ(one.name, names.at(one.payload.back() - '0'));
+        }
+        worker.settle(one, Outcome::retry, SettlementDetail{.error = "not yet"});
+      }
+      co_await worker.session().all_confirmed();
+    }
+    EXPECT_EQ((std::set<MessageName>{names.begin(), names.end()}.size()), 3U);
+    EXPECT_EQ(names.at(0).publisher, names.at(2).publisher);
+    for (const auto& dead : rig->dead("orders")) deaths.push_back(dead.summary().name());
+    EXPECT_THAT(deaths, UnorderedElementsAre(names.at(0).text(), names.at(1).text(), names.at(2).text()));
+
+    rig->replay("orders");
+
+    for (const Got& one : co_await worker.take(3)) EXPECT_EQ(one.name, names.at(one.payload.back() - '0'));
+  };
+  run(loop, body);
+}
+
+TEST_P(EngineContract, OutputsAreNamedAfterTheirSourcesAndDifferFromEachOther) {
+  Publisher publisher(engine(), loop);
+  Worker worker(engine(), loop, {"orders", "emails"}, wide);
+  const auto body = [&]() -> task<> {
+    co_await publisher.publish("orders", numbered(2));
+    std::set<MessageName> seen;
+    auto sources = co_await worker.take(2);
+    for (const Got& one : sources) {
+      seen.insert(one.name);
+      SettlementDetail detail;
+      for (const char* which : {" a", " b"}) detail.outputs.push_back(output_to("emails", one.payload + which));
+      worker.settle(one, Outcome::ack, std::move(detail));
+    }
+    for (const Got& one : co_await worker.take(4)) seen.insert(one.name);
+    EXPECT_EQ(seen.size(), 6U);
+  };
+  run(loop, body);
+}
+
 TEST_P(EngineContract, AReleasedMessageComesBackAtOnceAndUncounted) {
   Publisher publisher(engine(), loop);
   Worker worker(engine(), loop, {"orders"}, wide);

@@ -43,6 +43,7 @@ class MemoryRig final : public Rig {
   [[nodiscard]] engine::Engine& engine() override { return *engine_; }
   void restart() override { broker_->restart(); }
   [[nodiscard]] std::vector<v1::DeadLetter> dead(const std::string& queue) override { return broker_->dead(queue); }
+  void replay(const std::string& queue) override { broker_->replay(queue); }
   [[nodiscard]] v1::Queues::Queue queue(const std::string& name) override {
     const v1::Queues all = broker_->queues();
     for (const auto& one : all.queues()) {
@@ -89,6 +90,7 @@ task<std::vector<Got>> Worker::take(std::size_t count, Duration limit) {
       got.ticket = delivery.ticket;
       got.attempt = delivery.attempt;
       got.id = session_->id(delivery);
+      got.name = delivery.name;
       got.type = delivery.type;
       got.key = delivery.key;
       const auto body = protocol::decode_body(delivery.body);

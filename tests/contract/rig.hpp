@@ -29,6 +29,8 @@ class Rig {
   /// As a crash and a start of the broker.
   virtual void restart() = 0;
   [[nodiscard]] virtual std::vector<v1::DeadLetter> dead(const std::string& queue) = 0;
+  /// All of its dead letters.
+  virtual void replay(const std::string& queue) = 0;
   [[nodiscard]] virtual v1::Queues::Queue queue(const std::string& name) = 0;
 };
 
@@ -46,6 +48,7 @@ struct Got {
   engine::Ticket ticket{};
   std::uint32_t attempt{};
   std::string id;
+  MessageName name;
   std::string type;
   std::string key;
   std::string payload;

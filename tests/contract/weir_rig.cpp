@@ -70,6 +70,14 @@ class WeirRig final : public Rig {
     return letters;
   }
 
+  void replay(const std::string& queue) override {
+    engine::weir_broker::Control control(server_->url());
+    v1::ControlRequest request;
+    request.mutable_replay_dead()->set_queue(queue);
+    request.mutable_replay_dead()->set_all(true);
+    (void)control.request(request);
+  }
+
   [[nodiscard]] v1::Queues::Queue queue(const std::string& name) override {
     engine::weir_broker::Control control(server_->url());
     v1::ControlRequest list;

@@ -41,6 +41,7 @@ class Clients:
         result = subprocess.run([sys.executable, CLIENT / f"{client}.py", self.weir.engine, *arguments], input=lines,
                                 env=self.environment, capture_output=True, text=True, timeout=60)
         assert result.returncode == 0, f"{client}.py ended with {result.returncode}: {result.stderr}"
+        self.said = result.stderr.splitlines()
         return result.stdout.splitlines()
 
 
@@ -62,6 +63,21 @@ def test_each_outcome_ends_as_it_should():
     assert sorted(handled) == ["again please", "fine"], handled
     assert (queue["acked"], queue["retried"], queue["dead"]) == (2, 1, 1), queue
     assert [letter["last_error"] for letter in dead] == ["it is bad"], dead
+
+
+def test_a_message_has_the_same_name_at_every_attempt_and_so_have_outputs_of_their_own():
+    with Clients() as clients:
+        clients.run("publisher", "orders", "test.Order", lines="fine\nagain please\nbad one")
+        clients.run("worker", "orders", "test.Order", "answers")
+        named = dict(line.split(" ", 1) for line in clients.said)
+        dead = clients.weir.dead("orders")
+        clients.run("worker", "answers", "test.Answer")
+        answers = [line.split(" ", 1)[0] for line in clients.said]
+    assert sorted(named.values()) == ["again please", "bad one", "fine"], clients.said
+    publishers = {name.split(".")[0] for name in named}
+    assert len(publishers) == 1 and sorted(int(name.split(".")[1]) for name in named) == [1, 2, 3], named
+    assert [named[letter["name"]] for letter in dead] == ["bad one"], dead
+    assert len(set(answers)) == 2 and not set(answers) & set(named), answers
 
 
 def test_outputs_leave_with_their_ack():

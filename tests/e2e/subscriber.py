@@ -28,6 +28,7 @@ class Subscriber:
         self.seed, self.secret = seed, secret.encode()
         self.requests = defaultdict(list)  # id -> [(when, mood)]
         self.bodies = {}  # id -> the body that was answered 200
+        self.names = {}  # id -> what each of its requests must be named
         self.wrong = []  # what no request may be
         self.in_flight = self.most_in_flight = 0
         self.lock = threading.Lock()
@@ -87,11 +88,14 @@ class Subscriber:
 
             def answer(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
-                delivery = self.headers["X-Weir-Delivery"]
+                delivery = self.headers["X-Weir-Id"]
                 expected = "sha256=" + hmac.new(subscriber.secret, body, hashlib.sha256).hexdigest()
                 with subscriber.lock:
                     if self.headers["X-Weir-Signature-256"] != expected:
                         subscriber.wrong.append(f"{delivery}: signature {self.headers['X-Weir-Signature-256']}")
+                    name = subscriber.names.setdefault(delivery, self.headers["X-Weir-Delivery"])
+                    if self.headers["X-Weir-Delivery"] != name:
+                        subscriber.wrong.append(f"{delivery}: named {self.headers['X-Weir-Delivery']}, and was {name}")
                     mood = subscriber.mood(delivery, len(subscriber.requests[delivery]) + 1)
                     subscriber.requests[delivery].append((time.time(), mood))
                 if mood == "ok":

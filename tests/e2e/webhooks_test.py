@@ -76,6 +76,7 @@ def deliver(all_of_them):
 
     for server in (subscriber, refusing):
         assert not server.wrong, f"seed {SEED}: {server.wrong}"
+        assert len(set(server.names.values())) == len(server.names), f"seed {SEED}: two deliveries share a name"
         assert server.most_in_flight <= SHARDS * IN_FLIGHT, f"seed {SEED}: {server.most_in_flight} in flight at once"
         for number, seen in server.requests.items():
             for (when, mood), (then, _) in zip(seen, seen[1:]):

@@ -3,6 +3,7 @@
 
 #include "input.hpp"
 #include "targets.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::fuzz {
 namespace {
@@ -26,6 +27,7 @@ void read_bodies(const v1::Index& index, std::string_view run) {
 
 void cut_and_join(const v1::Index& index) {
   const auto n = static_cast<std::uint32_t>(index.lengths_size());
+  const bool named = protocol::check_names(index).has_value();
   for (const std::uint32_t at : {0U, 1U, n / 2, n}) {
     if (at > n) continue;
     v1::Index left;
@@ -45,6 +47,8 @@ void cut_and_join(const v1::Index& index) {
       require(index.key().empty() || whole.key(column) == index.key(column), "a key changed when a group was cut");
       require(index.delay_us().empty() || whole.delay_us(column) == index.delay_us(column),
               "a delay changed when a group was cut");
+      require(!named || protocol::name_at(whole.names(), i) == protocol::name_at(index.names(), i),
+              "a name changed when a group was cut");
     }
   }
 }

@@ -216,6 +216,12 @@ void Play::fill() {
   }
   index->add_types("a.A");
   index->add_types("a.B");
+  for (const std::uint32_t count : {2U, 3U}) {
+    auto* names = index->add_names();
+    names->set_publisher("its publisher id");
+    names->set_first(count * 10);
+    names->set_count(count);
+  }
   segment.index = index;
   segment.run = {Slice::of(std::string(50, 'x'))};
   segment.head.set_count(5);
@@ -229,6 +235,7 @@ void Play::fill() {
   record.record.set_priority(default_lane);
   record.record.set_attempts(1);
   record.record.set_due_us(1);
+  record.record.set_name(std::string(24, 'n'));
   record.body = Slice::of("body");
   batch.writes.emplace_back(record);
   core::PutRecord dead = record;

@@ -147,6 +147,12 @@ void Play::deliver() {
       if ((columns & 2) != 0) index.add_key("k");
     }
     if (columns > 250) index.add_key("one too many");
+    if (columns > 0) {
+      auto* names = index.add_names();
+      names->set_publisher("its publisher id");
+      names->set_first(next_lease_);
+      names->set_count(columns > 252 ? columns : count);
+    }
     next_lease_ += count;
   }
   say(std::move(frame), run);

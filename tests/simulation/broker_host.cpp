@@ -190,6 +190,7 @@ void BrokerHost::frame(const Event& event) {
   }
   if (head_.has_hello()) heard_hello(line, from);
   if (head_.has_publish() && !doubted_.contains(line.endpoint)) heard_us_[line.endpoint] = stage_.clock.now_us;
+  if (head_.has_publish()) stage_.ledger.numbered(head_.publish(), *run);
   core_->frame(stage_.clock.now(), event.a, head_, frame.sub(frame.bytes.size() - run->size(), run->size()), actions_);
   bool ended = false;
   for (std::size_t i = before; i < actions_.size(); ++i) {

@@ -3,6 +3,7 @@
 
 #include "ledger.hpp"
 #include "outcomes.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::simulation {
 
@@ -35,6 +36,7 @@ void Ledger::check_histories(core::Snapshot& disk) {
     if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) {
       throw Broken("the_store_is_whole", print(uid) + " was moved, and cannot be read");
     }
+    check_name(uid, protocol::read_name(record.name()).value_or(MessageName{}));
     bool right = static_cast<std::size_t>(record.history_size()) == m.history.size();
     for (int i = 0; right && i < record.history_size(); ++i) {
       const v1::Attempt& entry = record.history(i);

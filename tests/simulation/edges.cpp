@@ -14,10 +14,34 @@ constexpr std::int64_t mark_surely_kept_us = 45LL * 60 * 1'000'000;
 
 // ---- publishers
 
-void Ledger::offered(Uid uid, std::uint32_t publisher) {
+void Ledger::offered(Uid uid, std::uint32_t publisher, const PublisherId& id) {
   Message& m = message(uid);
-  m.offered = true;
   m.publisher = publisher;
+  m.name.publisher = id;
+  offer(m);
+}
+
+void Ledger::numbered(const v1::Publish& publish, std::string_view run) {
+  for (const auto& group : publish.groups()) {
+    std::uint64_t number = group.first_number();
+    for (const std::uint32_t length : group.index().lengths()) {
+      const Uid uid = uid_of(run.substr(0, length)).value_or(0);
+      run.remove_prefix(std::min<std::size_t>(length, run.size()));
+      if (uid == 0 || uid > messages_.size()) throw Broken("bytes_are_whole", "a body is published that nobody made");
+      MessageName& name = message(uid).name;
+      if (name.number == 0) name.number = number;
+      if (name.number != number) {
+        throw Broken("a_name_never_changes", print(uid) + " is published again as its publisher's " +
+                                                 std::to_string(number) + ", and was its " +
+                                                 std::to_string(name.number));
+      }
+      ++number;
+    }
+  }
+}
+
+void Ledger::offer(Message& m) {
+  m.offered = true;
   m.offer = ++offers_;
   m.offered_at_us = clock_.now_us;
   unknown_from_us_.try_emplace({m.queue, m.type}, attended_us(m.queue));
@@ -184,6 +208,7 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, const engine::D
     }
     throw Broken("one_live_lease", print(uid, worker) + " was never granted to it");
   }
+  check_name(uid, delivery.name);
   if (delivery.attempt != grant->attempt) {
     throw Broken("attempts_count_as_the_rules_say",
                  print(uid, worker) + ": delivered as attempt " + std::to_string(delivery.attempt));
@@ -195,9 +220,26 @@ HoldingId Ledger::taken(WorkerId worker, std::string_view queue, const engine::D
   taken.grant = grant->seq;
   taken.granted_at_us = grant->at_us;
   taken.forgotten = grant->forgotten;
+  taken.name = delivery.name;
   const auto holding_id = static_cast<HoldingId>(holdings_.size());
   m.holdings.push_back(holding_id);
   return holding_id;
+}
+
+void Ledger::check_name(Uid uid, const MessageName& name) {
+  const Message& m = message(uid);
+  Origin origin{name, 0, 0, 0};
+  MessageName expected = m.name;
+  if (m.source != 0) {
+    origin = {holding(m.source).name, m.queue, m.lane, m.ordinal};
+    expected = output_names_.try_emplace(origin, name).first->second;
+  }
+  if (name != expected) {
+    throw Broken("a_name_never_changes", print(uid) + " is named " + name.text() + ", and was " + expected.text());
+  }
+  if (named_.try_emplace(name, origin).first->second != origin) {
+    throw Broken("one_name_one_message", print(uid) + " is named " + name.text() + ", as another message is");
+  }
 }
 
 void Ledger::told_lost(HoldingId id) {
@@ -237,10 +279,13 @@ void Ledger::settled(HoldingId id, Outcome outcome, std::optional<Duration> aske
   held.outcome = outcome;
   held.settled_at_us = clock_.now_us;
   held.asked = asked;
+  std::map<std::pair<QueueId, Lane>, std::uint32_t> lanes;
   for (const Uid uid : outputs) {
-    offered(uid);
-    message(uid).source = id;
-    message(uid).uncredited = true;
+    Message& output = message(uid);
+    output.source = id;
+    output.uncredited = true;
+    output.ordinal = lanes[{output.queue, output.lane}]++;
+    offer(output);
   }
   held.outputs = std::move(outputs);
 }

@@ -88,8 +88,10 @@ class Ledger {
   /// `deliver_at_us`: by the wall clock; 0: it names no time.
   Uid make(std::size_t queue, Lane lane, std::size_t type, std::int64_t delay_us, std::size_t payload_bytes,
            std::int64_t deliver_at_us = 0);
-  /// `publisher`: who has given it its number; nobody has to an output.
-  void offered(Uid uid, std::uint32_t publisher = 0);
+  /// `publisher`: who will give it its number; `id` is its.
+  void offered(Uid uid, std::uint32_t publisher, const PublisherId& id);
+  /// The broker reads what was published, under which numbers.
+  void numbered(const v1::Publish& publish, std::string_view run);
   void told_confirmed(Uid uid, const std::string& id);
   void told_refused(Uid uid);
   /// `silent_us`: so long it had heard nothing before it was told.
@@ -197,6 +199,15 @@ class Ledger {
     std::int64_t settled_at_us{};
     std::optional<Duration> asked;
     std::vector<Uid> outputs;
+    MessageName name;  ///< as its handler was told
+  };
+  /// What an output's name is derived from.
+  struct Origin {
+    MessageName source;
+    QueueId queue{};
+    Lane lane{};
+    std::uint32_t ordinal{};
+    friend constexpr auto operator<=>(const Origin&, const Origin&) = default;
   };
   /// An entry of a history.
   struct Failure {
@@ -217,6 +228,8 @@ class Ledger {
     std::uint64_t offer{};      ///< counts over all publishers
     std::uint32_t stored_in{};  ///< incarnation
     HoldingId source{};         ///< an output: whose ack it leaves with
+    std::uint32_t ordinal{};    ///< an output: how many of that ack went to the same lane before it
+    MessageName name;           ///< published: number 0 until the broker has read it
     Where where = Where::nowhere;
     bool ahead = false;         ///< delivered at `place`, and not on disk
     std::uint32_t elided_in{};  ///< incarnation in which it was acked and confirmed without being written
@@ -295,6 +308,9 @@ class Ledger {
   /// Its queue may have been full, or its dead letters, at some time since it was published.
   void check_may_be_refused(Uid uid) const;
   void check_nobody_else(Uid uid, WorkerId worker, const char* what);
+  void offer(Message& message);
+  /// It is the one by which this message was published; of an output, the one that its source's had before.
+  void check_name(Uid uid, const MessageName& name);
   // Suspects (suspicion.cpp).
   /// A suspect in somebody's hands.
   struct Trial {
@@ -366,6 +382,8 @@ class Ledger {
   std::map<std::pair<QueueId, std::size_t>, std::int64_t> unknown_from_us_;  ///< of a type, in its crowd's time
   std::int64_t sealed_before_us_ = 0, sealed_at_us_ = 0;                     ///< the last seal but one, and the last
   std::map<Place, Uid> places_;
+  std::map<Origin, MessageName> output_names_;
+  std::map<MessageName, Origin> named_;                    ///< of what was published the source is itself
   std::map<core::SegmentKey, std::vector<Uid>> segments_;  ///< on disk
   std::map<QueueId, Totals> totals_;
   using Session = std::pair<ProcessToken, std::uint32_t>;

@@ -16,7 +16,8 @@ PublisherId publisher_id(Random random) {
 
 PublisherHost::PublisherHost(Stage& stage, Network& network, Clients& clients, std::string name, std::uint32_t messages)
     : Endpoint(stage, network, clients, std::move(name), nobody),
-      machine_(client_settings(stage, number()), publisher_id(Random(stage.scenario.seed, 5000 + number()))),
+      id_(publisher_id(Random(stage.scenario.seed, 5000 + number()))),
+      machine_(client_settings(stage, number()), id_),
       random_(stage.scenario.seed, 6000 + number()),
       times_(stage.scenario.seed, 7000 + number()),
       left_(messages) {
@@ -78,7 +79,7 @@ void PublisherHost::offer_waiting() {
     }
     if (*number != numbers_.size()) throw Broken("answered_once", name() + ": numbers have a gap");
     numbers_.push_back(at->uid);
-    stage_.ledger.offered(at->uid, Endpoint::number() + 1);
+    stage_.ledger.offered(at->uid, Endpoint::number() + 1, id_);
     stage_.say(name().c_str(), "publishes message %u to %s as its %llu", at->uid, queue.c_str(),
                static_cast<unsigned long long>(*number));
     at = waiting_.erase(at);

@@ -39,6 +39,7 @@ class PublisherHost final : public Endpoint {
   void make_one();
   void offer_waiting();
 
+  PublisherId id_;
   engine::weir_broker::ProducerMachine machine_;
   Random random_, times_;
   std::uint32_t left_;

@@ -13,8 +13,10 @@
 #include <vector>
 
 #include "weir/broker/core/core.hpp"
+#include "weir/engine/memory/delivery.hpp"
 #include "weir/engine/memory/memory_store.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker::core::testing {
 
@@ -96,17 +98,7 @@ struct Broker {
       if (auto* sent = std::get_if<Send>(&action)) inbox[sent->to].push_back(std::move(sent->frame));
       if (auto* delivery = std::get_if<SendDelivery>(&action)) {
         v1::Frame frame;
-        frame.set_number(delivery->number);
-        for (const auto& piece : delivery->pieces) {
-          auto* one = frame.mutable_deliver()->add_deliveries();
-          one->set_queue(piece.key.queue);
-          one->set_segment(piece.key.segment);
-          one->set_first(piece.first);
-          one->set_lease(piece.lease);
-          one->set_attempt(piece.attempt);
-          for (std::uint32_t i = 0; i < piece.count; ++i) one->mutable_index()->add_lengths(1);
-        }
-        frame.mutable_deliver()->set_commits(delivery->commits);
+        EXPECT_TRUE(protocol::decode(engine::memory::deliver_frame(*delivery, *store.snapshot()), frame).has_value());
         inbox[delivery->to].push_back(std::move(frame));
       }
       if (auto* closed = std::get_if<Close>(&action)) closed_connections.push_back(closed->connection);
@@ -257,6 +249,17 @@ struct Broker {
     std::uint64_t n = 0;
     for (const auto& one : deliveries(to)) n += static_cast<std::uint64_t>(one.index().lengths_size());
     return n;
+  }
+  /// Of what was delivered, in that order.
+  std::vector<MessageName> names(Connection to) {
+    std::vector<MessageName> all;
+    for (const auto& one : deliveries(to)) {
+      EXPECT_TRUE(protocol::check_names(one.index()).has_value());
+      for (int i = 0; i < one.index().lengths_size(); ++i) {
+        all.push_back(protocol::name_at(one.index().names(), static_cast<std::uint32_t>(i)));
+      }
+    }
+    return all;
   }
   std::uint64_t confirmed(Connection to) {
     std::uint64_t n = 0;

@@ -5,6 +5,7 @@
 #include <functional>
 #include <stdexcept>
 
+#include "weir/protocol/names.hpp"
 #include "weir/v1/store.pb.h"
 
 namespace weir::protocol {
@@ -200,6 +201,70 @@ TEST(Columns, EachRuleSaysHowItWasBroken) {
     EXPECT_EQ(result.error().message, rule.said);
     EXPECT_EQ(result.error().code, rule.code) << rule.said;
   }
+}
+
+void name(v1::Index& index, const std::string& publisher, std::uint64_t first, std::uint32_t count) {
+  auto* run = index.add_names();
+  run->set_publisher(publisher);
+  run->set_first(first);
+  run->set_count(count);
+}
+
+TEST(Names, AreCutAndJoinedWithTheirMessages) {
+  const std::string one(16, '1');
+  const std::string two(16, '2');
+  v1::Index index = index_of({1, 1, 1, 1, 1, 1}, "a.B");
+  name(index, one, 10, 3);
+  name(index, two, 1, 3);
+  ASSERT_TRUE(check_names(index).has_value());
+  for (std::uint32_t first = 0; first < 6; ++first) {
+    for (std::uint32_t count = 0; first + count <= 6; ++count) {
+      v1::Index part;
+      slice(index, first, count, part);
+      ASSERT_TRUE(check_names(part).has_value());
+      for (std::uint32_t i = 0; i < count; ++i) {
+        EXPECT_EQ(name_at(part.names(), i), name_at(index.names(), first + i)) << first << ' ' << i;
+      }
+    }
+  }
+  v1::Index whole;
+  for (std::uint32_t i = 0; i < 6; ++i) {
+    v1::Index part;
+    slice(index, i, 1, part);
+    append(part, whole);
+  }
+  EXPECT_EQ(whole.SerializeAsString(), index.SerializeAsString());
+}
+
+TEST(Names, ThatDoNotNameEachMessageOnceAreMalformed) {
+  const std::string id(16, '1');
+  struct Wrong {
+    std::string publisher;
+    std::uint64_t first;
+    std::uint32_t count;
+    std::string said;
+  };
+  for (const Wrong& wrong :
+       {Wrong{id, 1, 1, "`names` names 1 messages of 2"}, Wrong{id, 1, 3, "`names` names 3 messages of 2"},
+        Wrong{"short", 1, 2, "`names` has a publisher of 5 bytes, not 16"},
+        Wrong{id, ~std::uint64_t{0}, 2, "`names` has a run of no numbers"},
+        Wrong{id, 1, 0, "`names` has a run of no numbers"}}) {
+    v1::Index index = index_of({1, 1}, "a.B");
+    name(index, wrong.publisher, wrong.first, wrong.count);
+    const auto checked = check_names(index);
+    ASSERT_TRUE(checked.has_error());
+    EXPECT_EQ(checked.error().message, wrong.said);
+  }
+  EXPECT_EQ(check_names(index_of({1, 1}, "a.B")).error().message, "`names` names 0 messages of 2");
+}
+
+TEST(Names, ArePrintedAsAKeyOfADatabase) {
+  MessageName name;
+  for (std::size_t i = 0; i < 16; ++i) name.publisher.bytes[i] = static_cast<unsigned char>(i * 17);
+  name.number = 42;
+  EXPECT_EQ(name.text(), "00112233445566778899aabbccddeeff.42");
+  name.number = ~std::uint64_t{0};
+  EXPECT_EQ(name.text(), "00112233445566778899aabbccddeeff.18446744073709551615");
 }
 
 TEST(Columns, OnlyOneMessageMayBeLargerThanASegment) {

@@ -84,6 +84,10 @@ class Play {
     delivery->mutable_index()->add_types("a.B");
     for (std::uint32_t i = 0; i < count; ++i) delivery->mutable_index()->add_lengths(bytes);
     frame.mutable_deliver()->set_commits(commits);
+    auto* names = delivery->mutable_index()->add_names();
+    names->set_publisher("its publisher id");
+    names->set_first(segment * 1000 + first);
+    names->set_count(count);
     say(frame, std::string(static_cast<std::size_t>(count) * bytes, 'x'));
   }
   std::vector<v1::Frame> hear() {

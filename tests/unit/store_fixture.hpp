@@ -51,6 +51,10 @@ inline core::PutSegment segment_of(core::SegmentKey key, const std::vector<std::
     run += body;
   }
   index->add_types("t.T");
+  auto* names = index->add_names();
+  names->set_publisher("its publisher id");
+  names->set_first(key.segment * 1000);
+  names->set_count(static_cast<std::uint32_t>(bodies.size()));
   core::PutSegment put;
   put.key = key;
   put.head.set_count(static_cast<std::uint32_t>(bodies.size()));

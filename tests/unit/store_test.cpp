@@ -4,6 +4,7 @@
 #include "store_fixture.hpp"
 #include "weir/broker/store/layout.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker {
 namespace {
@@ -43,6 +44,7 @@ core::PutRecord record_of(Place place, std::int64_t due_us, const std::string& b
   put.record.set_priority(4);
   put.record.set_due_us(due_us);
   put.record.set_by_wall(by == core::DueBy::wall);
+  protocol::put_name({*PublisherId::from("its publisher id"), place.index}, *put.record.mutable_name());
   put.body = Slice::of(body);
   return put;
 }
@@ -185,6 +187,7 @@ TEST_F(StoreTest, AMessageMovedFromItsSegmentKeepsItsColumnsAndBody) {
   EXPECT_EQ(retried.type(), "t.Other");
   EXPECT_EQ(retried.key(), "k1");
   EXPECT_EQ(retried.unique_id(), "u1");
+  EXPECT_EQ(protocol::read_name(retried.name()), (MessageName{*PublisherId::from("its publisher id"), 1001}));
   EXPECT_EQ(retried.body(), "bbb");
   EXPECT_EQ(retried.priority(), 4U);
   EXPECT_EQ(retried.published_at_us(), 42);
@@ -196,6 +199,7 @@ TEST_F(StoreTest, AMessageMovedFromItsSegmentKeepsItsColumnsAndBody) {
   EXPECT_EQ(retried.history(0).error(), "no answer");
   const v1::Record dead = parsed(snapshot->dead({1, 1, 2}));
   EXPECT_EQ(dead.body(), "c");
+  EXPECT_EQ(protocol::read_name(dead.name()), (MessageName{*PublisherId::from("its publisher id"), 1002}));
   EXPECT_EQ(dead.dead_since_us(), 77);
   EXPECT_EQ(dead.due_us(), 0);
   EXPECT_EQ(snapshot->record({1, 1, 2}), std::nullopt);
@@ -203,6 +207,7 @@ TEST_F(StoreTest, AMessageMovedFromItsSegmentKeepsItsColumnsAndBody) {
   ASSERT_TRUE(head.has_value());
   EXPECT_EQ(head->type, "t.Other");
   EXPECT_EQ(head->bytes, Bytes{3});
+  EXPECT_EQ(head->name, (MessageName{*PublisherId::from("its publisher id"), 1001}));
   EXPECT_EQ(head->due_us, 9000);
   EXPECT_EQ(head->lease, (LeaseId{3, 77}));
 }

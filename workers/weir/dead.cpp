@@ -19,6 +19,7 @@ constexpr std::uint64_t page_most = 1000;
 
 boost::json::object json_of(const v1::DeadSummary& dead) {
   return {{"id", dead.id()},
+          {"name", dead.name()},
           {"type", dead.type()},
           {"attempts", dead.attempts()},
           {"last_error", dead.last_error()},
@@ -146,6 +147,7 @@ void show_end(const v1::Attempt& attempt) {
 void show_text(const v1::DeadLetter& letter, bool payload) {
   const v1::DeadSummary& summary = letter.summary();
   std::cout << summary.id() << "\n"
+            << "  name       " << summary.name() << "\n"
             << "  type       " << harmless(summary.type()) << "\n"
             << "  published  " << stamp(letter.published_at_us()) << "\n"
             << "  dead since " << stamp(summary.dead_since_us()) << "\n"

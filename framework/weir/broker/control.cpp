@@ -4,6 +4,7 @@
 
 #include "weir/broker/store/layout.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker {
 namespace {
@@ -32,6 +33,7 @@ void summarize(const std::string& queue, const Place& place, const v1::Record& r
   if (record.history_size() > 0) out.set_last_error(record.history(record.history_size() - 1).error());
   out.set_dead_since_us(record.dead_since_us());
   out.set_bytes(bytes);
+  if (const auto name = protocol::read_name(record.name())) out.set_name(name->text());
 }
 
 }  // namespace

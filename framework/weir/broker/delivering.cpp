@@ -6,6 +6,7 @@
 #include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/store_error.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker {
 namespace {
@@ -60,6 +61,8 @@ void Delivering::add_ahead(const core::Piece& piece, v1::Delivery& delivery) {
   } else {
     protocol::slice(contents.index, piece.first, piece.count, *delivery.mutable_index());
   }
+  delivery.mutable_index()->clear_names();
+  protocol::slice_names(contents.names, piece.first, piece.count, *delivery.mutable_index()->mutable_names());
   delivery.set_published_at_us(contents.published_at_us);
   std::size_t skip = 0;
   std::size_t left = 0;
@@ -85,6 +88,9 @@ bool Delivering::add_record(const core::Piece& piece, core::Snapshot& snapshot, 
   index.add_types(record_.type());
   if (!record_.key().empty()) index.add_key(record_.key());
   if (!record_.unique_id().empty()) index.add_unique_id(record_.unique_id());
+  const MessageName name = *protocol::read_name(record_.name());
+  const NameRun names{name.publisher, name.number, 1};
+  protocol::slice_names({&names, 1}, 0, 1, *index.mutable_names());
   delivery.set_published_at_us(record_.published_at_us());
   runs_.push_back(body);
   return true;

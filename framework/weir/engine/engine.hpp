@@ -20,6 +20,7 @@
 #include "weir/async/task.hpp"
 #include "weir/message/error.hpp"
 #include "weir/message/ids.hpp"
+#include "weir/message/name.hpp"
 #include "weir/message/outcome.hpp"
 #include "weir/message/units.hpp"
 
@@ -47,6 +48,7 @@ struct Delivery {
   std::uint32_t attempt{};
   std::uint32_t index{};  ///< with `segment`: the message's place; Session::id prints it
   SegmentNumber segment{};
+  MessageName name;
   WallTime published_at;
   std::string_view type;
   std::string_view key;

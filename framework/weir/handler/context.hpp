@@ -13,6 +13,7 @@
 #include <string_view>
 #include <vector>
 
+#include "weir/message/name.hpp"
 #include "weir/message/units.hpp"
 #include "weir/telemetry/log.hpp"
 
@@ -47,7 +48,16 @@ class Context {
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  /// The message's id, as printed for people: orders/4f2a1.17.
+  /// What to deduplicate by: the same at every attempt, through retry, dead letter and replay, and also where a broker
+  /// died and the message's publisher published it again. Of outputs too: a handler that runs again gives what it
+  /// publishes the same names again. No two messages share one; `name().text()` is a database's key of at most 53
+  /// characters.
+  ///
+  /// (A publisher that is itself run again cannot know what it published before, and names it anew: for that, put an id
+  /// of your own into the message.)
+  [[nodiscard]] virtual MessageName name() const = 0;
+  /// Where the message is, as printed for people and commands: orders/4f2a1.17. Not what to deduplicate by: a message
+  /// that was delivered before it was on disk gets another place if the broker is killed then.
   [[nodiscard]] virtual std::string id() const = 0;
   [[nodiscard]] virtual std::string_view queue() const = 0;
   [[nodiscard]] virtual std::string_view type() const = 0;

@@ -6,6 +6,8 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "weir/protocol/names.hpp"
+
 namespace weir::protocol {
 namespace {
 
@@ -141,6 +143,9 @@ Result<std::string_view> decode(std::string_view bytes, v1::Index& index, std::i
   // Who reads it goes by its columns: a damaged store must not lead beyond their ends.
   if (const auto checked = check(index, run.size(), Bytes{~std::uint32_t{0}}); checked.has_error()) {
     return malformed("stored segment: " + checked.error().message);
+  }
+  if (const auto named = check_names(index); named.has_error()) {
+    return malformed("stored segment: " + named.error().message);
   }
   return run;
 }

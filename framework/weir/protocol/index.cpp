@@ -3,6 +3,7 @@
 
 #include "weir/protocol/frame.hpp"
 #include "weir/protocol/limits.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::protocol {
 namespace {
@@ -125,6 +126,8 @@ void slice(const v1::Index& from, std::uint32_t first, std::uint32_t count, v1::
   slice_column(from.deliver_at_us(), at, n, *to.mutable_deliver_at_us());
   slice_column(from.expires_at_us(), at, n, *to.mutable_expires_at_us());
   slice_column(from.unique_id(), at, n, *to.mutable_unique_id());
+  to.clear_names();
+  slice_names(from.names(), first, count, *to.mutable_names());
   to.clear_types();
   to.clear_type_of();
   if (from.type_of().empty()) {
@@ -158,6 +161,7 @@ void append(const v1::Index& from, v1::Index& to) {
   append_column(from.deliver_at_us(), from_size, *to.mutable_deliver_at_us(), to_size);
   append_column(from.expires_at_us(), from_size, *to.mutable_expires_at_us(), to_size);
   append_column(from.unique_id(), from_size, *to.mutable_unique_id(), to_size);
+  slice_names(from.names(), 0, static_cast<std::uint32_t>(from_size), *to.mutable_names());
   to.mutable_lengths()->Add(from.lengths().begin(), from.lengths().end());
 }
 

@@ -52,6 +52,7 @@ class DeliveryContext final : public Context {
   [[nodiscard]] std::vector<engine::Output>& outputs() { return outputs_; }
   [[nodiscard]] std::uint64_t output_bytes() const { return output_bytes_; }
 
+  [[nodiscard]] MessageName name() const override { return delivery_->name; }
   [[nodiscard]] std::string id() const override { return home_.session.id(*delivery_); }
   [[nodiscard]] std::string_view queue() const override { return home_.queues[delivery_->queue]; }
   [[nodiscard]] std::string_view type() const override { return type_; }

@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """worker ENGINE QUEUE TYPE [OUTPUT_QUEUE]: prints each payload, and acks it; with OUTPUT_QUEUE, an answer leaves with the ack.
+On standard error it says what it was delivered, each under its name: what to deduplicate by.
 A payload that starts with `bad` is rejected, one with `again` retried once. Ends after 2 s without work."""
 
 import os
@@ -10,6 +11,11 @@ from session import Session
 from weir.v1 import message_pb2, wire_pb2 as wire
 
 WINDOW = 64
+
+
+def names(index):
+    """Of each message, as text: who published it, and which of his it is. The same at every attempt."""
+    return [f"{run.publisher.hex()}.{run.first + i}" for run in index.names for i in range(run.count)]
 
 
 class Worker:
@@ -39,9 +45,10 @@ class Worker:
     def handle(self, frame):
         settle, run, at, held = wire.Settle(), b"", 0, 0
         for delivery in frame.deliver.deliveries:
-            for i, length in enumerate(delivery.index.lengths):
+            for i, (length, name) in enumerate(zip(delivery.index.lengths, names(delivery.index), strict=True)):
                 body = message_pb2.Body.FromString(frame.run[at:at + length])
                 at, held, lease = at + length, held + 1, delivery.lease + i
+                print(name, body.payload.decode(), file=sys.stderr)
                 outcome, why = self.outcome(body.payload, delivery.attempt)
                 settle.runs.add(lease=lease, count=1, outcome=outcome, error=why,
                                 started_at_us=int(time.time() * 1e6), duration_us=1)

@@ -29,9 +29,12 @@ weir::task<> read_document(weir::Context& ctx, const documents::Document& docume
   }
 }
 
-weir::task<> index_entry(documents::Writer& writer, const documents::Entry& entry) {
-  documents::Index::Row row{
-      .path = entry.path(), .title = entry.title(), .words = entry.words(), .bytes = entry.bytes()};
+weir::task<> index_entry(weir::Context& ctx, documents::Writer& writer, const documents::Entry& entry) {
+  documents::Index::Row row{.message = ctx.name().text(),
+                            .path = entry.path(),
+                            .title = entry.title(),
+                            .words = entry.words(),
+                            .bytes = entry.bytes()};
   co_await writer.write(std::move(row));
 }
 
@@ -42,6 +45,7 @@ WEIR_PLUGIN(plugin) {
 
   // Opens the database with the first row, so that workers of `documents` alone never touch it.
   const auto writer = std::make_shared<documents::Writer>(plugin.path("index", "./documents.db"));
-  plugin.on<documents::Entry>(
-      "index", [writer](weir::Context&, const documents::Entry& entry) { return index_entry(*writer, entry); });
+  plugin.on<documents::Entry>("index", [writer](weir::Context& ctx, const documents::Entry& entry) {
+    return index_entry(ctx, *writer, entry);
+  });
 }

@@ -85,6 +85,8 @@ Index::Index(const std::string& file, Mode mode) : file_(file) {
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
       "CREATE TABLE IF NOT EXISTS documents(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL,"
       "                                     bytes INTEGER NOT NULL);"
+      "CREATE TABLE IF NOT EXISTS messages(name TEXT PRIMARY KEY, written INTEGER NOT NULL) WITHOUT ROWID;"
+      "DELETE FROM messages WHERE written < unixepoch() - 30 * 86400;"
       "CREATE VIRTUAL TABLE IF NOT EXISTS entries USING fts5(title, words);");
 }
 
@@ -92,11 +94,16 @@ void Index::write(std::span<const Row> rows) {
   sqlite3* database = database_.get();
   run(file_, database, "BEGIN IMMEDIATE");
   try {
+    Statement message(file_, database,
+                      "INSERT INTO messages(name, written) VALUES(?1, unixepoch()) ON CONFLICT DO NOTHING RETURNING 1");
     Statement document(file_, database,
                        "INSERT INTO documents(path, title, bytes) VALUES(?1, ?2, ?3)"
                        " ON CONFLICT(path) DO UPDATE SET title = ?2, bytes = ?3 RETURNING id");
     Statement entry(file_, database, "INSERT OR REPLACE INTO entries(rowid, title, words) VALUES(?1, ?2, ?3)");
     for (const Row& row : rows) {
+      const bool is_new = message.bind(1, row.message).step();
+      message.reset();
+      if (!is_new) continue;
       document.bind(1, row.path).bind(2, row.title).bind(3, static_cast<std::int64_t>(row.bytes)).step();
       const std::int64_t id = document.number(0);
       document.reset();

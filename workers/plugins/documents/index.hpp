@@ -22,6 +22,7 @@ struct Found {
 class Index {
  public:
   struct Row {
+    std::string message;  ///< its name
     std::string path, title, words;
     std::uint64_t bytes{};
   };
@@ -30,8 +31,8 @@ class Index {
   /// Throws: std::runtime_error, with the file's name and SQLite's reason.
   Index(const std::string& file, Mode mode);
 
-  /// Writes all rows or none, and is on disk when it returns. Idempotent: a row replaces what was there for its path,
-  /// so that a message that comes twice changes nothing.
+  /// Writes all rows or none, and is on disk when it returns. A row replaces what was there for its path. One whose
+  /// message was written before is left out: it may come again after a newer one of its path.
   void write(std::span<const Row> rows);
 
   [[nodiscard]] std::uint64_t count();

@@ -26,7 +26,12 @@ class DocumentsIndex : public testing::Test {
 };
 
 Index::Row row(std::string path, std::string words) {
-  return {.path = std::move(path), .title = "title", .words = std::move(words), .bytes = 7};
+  static int messages = 0;
+  return {.message = std::to_string(++messages),
+          .path = std::move(path),
+          .title = "title",
+          .words = std::move(words),
+          .bytes = 7};
 }
 
 TEST_F(DocumentsIndex, AMessageThatComesTwiceChangesNothing) {
@@ -45,6 +50,18 @@ TEST_F(DocumentsIndex, ANewerEntryReplacesTheOldWords) {
   index.write(std::vector{row("/a", "low dam")});
 
   index.write(std::vector{row("/a", "low weir")});
+
+  EXPECT_EQ(index.matches("dam"), 0U);
+  EXPECT_EQ(index.matches("weir"), 1U);
+}
+
+TEST_F(DocumentsIndex, AnOlderMessageThatComesAgainDoesNotUndoANewerOne) {
+  Index index(file_, Index::Mode::write);
+  const std::vector older{row("/a", "low dam")};
+  index.write(older);
+  index.write(std::vector{row("/a", "low weir")});
+
+  index.write(older);
 
   EXPECT_EQ(index.matches("dam"), 0U);
   EXPECT_EQ(index.matches("weir"), 1U);

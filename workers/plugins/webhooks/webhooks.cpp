@@ -93,7 +93,8 @@ weir::task<> Webhooks::deliver(weir::Context& ctx, const webhooks::Delivery& del
   const std::vector<webhooks::Header> headers = {
       {"Content-Type", "application/json"},
       {"X-Weir-Event", delivery.event()},
-      {"X-Weir-Delivery", delivery.id()},
+      {"X-Weir-Delivery", ctx.name().text()},  // the same however often it comes: what to deduplicate by
+      {"X-Weir-Id", delivery.id()},
       {"X-Weir-Attempt", std::to_string(ctx.attempt())},
       {"X-Weir-Signature-256", webhooks::signature_of(settings_.secret, delivery.body())},
   };

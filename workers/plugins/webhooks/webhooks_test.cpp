@@ -40,10 +40,28 @@ TEST(WebhooksPlugin, ADeliveryArrivesSigned) {
 
   const std::string request = subscriber.requests().at(0);
   EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Event: push\r\n"));
-  EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Delivery: 7\r\n"));
+  EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Id: 7\r\n"));
   EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Attempt: 1\r\n"));
   EXPECT_THAT(request, HasSubstr("\r\nX-Weir-Signature-256: " + signature_of("key", "{}") + "\r\n"));
   EXPECT_TRUE(request.ends_with("\r\n\r\n{}"));
+}
+
+TEST(WebhooksPlugin, EveryAttemptSaysTheSameNameToDeduplicateBy) {
+  Subscriber subscriber({Subscriber::answer("503 Busy"), Subscriber::answer("200 OK"), Subscriber::answer("200 OK")});
+  const weir::MessageName name{*weir::PublisherId::from("0123456789abcdef"), 42};
+  const auto once = [&](std::uint32_t attempt, const weir::MessageName& named) {
+    (void)weir::testing::run(weir_plugin_register, to(subscriber.url()),
+                             {.queue = "webhooks", .attempt = attempt, .name = named}, {{"secret", "key"}});
+  };
+
+  once(1, name);
+  once(2, name);
+  once(1, {name.publisher, 43});
+
+  const std::string header = "\r\nX-Weir-Delivery: 30313233343536373839616263646566.";
+  EXPECT_THAT(subscriber.requests().at(0), HasSubstr(header + "42\r\n"));
+  EXPECT_THAT(subscriber.requests().at(1), HasSubstr(header + "42\r\n"));
+  EXPECT_THAT(subscriber.requests().at(2), HasSubstr(header + "43\r\n"));
 }
 
 TEST(WebhooksPlugin, TheSubscribersAnswerIsTheOutcome) {

@@ -5,14 +5,17 @@
 
 #include "weir/broker/core/state.hpp"
 #include "weir/message/assert.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker::core {
 namespace {
 
-PutSegment put(const SegmentKey& key, const OpenSegment& open) {
+PutSegment put(const SegmentKey& key, OpenSegment& open) {
   PutSegment write;
   write.key = key;
-  const Contents& contents = *open.contents;
+  Contents& contents = *open.contents;
+  protocol::slice_names(contents.names, 0, static_cast<std::uint32_t>(contents.index.lengths_size()),
+                        *contents.index.mutable_names());
   write.index = {open.contents, &contents.index};
   write.run = contents.run;
   write.published_at_us = contents.published_at_us;

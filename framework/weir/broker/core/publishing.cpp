@@ -4,6 +4,7 @@
 
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker::core {
 namespace {
@@ -144,7 +145,8 @@ bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& 
   publisher.mark.set_mark(last);
   if (answer.refused.empty()) {
     const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
-    answer.place = take_group(state, now, queue, lane, group.index(), run);
+    const NameRun names{publisher.id, first, static_cast<std::uint32_t>(n)};
+    answer.place = take_group(state, now, queue, {lane, group.index(), {&names, 1}, run});
     const auto at = state.gathering.segments.find({queue.id, lane, answer.place.segment});
     if (at != state.gathering.segments.end() && !has_delays(group.index())) {
       at->second.answers.push_back(std::move(answer));
@@ -198,6 +200,10 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
     if (const auto checked = protocol::check(group.index(), bytes, state.config.message_most); checked.has_error()) {
       return refuse(state, client.connection, checked.error().code, which + checked.error().message, true, actions);
     }
+    if (group.index().names_size() > 0) {
+      return refuse(state, client.connection, v1::Error::MALFORMED,
+                    which + "`names` are the broker's to give: leave them out", true, actions);
+    }
     if (state.find_queue(group.queue()) == nullptr) {
       return refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
                     which + "unknown queue id " + std::to_string(group.queue()), true, actions);
@@ -242,7 +248,8 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
   dispatch(state, now, ahead, actions);
 }
 
-Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run) {
+Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
+  const auto& [lane, index, names, run] = group;
   const auto n = static_cast<std::uint32_t>(index.lengths_size());
   const bool delays = has_delays(index);
   Pending& pending = state.gathering;
@@ -260,6 +267,7 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
       if (key.queue == queue.id && key.lane == lane && !open.closed && count + n <= protocol::segment_messages_most &&
           open.bytes + run.bytes.size() <= protocol::segment_bytes_most) {
         protocol::append(index, open.contents->index);
+        for (const NameRun& named : names) append(named, open.contents->names);
         open.contents->run.push_back(run);
         open.bytes += run.bytes.size();
         return {queue.id, key.segment, count};
@@ -272,7 +280,8 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
   }
   OpenSegment open;
   open.since = now.instant;
-  open.contents = std::make_shared<Contents>(Contents{index, {run}, micros(now.wall)});
+  open.contents =
+      std::make_shared<Contents>(Contents{index, NameRuns(names.begin(), names.end()), {run}, micros(now.wall)});
   open.bytes = run.bytes.size();
   if (delays) {
     open.closed = true;
@@ -287,6 +296,7 @@ Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index
         record.set_type(index.types(index.type_of_size() > 0 ? static_cast<int>(index.type_of(column)) : 0));
         if (index.key_size() > 0) record.set_key(index.key(column));
         if (index.unique_id_size() > 0) record.set_unique_id(index.unique_id(column));
+        protocol::put_name(protocol::name_at(names, i), *record.mutable_name());
         record.set_priority(lane);
         record.set_published_at_us(micros(now.wall));
         record.set_due_us(due.us);

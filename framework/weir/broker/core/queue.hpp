@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "weir/broker/core/bits.hpp"
+#include "weir/broker/core/names.hpp"
 #include "weir/broker/core/store.hpp"
 #include "weir/message/policy.hpp"
 
@@ -54,6 +55,7 @@ struct Segment {
   std::vector<std::uint32_t> ends;
   /// Type of each message, by its place in types(types); only for several types, and once needed.
   std::vector<std::uint32_t> type_of;
+  SegmentNames names;  ///< empty until needed
 
   [[nodiscard]] std::uint64_t bytes_of(std::uint32_t first, std::uint32_t last) const {
     return ends[last - 1] - (first == 0 ? 0 : ends[first - 1]);

@@ -1,4 +1,4 @@
-// Settling: outcomes of deliveries, and the outputs that leave with them.
+// Settling: outcomes of deliveries.
 #include <algorithm>
 #include <optional>
 #include <set>
@@ -7,20 +7,9 @@
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::core {
-namespace {
-
-/// The run that holds `lease`, if its message is still open.
-LeaseRun* find_open(Worker& worker, std::uint64_t lease, std::uint32_t& offset) {
-  auto at = worker.leases.upper_bound(lease);
-  if (at == worker.leases.begin()) return nullptr;
-  --at;
-  if (lease - at->first >= at->second.count) return nullptr;
-  offset = static_cast<std::uint32_t>(lease - at->first);
-  return at->second.open.test(offset) ? &at->second : nullptr;
-}
 
 void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::Settled::Answer what,
-            const std::string& reason = {}) {
+            const std::string& reason) {
   if (count == 0) return;
   auto* run = settled.add_runs();
   run->set_lease(lease);
@@ -29,85 +18,7 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
   run->set_reason(reason);
 }
 
-/// The lease of an output that the frame does not ack, if there is one: it would leave without its ack, or be dropped.
-std::optional<std::uint64_t> source_without_ack(const v1::Settle& settle) {
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> acked;  // [first, end)
-  for (const auto& run : settle.runs()) {
-    if (run.outcome() == v1::ACK) acked.emplace_back(run.lease(), run.lease() + run.count());
-  }
-  std::sort(acked.begin(), acked.end());
-  for (const auto& group : settle.outputs()) {
-    for (const auto lease : group.source()) {
-      const auto after = std::upper_bound(acked.begin(), acked.end(), std::pair{lease, ~std::uint64_t{0}});
-      if (after == acked.begin() || std::prev(after)->second <= lease) return lease;
-    }
-  }
-  return std::nullopt;
-}
-
-/// Outputs of a settle frame: those whose leases are open are taken. Leases whose outputs cannot be are put into
-/// `excluded`, answered, and keep their deliveries.
-void take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settle, const Slice& run,
-                  std::set<std::uint64_t>& excluded, v1::Settled& settled) {
-  std::size_t at = 0;
-  for (const auto& group : settle.outputs()) {
-    std::size_t bytes = 0;
-    for (const auto length : group.index().lengths()) bytes += length;
-    std::string wrong;
-    Queue* queue = state.find_queue(group.queue());
-    const int n = group.index().lengths_size();
-    if (bytes > run.bytes.size() - at) {
-      wrong = "outputs: the lengths go beyond the run";
-    } else if (const auto checked = protocol::check(group.index(), bytes, state.config.message_most);
-               checked.has_error()) {
-      wrong = "outputs: " + checked.error().message;
-    } else if (queue == nullptr || !queue->in_file) {
-      wrong = "outputs: unknown queue id " + std::to_string(group.queue());
-    } else if (group.source_size() != n || (group.has_priority() && group.priority() >= lanes_most)) {
-      wrong = "outputs: `source` must name a lease for each message, priority is 0 to 9";
-    }
-    if (!wrong.empty() || !state.room) {
-      for (const auto lease : group.source()) {
-        if (!excluded.insert(lease).second) continue;
-        answer(settled, lease, 1, wrong.empty() ? v1::Settled::STORE_FULL : v1::Settled::REFUSED,
-               wrong.empty() ? "the store is low on room; settle it again later" : wrong);
-      }
-    }
-    at += std::min(bytes, run.bytes.size() - at);
-  }
-  at = 0;
-  for (const auto& group : settle.outputs()) {
-    std::size_t bytes = 0;
-    for (const auto length : group.index().lengths()) bytes += length;
-    bytes = std::min(bytes, run.bytes.size() - at);
-    const auto leaves = [&](std::uint64_t lease) {
-      std::uint32_t offset = 0;
-      return !excluded.contains(lease) && find_open(worker, lease, offset) != nullptr;
-    };
-    const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
-    for (int i = 0; state.runs_ahead && i < group.source_size(); ++i) {
-      std::uint32_t offset = 0;
-      const LeaseRun* held = find_open(worker, group.source(i), offset);
-      if (held != nullptr && held->source == Source::segment) bears_outputs(state, held->key);
-    }
-    if (std::all_of(group.source().begin(), group.source().end(), leaves)) {
-      take_group(state, now, *state.find_queue(group.queue()), lane, group.index(), run.sub(at, bytes));
-    } else {
-      // An ack that is stale takes its outputs with it; the others leave one by one.
-      std::size_t from = at;
-      for (int i = 0; i < group.source_size() && i < group.index().lengths_size(); ++i) {
-        const std::size_t size = group.index().lengths(i);
-        if (leaves(group.source(i))) {
-          v1::Index one;
-          protocol::slice(group.index(), static_cast<std::uint32_t>(i), 1, one);
-          take_group(state, now, *state.find_queue(group.queue()), lane, one, run.sub(from, size));
-        }
-        from += size;
-      }
-    }
-    at += bytes;
-  }
-}
+namespace {
 
 /// One run of a settle frame; what of it must wait goes to `deferred`.
 ///
@@ -187,6 +98,7 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
   head.place = {run.key.queue, run.key.segment, run.first + offset};
   if (run.source == Source::record) {
     head.type = run.record->type;
+    head.name = run.record->name;
   } else {
     const Segment& segment = state.find_queue(run.key.queue)->lanes[run.key.lane].segments.at(run.key.segment);
     head.type = state.type_sets.types(segment.types)[segment.type_of.empty() ? 0 : segment.type_of[head.place.index]];
@@ -297,7 +209,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
                     true, actions);
     }
   }
-  if (const auto lease = source_without_ack(settle)) {
+  if (const auto lease = output_without_ack(settle)) {
     return refuse(state, client.connection, v1::Error::MALFORMED,
                   "SETTLE: an output names lease " + std::to_string(*lease) +
                       " as its source, which this frame does not ack; they leave together",
@@ -306,7 +218,7 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
   v1::Settled settled;
   v1::Settled stale;
   std::set<std::uint64_t> excluded;
-  if (settle.outputs_size() > 0) take_outputs(state, now, worker, settle, run, excluded, settled);
+  if (settle.outputs_size() > 0) excluded = take_outputs(state, now, worker, settle, run, settled);
   QueueSet touched;
   std::vector<v1::Settle::Run> deferred;
   for (const auto& wanted : settle.runs()) {

@@ -15,6 +15,8 @@
 ///   ahead       what is not on disk yet goes to who has credit
 ///   holding     how long a commit waits for work that makes it needless
 ///   settling    outcomes
+///   outputs     what handlers published, with their acks
+///   names       a segment's names, and those of outputs
 ///   history     what an attempt leaves
 ///   clocks      the wall clock is put forward or back
 ///   records     due times, dead letters, messages of unknown type
@@ -26,6 +28,7 @@
 
 #include <memory>
 #include <random>
+#include <span>
 #include <unordered_map>
 
 #include "weir/broker/core/core.hpp"
@@ -217,9 +220,16 @@ void keep_nothing(State& state, Now now, Worker& worker, const v1::Hello& hello,
 
 // publishing.cpp
 void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);
-/// Takes a group's messages into the gathering commit; returns where the first one is. The group has been checked.
-/// What has no delay may be delivered ahead of the commit, once the queue is dispatched.
-Place take_group(State& state, Now now, Queue& queue, Lane lane, const v1::Index& index, const Slice& run);
+/// Neighbouring messages on their way into a lane, checked.
+struct Incoming {
+  Lane lane{};
+  const v1::Index& index;
+  std::span<const NameRun> names;  ///< of all of them
+  const Slice& run;
+};
+/// Takes them into the gathering commit; returns where the first one is. What has no delay may be delivered ahead of
+/// the commit, once the queue is dispatched.
+Place take_group(State& state, Now now, Queue& queue, const Incoming& group);
 /// Why the queue does not take publishes now; empty if it does.
 [[nodiscard]] std::string why_not(const State& state, const Queue& queue, std::uint64_t messages, std::uint64_t bytes);
 
@@ -252,6 +262,8 @@ void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t
 /// Loads a segment's ends (and types), if they are not in memory. False if they are damaged: what was ready of it is
 /// set aside, and its ends are a guess.
 bool load(State& state, const SegmentKey& key, Segment& segment);
+/// The same for its names: only what has outputs needs them.
+[[nodiscard]] bool load_names(State& state, const SegmentKey& key, Segment& segment);
 [[nodiscard]] bool knows(const Attached& attached, const std::string& type);
 /// Hands over one record.
 void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead head, Actions& actions);
@@ -325,6 +337,17 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
            std::uint32_t last, const v1::Settle::Run& outcome);
 /// Everybody is back: the outcomes that waited for that are applied.
 void settle_deferred(State& state, Now now);
+
+void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::Settled::Answer what,
+            const std::string& reason = {});
+
+// outputs.cpp
+/// The lease of an output that the frame does not ack, if there is one: it would leave without its ack, or be dropped.
+[[nodiscard]] std::optional<std::uint64_t> output_without_ack(const v1::Settle& settle);
+/// Outputs of a settle frame: those whose leases are open are taken. Returns the leases whose outputs cannot be: they
+/// are answered, and keep their deliveries.
+std::set<std::uint64_t> take_outputs(State& state, Now now, Worker& worker, const v1::Settle& settle, const Slice& run,
+                                     v1::Settled& settled);
 
 // history.cpp
 /// Cuts what is kept of an attempt to a size that a history can bear.

@@ -6,6 +6,7 @@
 /// it stand LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
 
 #include <array>
+#include <boost/container/small_vector.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <memory>
@@ -17,6 +18,7 @@
 #include <vector>
 
 #include "weir/message/ids.hpp"
+#include "weir/message/name.hpp"
 #include "weir/message/slice.hpp"
 #include "weir/message/units.hpp"
 #include "weir/v1/store.pb.h"
@@ -37,9 +39,21 @@ enum class Source : std::uint8_t {
   record,   ///< a record at its place
 };
 
+/// Mostly one: what came in one frame.
+using NameRuns = boost::container::small_vector<NameRun, 1>;
+/// Joined to the last run, where it goes on with it.
+inline void append(const NameRun& run, NameRuns& to) {
+  if (!to.empty() && to.back().publisher == run.publisher && to.back().first + to.back().count == run.first) {
+    to.back().count += run.count;
+  } else {
+    to.push_back(run);
+  }
+}
+
 /// A segment before it is on disk: its columns, and its run in one or more pieces, as they came.
 struct Contents {
-  v1::Index index;
+  v1::Index index;  ///< gets its `names` when it is sealed
+  NameRuns names;
   std::vector<Slice> run;
   std::int64_t published_at_us{};
 };
@@ -172,7 +186,8 @@ struct RecordHead {
   std::uint32_t attempts{};  ///< made so far that count
   std::int64_t due_us{};
   DueBy due_by{};
-  Bytes bytes;  ///< of the encoded Body
+  Bytes bytes;                      ///< of the encoded Body
+  std::optional<MessageName> name;  ///< nothing: its record in the store has it
   LeaseId lease;
   v1::Suspicion suspicion = v1::UNSUSPECTED;
   std::uint64_t batch{};  ///< with which it comes to disk; 0: it was found there

@@ -7,6 +7,7 @@
 #include "weir/broker/store/store_error.hpp"
 #include "weir/broker/store/sums.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker::layout {
 namespace {
@@ -217,7 +218,7 @@ std::string_view read_record(std::string_view bytes, const Place& place, v1::Rec
   // A record ends with its field 15, as a Body does; so the same reader finds it, without a copy.
   const auto parts = protocol::decode_body(bytes);
   if (!parts || !head.ParseFromArray(parts->headers.data(), static_cast<int>(parts->headers.size())) ||
-      head.priority() >= lanes_most) {
+      head.priority() >= lanes_most || !protocol::read_name(head.name())) {
     throw StoreBroken("the store is damaged: the record at " +
                       print_id(std::to_string(place.queue), place.segment, place.index) +
                       " does not parse; restore the data folder from a backup");
@@ -235,6 +236,7 @@ core::RecordHead read_record_head(std::string_view bytes, const Place& place, v1
   head.due_us = record.due_us();
   head.due_by = due_by(record);
   head.bytes = {body.size()};
+  head.name = protocol::read_name(record.name());
   head.lease = {record.incarnation(), record.lease()};
   head.suspicion = record.suspicion();
   return head;

@@ -2,6 +2,7 @@
 
 #include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::engine::memory {
 namespace {
@@ -27,7 +28,10 @@ void add_slice(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, s
   if (piece.ahead) {
     std::string all;
     for (const Slice& slice : piece.ahead->run) all.append(slice.bytes);
-    return add_slice(piece, piece.ahead->index, piece.ahead->published_at_us, all, delivery, run);
+    add_slice(piece, piece.ahead->index, piece.ahead->published_at_us, all, delivery, run);
+    delivery.mutable_index()->clear_names();
+    protocol::slice_names(piece.ahead->names, piece.first, piece.count, *delivery.mutable_index()->mutable_names());
+    return;
   }
   const auto stored = snapshot.segment(piece.key);
   if (!stored) throw Error("a segment to be delivered is not in the store");
@@ -49,6 +53,9 @@ void add_record(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, 
   index.add_lengths(static_cast<std::uint32_t>(record.body().size()));
   if (!record.key().empty()) index.add_key(record.key());
   if (!record.unique_id().empty()) index.add_unique_id(record.unique_id());
+  const MessageName name = *protocol::read_name(record.name());
+  const NameRun names{name.publisher, name.number, 1};
+  protocol::slice_names({&names, 1}, 0, 1, *index.mutable_names());
   delivery.set_published_at_us(record.published_at_us());
   run.append(record.body());
 }

@@ -14,6 +14,7 @@
 #include "weir/engine/memory/memory_store.hpp"
 #include "weir/engine/weir/clients.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::engine::memory {
 namespace {
@@ -308,6 +309,7 @@ std::vector<v1::DeadLetter> MemoryBroker::dead(const std::string& queue) {
       if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) continue;
       v1::DeadLetter& letter = letters.emplace_back();
       letter.mutable_summary()->set_id(print_id(queue, place.segment, place.index));
+      if (const auto name = protocol::read_name(record.name())) letter.mutable_summary()->set_name(name->text());
       letter.mutable_summary()->set_type(record.type());
       letter.mutable_summary()->set_attempts(record.attempts());
       letter.mutable_summary()->set_dead_since_us(record.dead_since_us());
@@ -322,6 +324,18 @@ std::vector<v1::DeadLetter> MemoryBroker::dead(const std::string& queue) {
     }
   });
   return letters;
+}
+
+void MemoryBroker::replay(const std::string& queue) {
+  loop_->call([&] {
+    const auto id = loop_->core().queue_id(queue);
+    if (!id) return;
+    std::vector<Place> places;
+    loop_->store().snapshot()->dead_after(*id, std::nullopt, 1000, places);
+    broker::core::Actions unheard;
+    (void)loop_->core().replay_dead(now(), 0, 0, places, unheard);
+    loop_->turn();
+  });
 }
 
 void MemoryBroker::bury(const ProcessToken& token) {

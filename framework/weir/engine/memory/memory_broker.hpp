@@ -36,6 +36,8 @@ class MemoryBroker {
   [[nodiscard]] v1::Workers workers();
   /// A queue's dead letters, with their histories and payloads.
   [[nodiscard]] std::vector<v1::DeadLetter> dead(const std::string& queue);
+  /// Sends a queue's dead letters back to it.
+  void replay(const std::string& queue);
   /// Ends the sessions of a process, as its parent's death report does.
   void bury(const ProcessToken& token);
 

@@ -7,6 +7,7 @@
 
 #include "weir/message/error.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::engine::memory {
 namespace {
@@ -122,6 +123,7 @@ class Apply {
     record.set_type(index.types(index.type_of().empty() ? 0 : static_cast<int>(index.type_of(i))));
     if (!index.key().empty()) record.set_key(index.key(i));
     if (!index.unique_id().empty()) record.set_unique_id(index.unique_id(i));
+    protocol::put_name(protocol::name_at(index.names(), move.place.index), *record.mutable_name());
     record.set_priority(move.lane);
     record.set_published_at_us(segment.published_at_us());
     record.set_body(segment.run().substr(offset, index.lengths(i)));
@@ -153,6 +155,7 @@ class MemorySnapshot final : public core::Snapshot {
     head.due_us = record.due_us();
     head.due_by = due_by(record);
     head.bytes = {record.body().size()};
+    head.name = protocol::read_name(record.name());
     head.lease = {record.incarnation(), record.lease()};
     head.suspicion = record.suspicion();
     return head;

@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::engine::weir_broker {
 namespace {
@@ -105,6 +106,11 @@ bool SessionMachine::fits(Instant now, const Received& frame) {
       end(now, "a delivery's columns: " + right.error().message);
       return false;
     }
+    // A name that several share would have handlers take one message for another.
+    if (const auto named = protocol::check_names(delivery.index()); named.has_error()) {
+      end(now, "a delivery's columns: " + named.error().message);
+      return false;
+    }
     offset += bytes;
   }
   if (offset != frame.run.size() || messages > free_.size()) {
@@ -128,6 +134,8 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
     const v1::Index& index = delivery.index();
     const std::uint32_t queue = attachments_.at(delivery.queue());
     const WallTime published_at{Duration{delivery.published_at_us()}};
+    auto names = index.names().begin();
+    NameRun named = protocol::name_run(*names);
     for (int i = 0; i < index.lengths_size(); ++i) {
       const std::uint32_t bytes = index.lengths(i);
       const Ticket ticket = free_.back();
@@ -146,6 +154,9 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
       one.attempt = delivery.attempt();
       one.index = delivery.first() + n;
       one.segment = delivery.segment();
+      if (named.count == 0) named = protocol::name_run(*++names);
+      one.name = {named.publisher, named.first++};
+      --named.count;
       one.published_at = published_at;
       one.type = index.types(index.type_of().empty() ? 0 : static_cast<int>(index.type_of(i)));
       if (!index.key().empty()) one.key = index.key(i);

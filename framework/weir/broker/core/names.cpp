@@ -1,0 +1,56 @@
+// Names: a segment's, and those of outputs.
+#include "weir/broker/core/names.hpp"
+
+#include <sodium.h>
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+#include <string>
+
+namespace weir::broker::core {
+namespace {
+
+/// Not a secret: names must differ, not be hard to guess.
+constexpr std::array<unsigned char, crypto_shorthash_siphashx24_KEYBYTES> hash_key{
+    'w', 'e', 'i', 'r', ' ', 'o', 'u', 't', 'p', 'u', 't', ' ', 'n', 'a', 'm', 'e'};
+
+}  // namespace
+
+SegmentNames::SegmentNames(const protocol::Names& names) {
+  for (const auto& run : names) add(protocol::name_run(run));
+}
+
+SegmentNames::SegmentNames(std::span<const NameRun> names) {
+  for (const NameRun& run : names) add(run);
+}
+
+MessageName SegmentNames::at(std::uint32_t index) const {
+  const auto run = std::upper_bound(runs_.begin(), runs_.end(), index,
+                                    [](std::uint32_t wanted, const Run& each) { return wanted < each.end; });
+  return {run->names.publisher, run->names.first + (index - (run->end - run->names.count))};
+}
+
+MessageName OutputNames::of(const MessageName& source, std::uint32_t ordinal) {
+  const bool further = ordinal > 0;
+  Known& known = further ? further_ : first_;
+  const MessageName from{source.publisher, further ? source.number : 0};
+  if (known.source != from) known = {from, hash(from, further)};
+  return {known.derived, further ? ordinal : source.number};
+}
+
+PublisherId OutputNames::hash(const MessageName& source, bool further) const {
+  std::string input;
+  input.reserve(2 + 16 + 8 + queue_.size());
+  input.push_back(further ? 1 : 0);
+  input.push_back(static_cast<char>(lane_));
+  input.append(source.publisher.view());
+  for (int shift = 0; shift < 64; shift += 8) input.push_back(static_cast<char>(source.number >> shift));
+  input.append(queue_);
+  PublisherId hash;
+  crypto_shorthash_siphashx24(hash.bytes.data(), reinterpret_cast<const unsigned char*>(input.data()), input.size(),
+                              hash_key.data());
+  return hash;
+}
+
+}  // namespace weir::broker::core
