@@ -1,4 +1,4 @@
-// What a segment's columns say: sizes and types of its messages, read from the store when they are needed.
+// What a segment's columns say: sizes, types and names of its messages, read from the store when they are needed.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -21,6 +21,15 @@ bool fill_types(const v1::Index& index, const std::vector<std::string>& sorted, 
   return true;
 }
 
+/// False if they are not there as they were written.
+bool read_columns(State& state, const SegmentKey& key, const Segment& segment, v1::Index& index) {
+  const auto snapshot = state.store.snapshot();
+  const auto bytes = snapshot->columns(key);
+  std::int64_t published = 0;
+  return bytes && !protocol::decode(*bytes, index, published).has_error() &&
+         static_cast<std::uint32_t>(index.lengths_size()) == segment.count;
+}
+
 }  // namespace
 
 bool load(State& state, const SegmentKey& key, Segment& segment) {
@@ -28,15 +37,9 @@ bool load(State& state, const SegmentKey& key, Segment& segment) {
   if (segment.damaged) return false;
   if (!segment.ends.empty() && (!mixed || !segment.type_of.empty())) return true;
   v1::Index stored;
-  if (!segment.ahead) {
-    const auto snapshot = state.store.snapshot();
-    const auto bytes = snapshot->columns(key);
-    std::int64_t published = 0;
-    if (!bytes || protocol::decode(*bytes, stored, published).has_error() ||
-        static_cast<std::uint32_t>(stored.lengths_size()) != segment.count) {
-      set_aside(state, key, segment);
-      return false;
-    }
+  if (!segment.ahead && !read_columns(state, key, segment, stored)) {
+    set_aside(state, key, segment);
+    return false;
   }
   const v1::Index& index = segment.ahead ? segment.ahead->index : stored;
   if (segment.ends.empty()) {
@@ -50,6 +53,21 @@ bool load(State& state, const SegmentKey& key, Segment& segment) {
     set_aside(state, key, segment);
     return false;
   }
+  return true;
+}
+
+bool load_names(State& state, const SegmentKey& key, Segment& segment) {
+  if (!segment.names.empty()) return true;
+  if (segment.ahead) {
+    segment.names = SegmentNames(segment.ahead->names);
+    return true;
+  }
+  v1::Index stored;
+  if (segment.damaged || !read_columns(state, key, segment, stored)) {
+    set_aside(state, key, segment);
+    return false;
+  }
+  segment.names = SegmentNames(stored.names());
   return true;
 }
 

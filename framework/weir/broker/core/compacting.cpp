@@ -55,7 +55,7 @@ void become_records(State& state, Worker& worker, Lease at) {
   Queue& queue = *state.find_queue(run.key.queue);
   Segment& segment = queue.lanes[run.key.lane].segments.at(run.key.segment);
   const auto& types = state.type_sets.types(segment.types);
-  load_names(state, run.key, segment);  // while the segment is there
+  const bool named = load_names(state, run.key, segment);  // while the segment is there
   const std::int64_t due_us = long_due_us(run.key.segment);
   for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
     const std::uint32_t index = run.first + i;
@@ -78,7 +78,7 @@ void become_records(State& state, Worker& worker, Lease at) {
     one.record->lane = run.key.lane;
     one.record->attempts = run.attempt - 1;
     one.record->due_us = due_us;
-    one.record->name = segment.names.at(index);
+    if (named) one.record->name = segment.names.at(index);
     one.record->bytes = Bytes{segment.bytes_of(index, index + 1)};
     one.record->batch = state.batches + 1;
     worker.leases.emplace(lease + i, std::move(one));

@@ -15,7 +15,25 @@ namespace {
 constexpr std::array<unsigned char, crypto_shorthash_siphashx24_KEYBYTES> hash_key{
     'w', 'e', 'i', 'r', ' ', 'o', 'u', 't', 'p', 'u', 't', ' ', 'n', 'a', 'm', 'e'};
 
+void append(std::uint64_t number, std::string& to) {
+  for (int shift = 0; shift < 64; shift += 8) to.push_back(static_cast<char>(number >> shift));
+}
+
+PublisherId hash_of(std::string_view input) {
+  PublisherId hash;
+  crypto_shorthash_siphashx24(hash.bytes.data(), reinterpret_cast<const unsigned char*>(input.data()), input.size(),
+                              hash_key.data());
+  return hash;
+}
+
 }  // namespace
+
+MessageName name_of_place(const Place& place) {
+  std::string input(1, '\2');  // unlike an output's
+  append(place.queue, input);
+  append(place.segment, input);
+  return {hash_of(input), place.index};
+}
 
 SegmentNames::SegmentNames(const protocol::Names& names) {
   for (const auto& run : names) add(protocol::name_run(run));
@@ -45,12 +63,9 @@ PublisherId OutputNames::hash(const MessageName& source, bool further) const {
   input.push_back(further ? 1 : 0);
   input.push_back(static_cast<char>(lane_));
   input.append(source.publisher.view());
-  for (int shift = 0; shift < 64; shift += 8) input.push_back(static_cast<char>(source.number >> shift));
+  append(source.number, input);
   input.append(queue_);
-  PublisherId hash;
-  crypto_shorthash_siphashx24(hash.bytes.data(), reinterpret_cast<const unsigned char*>(input.data()), input.size(),
-                              hash_key.data());
-  return hash;
+  return hash_of(input);
 }
 
 }  // namespace weir::broker::core

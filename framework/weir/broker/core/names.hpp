@@ -33,6 +33,9 @@ class SegmentNames {
   std::vector<Run> runs_;
 };
 
+/// Unlike any other; the same for the same place.
+[[nodiscard]] MessageName name_of_place(const Place& place);
+
 /// The names of outputs to one queue at one priority. Each is derived from its source's, so that a settlement that is
 /// sent again, and a handler that runs again, give the same one. `ordinal` counts, from 0, what the source publishes to
 /// that lane.

@@ -61,14 +61,18 @@ class Ordinals {
   boost::unordered_flat_map<std::tuple<QueueId, Lane, std::uint64_t>, std::uint32_t> counted_;
 };
 
+/// What the store does not have any more as it was written is named by its place, which nothing else has either.
 MessageName name_of(State& state, LeaseRun& run, std::uint32_t offset) {
+  const Place place{run.key.queue, run.key.segment, run.first + offset};
   if (run.source == Source::record) {
-    if (!run.record->name) run.record->name = state.store.snapshot()->record_head(run.record->place).value().name;
+    if (!run.record->name) {
+      const auto stored = state.store.snapshot()->record_head(place);
+      run.record->name = stored && stored->name ? *stored->name : name_of_place(place);
+    }
     return *run.record->name;
   }
   Segment& segment = state.find_queue(run.key.queue)->lanes[run.key.lane].segments.at(run.key.segment);
-  load_names(state, run.key, segment);
-  return segment.names.at(run.first + offset);
+  return load_names(state, run.key, segment) ? segment.names.at(place.index) : name_of_place(place);
 }
 
 /// Why a group cannot be taken; empty if it can.
