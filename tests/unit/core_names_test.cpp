@@ -19,6 +19,7 @@ constexpr Connection worker = 1;
 constexpr Connection publisher = 2;
 constexpr Connection another_publisher = 3;
 constexpr Connection reader = 4;  ///< of `emails`
+constexpr Connection other = 5;
 
 MessageName named(unsigned char publisher_id, std::uint64_t number) {
   return {*PublisherId::from(token(publisher_id).view()), number};
@@ -126,7 +127,7 @@ TEST(Names, OfWhatIsPublishedAgainAfterACrashAreTheSameThoughItsPlaceIsNot) {
   broker.open_publisher(publisher, 7);
   broker.publish(publisher, 1, 1);
   broker.commit();
-  broker.attach(reader, token(9), 0, {}, {}, "emails");
+  broker.attach(other, token(9), 0, {}, {}, "emails");
   ASSERT_TRUE(broker.seal());  // something else is being written
   broker.inbox[worker].clear();
   broker.publish(publisher, 2, 2);

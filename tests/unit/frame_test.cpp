@@ -129,6 +129,9 @@ TEST(Frame, ABodyIsItsHeadersAndItsPayload) {
 struct StoredSegment : testing::Test {
   StoredSegment() {
     *segment.mutable_index() = index_of({3, 4}, "a.B");
+    auto* names = segment.mutable_index()->add_names();
+    names->set_publisher(std::string(16, 'p'));
+    names->set_count(2);
     segment.set_published_at_us(5);
   }
   std::string why(const std::string& bytes) {
@@ -153,6 +156,11 @@ TEST_F(StoredSegment, IsReadIntoAnIndexThatWasUsedBefore) {
   EXPECT_EQ(index.lengths_size(), 2);
   EXPECT_EQ(index.types(0), "a.B");
   EXPECT_EQ(published_at_us, 5);
+}
+
+TEST_F(StoredSegment, WhoseMessagesAreNotAllNamedIsDamaged) {
+  segment.mutable_index()->mutable_names(0)->set_count(1);
+  EXPECT_EQ(why(stored()), "stored segment: `names` names 1 messages of 2");
 }
 
 TEST_F(StoredSegment, ThatIsDamagedSaysWhere) {

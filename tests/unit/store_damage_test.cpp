@@ -19,6 +19,7 @@
 #include "weir/broker/store/pages.hpp"
 #include "weir/broker/store/sums.hpp"
 #include "weir/protocol/frame.hpp"
+#include "weir/protocol/names.hpp"
 
 namespace weir::broker {
 namespace {
@@ -78,6 +79,7 @@ std::set<Id> fill(LmdbStore& store) {
     put.record.set_type("t.T");
     put.record.set_priority(4);
     put.record.set_due_us(1);
+    protocol::put_name({*PublisherId::from("its publisher id"), i}, *put.record.mutable_name());
     put.body = Slice::of(body_of(in_records, i));
     batch.writes.emplace_back(put);
     all.insert({in_records, i});
