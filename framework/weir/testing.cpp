@@ -7,6 +7,7 @@
 #include "weir/handler/plugin_file.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/v1/message.pb.h"
+#include "weir/worker/plugin_code.hpp"
 #include "weir/worker/slots.hpp"
 
 namespace weir::testing {
@@ -79,13 +80,15 @@ Ran run_with(const std::function<void(Plugin&)>& registration, std::string_view 
   worker::recorder::Recorder recorder({.shards = 1, .slots = worker::slots_most(settings), .queues = settings.queues});
   std::unique_ptr<worker::Slots> slots;  // outlives the loop, which may hold its coroutine
   asio::io_context loop(1);
-  worker::Registry registry(settings, 0, loop.get_executor());
+  worker::PluginCode code(loop);
+  worker::Registry registry(settings, 0, code.executor());
   registration(registry);
   registry.check();
   if (registry.find(0, type) == nullptr) {
     throw handler::PluginError("no handler for type '" + std::string(type) + "' of queue '" + given.queue + "'");
   }
   slots = std::make_unique<worker::Slots>(loop, settings, registry, session, worker::Running(recorder, 0));
+  code.runs_in(*slots);
 
   const auto body = std::make_shared<const std::string>(body_of(payload, given));
   engine::Batch batch;

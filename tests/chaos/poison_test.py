@@ -1,17 +1,19 @@
 #!/usr/bin/python3
 """Messages that end their process, among innocent ones: only they are charged, and they become dead letters.
 
-    poison_test.py [--messages 10000] [--only KIND]
+    poison_test.py [--messages 10000] [--only KIND] [--long] [--seed N]
 """
 
 import argparse
 import json
 import os
+import random
 import re
 import signal
 import threading
 import time
 
+import poison_mix
 from kit import Deployment, Suite, children, wait_for, plugin
 from memory_limit import MemoryLimit
 
@@ -207,6 +209,37 @@ def out_of_memory(messages, action):
         return f"{memory.kind}; {note}"
 
 
+def mixed(kinds, good, attempts=3, seconds=120):
+    """Each poison is charged `attempts` times, or acked before its process died; the good ones are handled, uncharged."""
+    with deployment(attempts) as d:
+        d.broker()
+        tasks, poison = poison_mix.tasks(kinds, good)
+        d.publish(tasks)
+        begin = time.monotonic()
+        with Keeper(d) as keeper:
+            wait_for(f"all settled, of {kinds}", d.settled, seconds, 0.2)
+        took = time.monotonic() - begin
+        letters = {each["id"]: each["history"] for each in histories(d)}
+        acked, starts = poison_mix.check(poison_mix.Ledger(d.ledger), poison, good, attempts, letters)
+        told = " ".join(f"{kind}:{n}" for kind, n in starts.items())
+        return (f"{len(kinds)} kinds among {good}, {keeper.deaths} deaths in {took:.0f} s; started: {told}; "
+                f"acked before: {' '.join(acked) or 'none'}")
+
+
+def corrupted():
+    """A heap that is corrupted crashes whoever comes by: others may be charged. All is handled or dead in the end."""
+    with deployment(5) as d:
+        d.broker()
+        tasks, poison = poison_mix.tasks(["heap_corruption"], 500)
+        d.publish(tasks)
+        with Keeper(d) as keeper:
+            counts = wait_for("all settled", d.settled, 120, 0.2)
+        _, ends = d.runs()
+        missing = sum(ends[n] == 0 for n in range(len(tasks)) if n not in poison)
+        assert missing <= counts["dead"], f"{missing} were not handled, {counts['dead']} are dead"
+        return f"{keeper.deaths} deaths, {counts['retried']} retried, {counts['dead']} dead, {missing} of them innocent"
+
+
 KILLED = "its process was killed: SIGKILL"
 # `stack`: there is one. Of a process that is killed, or ends by _exit, nobody can take it.
 KINDS = {
@@ -228,6 +261,8 @@ def main():
     options = argparse.ArgumentParser()
     options.add_argument("--messages", type=int, default=10_000)
     options.add_argument("--only")
+    options.add_argument("--long", action="store_true", help="all kinds of poison in the mix, and a corrupted heap")
+    options.add_argument("--seed", type=int, default=random.randrange(1 << 32), help="draws the mix")
     args, _ = options.parse_known_args()
     suite = Suite()
     for kind, how in KINDS.items():
@@ -244,6 +279,13 @@ def main():
             where = " in offload" if action == "offload_poison" else ""
             suite.run(f"a handler that takes all memory{where} is charged, and nobody else", lambda: out_of_memory(
                 args.messages, action))
+    if not args.only or args.only == "mix":
+        kinds = poison_mix.ALL if args.long else poison_mix.drawn(args.seed)
+        good = 3000 if args.long else 300
+        suite.run(f"{len(kinds)} kinds of poison at once are each charged alone (--seed {args.seed})", lambda: mixed(
+            kinds, good, seconds=600))
+    if args.long and (not args.only or args.only == "heap"):
+        suite.run("a corrupted heap ends", corrupted)
     if not args.only or args.only == "stall":
         suite.run("a stall is named while it lasts", stall_is_named)
     if not args.only or args.only == "throughput":

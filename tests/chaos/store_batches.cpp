@@ -200,7 +200,7 @@ class Writer {
     move.at_us = due();
     move.attempts = static_cast<std::uint32_t>(1 + below(5));
     move.lease = lease();
-    move.suspicion = static_cast<v1::Suspicion>(below(4));
+    move.suspicion = static_cast<v1::Suspicion>(below(5));
     if (below(4) != 0) {
       v1::Attempt attempt;
       attempt.set_number(move.attempts);

@@ -6,19 +6,15 @@
 #include <fcntl.h>
 #include <unistd.h>
 
-#include <atomic>
 #include <chrono>
-#include <climits>
-#include <csignal>
-#include <cstdlib>
 #include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
-#include <vector>
 #include <weir/handler.hpp>
 
 #include "forks.hpp"
+#include "poisons.hpp"
 #include "work/work.pb.h"
 
 namespace {
@@ -43,56 +39,6 @@ class Ledger {
   int file_;
 };
 
-/// Each is noinline, so that a stack names it.
-namespace poison {
-
-volatile std::uintptr_t nowhere = 16;
-volatile int deepest = INT_MAX;
-
-[[gnu::noinline]] void null_pointer() { *reinterpret_cast<volatile int*>(nowhere) = 1; }
-[[gnu::noinline]] void abort() { std::abort(); }
-[[gnu::noinline]] int stack_overflow(int depth) {
-  volatile char room[1024];
-  room[0] = static_cast<char>(depth);
-  return depth == deepest ? 0 : stack_overflow(depth + 1) + room[0];
-}
-[[gnu::noinline]] void exit() { std::exit(0); }
-[[gnu::noinline]] void exit_at_once() { ::_exit(0); }
-[[gnu::noinline]] void sigkill() { ::raise(SIGKILL); }
-/// Until the kernel, or a stand-in for it, has had enough.
-[[gnu::noinline]] void out_of_memory() {
-  for (std::vector<std::unique_ptr<char[]>> all;;) {
-    constexpr std::size_t piece = 4 << 20;
-    all.push_back(std::make_unique<char[]>(piece));
-    for (std::size_t i = 0; i < piece; i += 4096) const_cast<volatile char&>(all.back()[i]) = 1;
-    std::this_thread::sleep_for(std::chrono::milliseconds(3));
-  }
-}
-[[gnu::noinline]] void endless_loop() {
-  while (deepest > 0) {
-  }
-}
-
-/// offload has two threads at least. Behind two that loop for ever a third would wait in vain, and time out.
-void wait_for_a_thread() {
-  static std::atomic<int> loops;
-  if (loops++ >= 2) throw weir::Defer(std::chrono::milliseconds(100));
-}
-
-void take(const std::string& kind) {
-  if (forks::take(kind)) return;
-  if (kind == "null_pointer") null_pointer();
-  if (kind == "abort") abort();
-  if (kind == "stack_overflow") (void)stack_overflow(0);
-  if (kind == "exit") exit();
-  if (kind == "exit_at_once") exit_at_once();
-  if (kind == "sigkill") sigkill();
-  if (kind == "out_of_memory") out_of_memory();
-  if (kind == "endless_loop") endless_loop();
-}
-
-}  // namespace poison
-
 /// What no handler should do.
 [[gnu::noinline]] void block(std::chrono::milliseconds time) {
   const auto end = std::chrono::steady_clock::now() + time;
@@ -101,6 +47,7 @@ void take(const std::string& kind) {
 
 struct Do {
   std::shared_ptr<Ledger> ledger;
+  boost::asio::any_io_executor loop;
 
   weir::task<> operator()(weir::Context& ctx, const work::Task& task) const {
     ledger->write("start", task.number(), ctx);
@@ -113,7 +60,10 @@ struct Do {
     if (off_the_loop && kind == "endless_loop") poison::wait_for_a_thread();
     if (!kind.empty()) ctx.log("takes_poison", {{"kind", kind}});
     if (off_the_loop) co_await weir::offload([&kind] { poison::take(kind); });
-    if (task.action() == "poison") poison::take(kind);
+    if (task.action() == "poison") {
+      poison::take(kind);
+      co_await poison::leave_behind(kind, loop);
+    }
     if (task.action() == "fail") throw std::runtime_error("told to fail");
     if (task.action() == "reject") throw weir::Reject("told to reject");
     ledger->write("end", task.number(), ctx);
@@ -124,5 +74,5 @@ struct Do {
 
 WEIR_PLUGIN(plugin) {
   forks::loop = plugin.executor();
-  plugin.on<work::Task>("work", Do{std::make_shared<Ledger>(plugin.option("ledger", "ledger.txt"))});
+  plugin.on<work::Task>("work", Do{std::make_shared<Ledger>(plugin.option("ledger", "ledger.txt")), plugin.executor()});
 }

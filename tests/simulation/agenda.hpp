@@ -20,6 +20,8 @@ enum class EventKind : std::uint8_t {
   commit_told,      ///< b: life; the loop hears of it
   handler_end,      ///< a: endpoint (shard), b: ticket; c: holding
   shard_turn,       ///< a: endpoint
+  poison,           ///< a: endpoint (shard), b: message; c: holding; it ends its process
+  process_start,    ///< a: plan; in the place of one that died of poison
   process_step,     ///< a: process; it drains, dies, is reported or begins
   publish,          ///< a: endpoint (publisher)
   machine_sleeps,   ///< a: for so many seconds; b: endpoint, which wakes a second later

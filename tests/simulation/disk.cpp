@@ -290,6 +290,7 @@ void Ledger::on(const core::MoveMessage& write) {
   }
   if (write.suspicion != v1::UNSUSPECTED && write.suspicion != m.suspicion) check_suspected(uid);
   m.suspicion = write.suspicion;
+  if (write.suspicion == v1::UNSUSPECTED) m.killed = 0;  // another one was charged for a death, and it was there
   const bool counted = write.attempts != m.attempts;
   if (counted || (by == 0 && write.dead)) m.history.push_back({counted ? write.attempts : 0, {}});
   m.attempts = write.attempts;
@@ -349,10 +350,25 @@ void Ledger::check_moved_by_a_death(Uid uid, const core::MoveMessage& write, std
     const std::int64_t least_us = told_us(first->at_us) + backoff_us(m, write.attempts);
     if (write.at_us < least_us) throw_early(uid, least_us - write.at_us);
   }
-  if (charged && !m.blamed && m.suspicion == v1::UNSUSPECTED) {
+  if (charged && !m.blamed) check_charged(uid);
+}
+
+/// No report names it.
+void Ledger::check_charged(Uid uid) const {
+  const Message& m = message(uid);
+  if (m.suspicion == v1::UNSUSPECTED) {
     throw Broken("the_innocent_do_not_pay",
                  print(uid) + " is charged for a death; nobody named it, nor was it suspect");
   }
+  // Whoever killed the process in which it was tried was known to be in it, unless that was settled.
+  const Uid killer = processes_[workers_[m.grants.back().worker].process].died_of;
+  if (killer == 0 || killer == uid) return;
+  const Message& other = message(killer);
+  const bool heard = std::any_of(other.holdings.begin(), other.holdings.end(), [&](HoldingId id) {
+    return workers_[holding(id).worker].process == workers_[m.grants.back().worker].process && holding(id).applied;
+  });
+  if (heard || other.where == Where::gone) return;
+  throw Broken("the_innocent_do_not_pay", print(uid) + " is charged for a process that " + print(killer) + " ended");
 }
 
 void Ledger::on(const core::ReplayDead& write) {

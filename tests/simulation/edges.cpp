@@ -151,7 +151,21 @@ void Ledger::heard(ProcessId process) {
   state.heard_at_us = clock_.now_us;
 }
 
-void Ledger::process_ended(ProcessId process) { processes_[process].alive = false; }
+void Ledger::process_ended(ProcessId process, Uid died_of) {
+  processes_[process].alive = false;
+  processes_[process].died_of = died_of;
+}
+
+void Ledger::ended_its_process(Uid uid, HoldingId id, bool healed) {
+  Message& m = message(uid);
+  // What was settled may have been heard: then it has ended, or was counted.
+  if (!healed || holding(id).settled) return;
+  // Unsuspected, among others, one of one, and alone once for each attempt.
+  const std::uint32_t most = policy(m).attempts + 3;
+  if (++m.killed <= most) return;
+  throw Broken("poison_ends_within_its_attempts",
+               print(uid) + " has ended " + std::to_string(m.killed) + " processes, with nothing else going wrong");
+}
 
 bool Ledger::may_have_lost(WorkerId worker, std::int64_t since_us) {
   ProcessState& state = processes_[workers_[worker].process];

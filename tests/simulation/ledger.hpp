@@ -107,7 +107,10 @@ class Ledger {
   /// The broker has read something that vouches for it.
   void heard(ProcessId process);
   /// Dead, or its drain is over: what it held, and had settled without being told, is nobody's.
-  void process_ended(ProcessId process);
+  /// `died_of`: the message that ended it, if one did.
+  void process_ended(ProcessId process, Uid died_of);
+  /// A message has ended its process, once more.
+  void ended_its_process(Uid uid, HoldingId holding, bool healed);
   HoldingId taken(WorkerId worker, std::string_view queue, const engine::Delivery& delivery);
   void told_lost(HoldingId holding);
   /// `asked`: the delay that it names, if it names one.
@@ -244,6 +247,7 @@ class Ledger {
     v1::Suspicion suspicion{};
     bool blamed = false;
     bool lost = false;              ///< it was on disk, or need not be, in a store that is no more
+    std::uint32_t killed{};         ///< processes, unsettled, since all is well and it was unsuspected last
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
@@ -257,6 +261,7 @@ class Ledger {
     std::size_t cleared{};    ///< suspects that it has settled
     std::int64_t heard_at_us{};
     std::int64_t expired_at_us = -1;  ///< when its time was last out
+    Uid died_of{};                    ///< the message that ended it; 0: none, or it lives
   };
   struct WorkerState {
     ProcessId process{};
@@ -351,6 +356,7 @@ class Ledger {
   void on(const core::PutPublisher&) {}
   void on(const core::DropPublisher&) {}
   void on(const core::PutQueue& write);
+  void check_charged(Uid uid) const;
   void check_moved_by_a_death(Uid uid, const core::MoveMessage& write, std::int64_t early_us);
   /// The least that the policy makes a message wait after so many attempts that failed.
   [[nodiscard]] std::int64_t backoff_us(const Message& message, std::uint32_t attempts) const;

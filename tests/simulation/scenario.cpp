@@ -120,10 +120,14 @@ Scenario draw(const RunOptions& options) {
     if (std::string_view(fault_name(i)).starts_with("store_")) scenario.faults[i] = 0;
   }
 
+  Random poison(options.seed, 137);  // nor of this one
+  if (poison.percent(20)) scenario.poison_percent = static_cast<unsigned>(poison.between(1, 8));
+
   // What was taken away changes nothing of what is left.
   if (options.without.contains("delays")) scenario.delayed_percent = 0;
   if (options.without.contains("times")) scenario.timed_percent = 0;
   if (options.without.contains("outputs")) scenario.outputs_percent = 0;
+  if (options.without.contains("poison")) scenario.poison_percent = 0;
   if (options.without.contains("operator")) scenario.operator_percent = 0;
   if (options.without.contains("ahead")) {
     for (auto& queue : scenario.queues) queue.policy.ahead = false;
@@ -168,6 +172,7 @@ std::string print(const Scenario& scenario) {
     for (const auto& attach : process.attach) out += ' ' + scenario.queues[attach.queue].name;
     out += '\n';
   }
+  if (scenario.poison_percent > 0) out += "  poison: " + std::to_string(scenario.poison_percent) + " %\n";
   out += "  faults:";
   for (std::size_t i = 0; i < scenario.faults.size(); ++i) {
     if (scenario.faults[i] > 0) out += std::string(" ") + fault_name(i);

@@ -47,6 +47,7 @@ struct Scenario {
   unsigned timed_percent = 0;      ///< of the others: with a wall time
   unsigned silent_percent = 0;     ///< handlers that never answer
   unsigned outputs_percent = 0;    ///< acks that publish
+  unsigned poison_percent = 0;     ///< messages that end their process
   unsigned operator_percent = 0;   ///< looks that replay or purge
   std::vector<unsigned> outcomes;  ///< weights, by the table of outcomes.hpp
   std::vector<unsigned> faults;    ///< weights, by the table of faults.hpp; all 0: a calm world

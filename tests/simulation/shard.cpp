@@ -65,6 +65,11 @@ void Shard::begin(const engine::Delivery& delivery, std::int64_t batch_takes_us)
   one.outcome = outcome_kinds[dice.weighted(stage_.scenario.outcomes)].outcome;
   if (stage_.healed && dice.percent(80)) one.outcome = Outcome::ack;
   one.silent = dice.percent(stage_.scenario.silent_percent);
+  one.poison = poison_of(stage_.scenario, one.uid);
+  if (one.poison != Poison::none) {
+    one.silent = false;
+    if (!kind_of(one.outcome).counts) one.outcome = Outcome::ack;  // who puts itself off never ends
+  }
   // What was an output itself publishes nothing: all must end.
   if (one.outcome == Outcome::ack && !stage_.ledger.is_output(one.uid) &&
       dice.percent(stage_.scenario.outputs_percent)) {
@@ -74,6 +79,10 @@ void Shard::begin(const engine::Delivery& delivery, std::int64_t batch_takes_us)
              delivery.attempt, kind_of(one.outcome).name, one.silent ? " once all is well" : "");
   if (one.silent && !stage_.healed) return;
   const std::int64_t takes = dice.percent(70) ? batch_takes_us : within(dice, stage_.scenario.handler_us);
+  if (one.poison != Poison::none && one.poison != Poison::left_behind) {
+    stage_.in(takes, EventKind::poison, number(), one.uid, one.holding);
+    return;
+  }
   stage_.in(takes, EventKind::handler_end, number(), delivery.ticket, one.holding);
 }
 
@@ -82,6 +91,13 @@ void Shard::handler_end(engine::Ticket ticket, HoldingId holding) {
   if (is_dead() || !one.running || one.holding != holding || one.ended) return;
   one.ended = true;
   ended_.push_back(ticket);
+  constexpr std::size_t ended_most = 256;
+  ended_last_.push_front(one.uid);
+  if (ended_last_.size() > ended_most) ended_last_.pop_back();
+  // Before it is settled, or after: its turn comes within half a millisecond.
+  if (one.poison == Poison::left_behind) {
+    stage_.in(random_.between(0, 2000), EventKind::poison, number(), one.uid, one.holding);
+  }
   will_turn(500);
 }
 
@@ -174,14 +190,23 @@ void Shard::heal() {
 }
 
 void Shard::report(v1::DeathReport& report) const {
-  for (const Running& one : running_) {
-    if (!one.running) continue;
-    const Place place = stage_.ledger.place_of(one.uid);
+  const auto add = [&](Uid uid, v1::Started::Part part) {
+    const Place place = stage_.ledger.place_of(uid);
     auto* started = report.add_started();
     started->set_queue(stage_.scenario.queues[place.queue - 1].name);
     started->set_segment(place.segment);
     started->set_index(place.index);
+    started->set_part(part);
+  };
+  for (const Uid uid : ended_last_) add(uid, v1::Started::ENDED);
+  for (const Running& one : running_) {
+    if (one.running && !one.ended) add(one.uid, v1::Started::SUSPENDED);
   }
+}
+
+bool Shard::is_at(HoldingId holding) const {
+  return std::any_of(running_.begin(), running_.end(),
+                     [&](const Running& one) { return one.running && !one.ended && one.holding == holding; });
 }
 
 bool Shard::is_idle() const {
@@ -192,5 +217,6 @@ void handler_end(Endpoint& shard, std::uint32_t ticket, HoldingId holding) {
   static_cast<Shard&>(shard).handler_end(ticket, holding);
 }
 void shard_turn(Endpoint& shard) { static_cast<Shard&>(shard).turn(); }
+std::uint32_t host_of(const Endpoint& shard) { return static_cast<const Shard&>(shard).host; }
 
 }  // namespace weir::simulation

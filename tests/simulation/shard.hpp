@@ -3,10 +3,12 @@
 /// One shard: the real session machine, and handlers that end as the dice say.
 
 #include <cstdint>
+#include <deque>
 #include <string>
 #include <vector>
 
 #include "endpoint.hpp"
+#include "poison.hpp"
 #include "weir/engine/weir/session_machine.hpp"
 
 namespace weir::simulation {
@@ -27,8 +29,11 @@ class Shard final : public Endpoint {
   /// Running handlers are cancelled: given back.
   void release_all();
 
-  /// What its handlers were at when it died, for the report of its death.
+  /// What its handlers were at when it died, for the report of its death; and those that had ended, the last one first.
   void report(v1::DeathReport& report) const;
+  /// Its handler has not ended.
+  [[nodiscard]] bool is_at(HoldingId holding) const;
+  std::uint32_t host = 0;  ///< the number of its process
 
   [[nodiscard]] bool is_idle() const;
   [[nodiscard]] std::uint64_t unconfirmed() const { return machine_.unconfirmed().settlements; }
@@ -43,6 +48,7 @@ class Shard final : public Endpoint {
     bool silent = false;  ///< answers only once the world has healed
     bool ended = false;   ///< to be settled with the next turn
     std::uint32_t outputs{};
+    Poison poison{};
   };
 
   void take();
@@ -57,6 +63,7 @@ class Shard final : public Endpoint {
   engine::weir_broker::SessionMachine machine_;
   std::vector<Running> running_;  // by ticket
   std::vector<engine::Ticket> ended_;
+  std::deque<Uid> ended_last_;  ///< as the flight recorder has them, the last one first
   std::vector<engine::Settlement> settlements_;
   Random random_;
   bool turn_planned_ = false;

@@ -68,7 +68,7 @@ void Ledger::check_trial(Uid uid, WorkerId worker) {
     }
   }
   if (suspicion == v1::UNSUSPECTED) return;
-  const std::size_t most = suspicion == v1::WAS_STARTED ? processes_[process].cleared : 0;
+  const std::size_t most = suspicion < v1::WAS_ON_CPU ? processes_[process].cleared : 0;
   if (going > most) {
     throw Broken("suspects_are_tried_one_by_one", print(uid, worker) + ": tried beside " + std::to_string(going) +
                                                       " others; its process has settled " +

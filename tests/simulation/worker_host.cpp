@@ -122,6 +122,7 @@ ProcessHost::ProcessHost(Stage& stage, Network& network, Clients& clients, std::
     }
     shards_.push_back(std::make_unique<Shard>(stage, network, clients, name + "/" + std::to_string(shard), process_,
                                               std::move(options)));
+    shards_.back()->host = number;
     shards_.back()->start();
   }
   keep_alive_ = std::make_unique<KeepAlive>(stage, network, clients, name + "/alive", process_, token_);
@@ -130,35 +131,72 @@ ProcessHost::ProcessHost(Stage& stage, Network& network, Clients& clients, std::
 
 ProcessHost::~ProcessHost() = default;
 
-void ProcessHost::end() {
+void ProcessHost::end(Uid died_of) {
   dead_ = true;
-  stage_.ledger.process_ended(process_);
+  drained_by_us_ = 0;
+  stage_.ledger.process_ended(process_, died_of);
   for (const auto& shard : shards_) shard->die();
   keep_alive_->die();
+}
+
+/// Its flight recorder: who was at work, and who had just ended.
+void ProcessHost::write_report(std::int32_t signal) {
+  report_.set_process_token(std::string(token_.view()));
+  report_.set_signal(signal);
+  for (const auto& shard : shards_) shard->report(report_);
+}
+
+/// Negative: there is nobody to report it.
+void ProcessHost::told_after(std::int64_t time_us) {
+  if (time_us < 0) return report_.clear_process_token();
+  stage_.in(time_us, EventKind::process_step, number_);
 }
 
 void ProcessHost::crash(std::int64_t reported_after_us) {
   stage_.say(("worker" + std::to_string(number_)).c_str(), "dies, %s",
              reported_after_us < 0 ? "and nobody says so" : "and its parent will say so");
-  // Its flight recorder: who was at work, who was on the CPU; and, after a signal of its own, who took it.
-  report_.set_process_token(std::string(token_.view()));
-  report_.set_signal(random_.percent(50) ? 11 : 9);
+  // Who was at work, who was on the CPU; and, after a signal of its own, who took it.
+  write_report(random_.percent(50) ? 11 : 9);
   report_.set_on_purpose(report_.signal() == 9 && random_.percent(20));
-  for (const auto& shard : shards_) shard->report(report_);
+  std::vector<v1::Started*> at_work;
   for (auto& started : *report_.mutable_started()) {
-    if (random_.percent(30)) started.set_part(v1::Started::ON_CPU);
+    if (started.part() == v1::Started::SUSPENDED) at_work.push_back(&started);
   }
-  if (report_.signal() == 11 && report_.started_size() > 0) {
-    auto& culprit =
-        *report_.mutable_started(static_cast<int>(random_.below(static_cast<std::size_t>(report_.started_size()))));
+  for (v1::Started* started : at_work) {
+    if (random_.percent(30)) started->set_part(v1::Started::ON_CPU);
+  }
+  if (report_.signal() == 11 && !at_work.empty()) {
+    v1::Started& culprit = *at_work[random_.below(at_work.size())];
     culprit.set_part(v1::Started::CULPRIT);
     if (reported_after_us >= 0) stage_.ledger.blamed(culprit.queue(), culprit.segment(), culprit.index());
   }
-  if (reported_after_us < 0) report_.clear_process_token();  // nobody is there to report it
   if (reported_after_us >= 0) stage_.ledger.death_told(process_, report_);
-  end();
-  drained_by_us_ = 0;
-  if (reported_after_us >= 0) stage_.in(reported_after_us, EventKind::process_step, number_);
+  end(0);
+  told_after(reported_after_us);
+}
+
+bool ProcessHost::dies_of(Uid uid, HoldingId holding, bool is_told) {
+  const Poison kind = poison_of(stage_.scenario, uid);
+  const bool is_at = std::any_of(shards_.begin(), shards_.end(), [&](const auto& one) { return one->is_at(holding); });
+  if (dead_ || (kind != Poison::left_behind && !is_at)) return false;
+  stage_.say(("worker" + std::to_string(number_)).c_str(), "dies of message %u", uid);
+  write_report(kind == Poison::on_cpu ? 9 : 11);
+  const Place place = stage_.ledger.place_of(uid);
+  for (auto& started : *report_.mutable_started()) {
+    const bool is_it = started.queue() == stage_.scenario.queues[place.queue - 1].name &&
+                       started.segment() == place.segment && started.index() == place.index;
+    if (started.part() != v1::Started::SUSPENDED) continue;
+    if (is_it && kind == Poison::named) {
+      started.set_part(v1::Started::CULPRIT);
+      if (is_told) stage_.ledger.blamed(started.queue(), started.segment(), started.index());
+    }
+    if (kind == Poison::on_cpu && (is_it || random_.percent(20))) started.set_part(v1::Started::ON_CPU);
+  }
+  stage_.ledger.ended_its_process(uid, holding, stage_.healed);
+  if (is_told) stage_.ledger.death_told(process_, report_);
+  end(uid);
+  told_after(is_told ? random_.between(0, 50'000) : -1);
+  return true;
 }
 
 void ProcessHost::pause(std::int64_t for_us, bool one_shard) {
@@ -203,7 +241,7 @@ void ProcessHost::step() {
   }
   for (const auto& shard : shards_) shard->goodbye();
   stage_.say(("worker" + std::to_string(number_)).c_str(), "has said goodbye");
-  end();
+  end(0);
 }
 
 void ProcessHost::heal() {

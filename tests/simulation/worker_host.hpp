@@ -24,6 +24,8 @@ class ProcessHost {
 
   /// kill -9. `reported_after_us`: when its parent says so; negative: there is nobody to say it.
   void crash(std::int64_t reported_after_us);
+  /// A message of its own ends it. False if it is over already, or its handler was cancelled.
+  [[nodiscard]] bool dies_of(Uid uid, HoldingId holding, bool is_told);
   /// SIGSTOP of all of it, or of one shard: then its keep-alive thread goes on.
   void pause(std::int64_t for_us, bool one_shard);
   /// Ends in good order, at the latest after `limit_us`.
@@ -39,7 +41,10 @@ class ProcessHost {
   [[nodiscard]] std::uint64_t unconfirmed() const;
 
  private:
-  void end();
+  /// `died_of`: the message that ended it; 0: none did.
+  void end(Uid died_of);
+  void write_report(std::int32_t signal);
+  void told_after(std::int64_t time_us);
 
   Stage& stage_;
   Network& network_;
@@ -60,5 +65,6 @@ class ProcessHost {
 /// Events of shards, by their endpoint.
 void handler_end(Endpoint& shard, std::uint32_t ticket, HoldingId holding);
 void shard_turn(Endpoint& shard);
+[[nodiscard]] std::uint32_t host_of(const Endpoint& shard);
 
 }  // namespace weir::simulation

@@ -123,6 +123,7 @@ std::int64_t World::paused_until(const Event& event) const {
     case EventKind::client_tick:
     case EventKind::handler_end:
     case EventKind::shard_turn:
+    case EventKind::poison:
     case EventKind::publish:
       return clients.all[event.a]->paused_until_us;
     default:
@@ -182,6 +183,10 @@ void World::handle(const Event& event) {
       return handler_end(*clients.all[event.a], event.b, event.c);
     case EventKind::shard_turn:
       return shard_turn(*clients.all[event.a]);
+    case EventKind::poison:
+      return poisoned(event);
+    case EventKind::process_start:
+      return start_process(event.a);
     case EventKind::process_step:
       return processes[event.a]->step();
     case EventKind::publish:
@@ -197,6 +202,16 @@ void World::handle(const Event& event) {
     case EventKind::heal:
       return heal();
   }
+}
+
+/// A message ends its process; another one takes its place.
+void World::poisoned(const Event& event) {
+  Random dice(scenario.seed ^ (std::uint64_t{event.b} << 32), event.c + (2ULL << 40));
+  const bool is_told = stage.healed || dice.percent(90);
+  ProcessHost& process = *processes[host_of(*clients.all[event.a])];
+  if (!process.dies_of(event.b, event.c, is_told)) return;
+  constexpr std::int64_t ms = 1000;
+  stage.in(dice.between(10 * ms, 400 * ms), EventKind::process_start, static_cast<std::uint32_t>(process.plan()));
 }
 
 void World::next_fault() {

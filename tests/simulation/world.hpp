@@ -61,6 +61,7 @@ class World {
   void handle(const Event& event);
   /// Until when whoever `event` is for is paused; 0: not.
   [[nodiscard]] std::int64_t paused_until(const Event& event) const;
+  void poisoned(const Event& event);
   void next_fault();
   void operate();
   void heal();

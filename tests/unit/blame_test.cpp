@@ -87,11 +87,36 @@ TEST(Blame, ASignalThatAnotherProcessSentSaysNothing) {
   EXPECT_THAT(of(verdict, Part::suspended), ElementsAre(0, 2, 3));
 }
 
-TEST(Blame, ASignalInAThreadThatRanNoDeliverySaysNothing) {
+TEST(Blame, OfASignalInAThreadThatRanNoDeliveryNobodyIsMoreSuspectForBeingOnACpu) {
   Record record = four_started();
   record.on_cpu = {1};
   record.marks = {mark_by(SIGSEGV, std::nullopt)};
-  EXPECT_THAT(of(blame(record, {.signal = SIGSEGV}), Part::on_cpu), ElementsAre(1));
+  const Verdict verdict = blame(record, {.signal = SIGSEGV});
+  EXPECT_THAT(of(verdict, Part::suspended), ElementsAre(0, 1, 2, 3));
+  EXPECT_THAT(verdict.frames, ElementsAre(0x10, 0x20));
+}
+
+TEST(Blame, NorOfAnExitThatOneCalledFromACallback) {
+  Record record = four_started();
+  record.on_cpu = {1};
+  Marked mark = mark_by(0, std::nullopt);
+  mark.kind = MarkKind::exited;
+  record.marks = {mark};
+  EXPECT_THAT(of(blame(record, {.exit_code = 3}), Part::suspended), ElementsAre(0, 1, 2, 3));
+}
+
+TEST(Blame, WhatHadEndedMayHaveLeftTheCauseBehind) {
+  Record record = four_started();
+  record.ended = {{"orders", 9, 5}, {"emails", 2, 0}};
+
+  const Verdict verdict = blame(record, killed);
+
+  ASSERT_THAT(verdict.started, SizeIs(6));
+  EXPECT_EQ(verdict.started[0].part, Part::ended);
+  EXPECT_EQ(verdict.started[0].delivery.segment, 9U);
+  EXPECT_EQ(verdict.started[1].delivery.queue, "emails");
+  record.marks = {mark_by(SIGSEGV, 2)};
+  EXPECT_THAT(blame(record, {.signal = SIGSEGV}).started, SizeIs(1));  // but not where the culprit is known
 }
 
 TEST(Blame, AMarkOfADeliveryThatHasEndedSinceSaysNothing) {

@@ -73,7 +73,7 @@ TEST(FlightRecorder, SaysWhoseHandlersHaveStartedAndWhoWasOnTheCpu) {
   recorder.starts(1, starts(0, 0x4f, 17));
   recorder.starts(6, starts(1, 3, 0));
   recorder.starts(7, starts(1, 3, 1));
-  recorder.ends(6);
+  recorder.ends(6, recorder.ended(1));
   recorder.enter(recorder.shard(0), 1, Clock::now());
   recorder.enter(recorder.shard(1), 7, Clock::now());
   Recorder::leave(recorder.shard(1));
@@ -89,6 +89,38 @@ TEST(FlightRecorder, SaysWhoseHandlersHaveStartedAndWhoWasOnTheCpu) {
   EXPECT_EQ(record.started[1].queue, "emails");
   EXPECT_THAT(record.on_cpu, ElementsAre(1));
   EXPECT_FALSE(record.ending);
+}
+
+TEST(FlightRecorder, SaysWhatEndedLastTheShardsInTurns) {
+  InAFile in;
+  Recorder& recorder = in.recorder;
+  const auto run = [&](std::uint32_t slot, std::uint64_t segment) {
+    recorder.starts(slot, starts(slot / 4, segment, 1));
+    recorder.ends(slot, recorder.ended(slot / 4));
+  };
+  run(0, 10);
+  run(5, 20);
+  run(1, 11);
+  run(5, 21);
+  run(2, 10);                            // once more: named once, where it ended last
+  recorder.starts(3, starts(0, 11, 1));  // and this one is at work again
+
+  const Record record = in.read();
+
+  EXPECT_THAT(record.ended, ElementsAre(EndedDelivery{"orders", 10, 1}, EndedDelivery{"emails", 21, 1},
+                                        EndedDelivery{"emails", 20, 1}));
+}
+
+TEST(FlightRecorder, KeepsTheLast256ThatEndedInAShard) {
+  InAFile in;
+  for (std::uint32_t i = 0; i < 1000; ++i) {
+    in.recorder.starts(0, starts(0, 1, i));
+    in.recorder.ends(0, in.recorder.ended(0));
+  }
+  const Record record = in.read();
+  ASSERT_THAT(record.ended, SizeIs(ended_most));
+  EXPECT_EQ(record.ended.front().index, 999U);
+  EXPECT_EQ(record.ended.back().index, 1000U - ended_most);
 }
 
 TEST(FlightRecorder, CountsASlotThatIsOnTheShardAndInThePoolOnce) {
@@ -165,7 +197,7 @@ TEST(FlightRecorder, TellsAParentWhetherItsChildLivesAndHasHandledAnything) {
 
   in.recorder.starts(599, starts(0, 1, 1));
   EXPECT_FALSE(has_handled(in.file()));
-  in.recorder.ends(599);
+  in.recorder.ends(599, in.recorder.ended(1));
   EXPECT_TRUE(has_handled(in.file()));
   in.recorder.ending();
   EXPECT_TRUE(read_life(in.file())->ending);

@@ -180,7 +180,24 @@ TEST(HandlerEnds, MayBeThrown) {
   EXPECT_EQ(run(throws(weir::Retry(5s, "later")), an_order()), weir::retried("later", 5s));
   EXPECT_EQ(run(throws(weir::Defer(1min)), an_order()), weir::deferred(1min));
   EXPECT_EQ(run(throws(weir::Throttled(1s)), an_order()), weir::throttled(1s));
-  EXPECT_EQ(run(throws(42), an_order()), weir::retried("threw something that is no std::exception"));
+  EXPECT_EQ(run(throws(42), an_order()), weir::retried("threw int, which is no std::exception"));
+}
+
+struct Wordless : std::exception {
+  [[nodiscard]] const char* what() const noexcept override { return nullptr; }
+};
+
+TEST(HandlerEnds, AnExceptionWithoutWordsIsARetryThatNamesItsType) {
+  const auto silent = [](weir::Context&, const shop::OrderPlaced&) -> weir::task<> {
+    throw Wordless();
+    co_return;
+  };
+  const auto empty = [](weir::Context&, const shop::OrderPlaced&) -> weir::task<> {
+    throw std::runtime_error("");
+    co_return;
+  };
+  EXPECT_THAT(run(silent, an_order()).end.why(), HasSubstr("Wordless, which says nothing"));
+  EXPECT_EQ(run(empty, an_order()), weir::retried("threw std::runtime_error, which says nothing"));
 }
 
 TEST(HandlerEnds, MayBeReturned) {

@@ -66,7 +66,7 @@ TEST(Watchdog, NamesAHandlerThatStallsTheLoopOfAWorkerThatHasBeenIdle) {
         recorder.enter(recorder.shard(0), 0, now);
         std::this_thread::sleep_for(150ms);
         Recorder::leave(recorder.shard(0));
-        recorder.ends(0);
+        recorder.ends(0, recorder.ended(0));
         std::this_thread::sleep_for(1s);  // one line a second
       }
       recorder::set_own({});

@@ -10,6 +10,18 @@ namespace {
 constexpr auto span = std::chrono::seconds(10);
 constexpr std::uint64_t written_most = 50;
 
+log::Level level_of(core::Note::Level level) {
+  switch (level) {
+    case core::Note::Level::error:
+      return log::Level::error;
+    case core::Note::Level::warning:
+      return log::Level::warn;
+    case core::Note::Level::info:
+      break;
+  }
+  return log::Level::info;
+}
+
 }  // namespace
 
 void NoteLog::write(const core::Note& note, std::chrono::steady_clock::time_point now) {
@@ -27,7 +39,7 @@ void NoteLog::write(const core::Note& note, std::chrono::steady_clock::time_poin
   fields.reserve(note.fields.size() + 1);
   for (const auto& [name, value] : note.fields) fields.push_back({name, value});
   if (rate.left_out > 0) fields.push_back({"left_out", std::exchange(rate.left_out, 0)});
-  log::write(note.level == core::Note::Level::info ? log::Level::info : log::Level::warn, note.event, fields);
+  log::write(level_of(note.level), note.event, fields);
 }
 
 }  // namespace weir::broker

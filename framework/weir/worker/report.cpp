@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstring>
 #include <string>
@@ -47,6 +48,8 @@ StartedDelivery::Part part_of(recorder::Part part) {
       return StartedDelivery::Part::culprit;
     case recorder::Part::on_cpu:
       return StartedDelivery::Part::on_cpu;
+    case recorder::Part::ended:
+      return StartedDelivery::Part::ended;
     case recorder::Part::suspended:
       break;
   }
@@ -89,17 +92,45 @@ void suspect_only(recorder::Verdict& verdict) {
   }
 }
 
+/// Those of whom one may be to blame, for the log: the broker knows which of them are settled already.
+class Suspects {
+ public:
+  void add(const StartedDelivery& one) {
+    ++counts_[static_cast<std::size_t>(one.part)];
+    constexpr std::size_t named_most = 10;
+    if (named_++ < named_most) names_ += (names_.empty() ? "" : " ") + print_id(one.queue, one.segment, one.index);
+  }
+  void log(const std::string& group, const std::string& stack) const {
+    if (named_ == 0) return;
+    log::warn("suspects", {{"worker", group},
+                           {"on_cpu", counts_[static_cast<std::size_t>(StartedDelivery::Part::on_cpu)]},
+                           {"waited", counts_[static_cast<std::size_t>(StartedDelivery::Part::suspended)]},
+                           {"had_ended", counts_[static_cast<std::size_t>(StartedDelivery::Part::ended)]},
+                           {"first", names_},
+                           {"stack", stack}});
+  }
+
+ private:
+  std::array<std::size_t, 4> counts_{};
+  std::size_t named_ = 0;
+  std::string names_;
+};
+
 DeadProcess describe(const std::string& group, const Death& death, const recorder::Record& record) {
   const auto now = std::chrono::steady_clock::now().time_since_epoch();
   recorder::Verdict verdict = recorder::blame(record, {.exit_code = death.exit_code,
                                                        .signal = death.signal,
                                                        .by_its_parent = death.on_purpose,
                                                        .at = std::chrono::nanoseconds(now)});
-  DeadProcess dead{
-      .exit_code = death.exit_code, .signal = death.signal, .on_purpose = verdict.on_purpose, .started = {}};
   if (death.plugin_changed) suspect_only(verdict);
   const recorder::MemoryMap map(record.map);
-  std::size_t suspects = 0;
+  DeadProcess dead{.exit_code = death.exit_code,
+                   .signal = death.signal,
+                   .on_purpose = verdict.on_purpose,
+                   .started = {},
+                   .stack = stack_of(map, verdict.frames, death.with_names),
+                   .log = record.log};
+  Suspects suspects;
   for (Blamed& each : verdict.started) {
     StartedDelivery started{.queue = each.delivery.queue,
                             .segment = each.delivery.segment,
@@ -111,15 +142,15 @@ DeadProcess describe(const std::string& group, const Death& death, const recorde
                             .stack = stack_of(map, each.frames, death.with_names),
                             .memory_grown_bytes = each.memory_grown,
                             .log = {}};
-    if (each.part != recorder::Part::suspended) started.log = record.log;
+    if (each.part >= recorder::Part::on_cpu) started.log = record.log;
     if (each.part == recorder::Part::culprit) {
       log_blamed(group, started, each.delivery.attempt);
     } else {
-      ++suspects;
+      suspects.add(started);
     }
     dead.started.push_back(std::move(started));
   }
-  if (suspects > 0) log::warn("suspects", {{"worker", group}, {"started", suspects}, {"on_cpu", record.on_cpu.size()}});
+  suspects.log(group, dead.stack);
   return dead;
 }
 
@@ -128,7 +159,12 @@ DeadProcess describe(const std::string& group, const Death& death, const recorde
 Reported run_report(const std::string& group, const Death& death) {
   const auto [process, engine] = take_over(token_fd);
   if (!engine.starts_with("weir://")) return Reported::told;  // nobody else asks
-  DeadProcess dead{.exit_code = death.exit_code, .signal = death.signal, .on_purpose = death.on_purpose, .started = {}};
+  DeadProcess dead{.exit_code = death.exit_code,
+                   .signal = death.signal,
+                   .on_purpose = death.on_purpose,
+                   .started = {},
+                   .stack = {},
+                   .log = {}};
   if (const auto record = recorder::read_record(read_all(recorder_fd))) dead = describe(group, death, *record);
   const DeathAnswer answer = engine::weir_broker::report_death(engine, process, dead, death.limit);
   if (answer == DeathAnswer::no_answer) {

@@ -15,7 +15,7 @@ class Running {
   using Clock = recorder::Recorder::Clock;
 
   Running(recorder::Recorder& into, std::uint32_t shard)
-      : recorder_(into), line_(into.shard(shard)), first_slot_(shard * into.shape().slots) {}
+      : recorder_(into), line_(into.shard(shard)), ended_(into.ended(shard)), first_slot_(shard * into.shape().slots) {}
 
   /// The slot's handler starts, and runs.
   void starts(std::uint32_t slot, const recorder::Starts& what) {
@@ -25,7 +25,7 @@ class Running {
   /// Its handler has ended; nobody runs.
   void ends(std::uint32_t slot) {
     leaves();
-    recorder_.ends(first_slot_ + slot);
+    recorder_.ends(first_slot_ + slot, ended_);
   }
   /// The slot's code runs (again) from `since` on.
   void enters(std::uint32_t slot, Clock::time_point since) { recorder_.enter(line_, first_slot_ + slot, since); }
@@ -37,6 +37,7 @@ class Running {
  private:
   recorder::Recorder& recorder_;
   recorder::ThreadLine& line_;
+  recorder::EndedRing& ended_;
   std::uint32_t first_slot_;
 };
 

@@ -55,7 +55,12 @@ void Shard::run(std::promise<void> registered) {
     // Once more, for what the end of the drain cancelled.
     loop_.restart();
     loop_.poll();
+  } catch (const Error&) {
+    failure_ = std::current_exception();
   } catch (...) {
+    // Nothing of ours: some code of the plugin's, by another executor than the one it was given, threw into the loop.
+    // Nobody knows whose, so it ends the process as a crash would.
+    if (recorder::is_installed()) std::terminate();
     failure_ = std::current_exception();
   }
   if (slots_->running() == 0) {
@@ -75,7 +80,7 @@ void Shard::run(std::promise<void> registered) {
 }
 
 void Shard::set_up() {
-  registry_ = std::make_unique<Registry>(home_.settings, index_, loop_.get_executor());
+  registry_ = std::make_unique<Registry>(home_.settings, index_, code_.executor());
   home_.registration(*registry_);
   registry_->check();
   types_ = registry_->types();
@@ -98,6 +103,7 @@ void Shard::set_up() {
                                                                                .queues = registry_->attachments(),
                                                                                .window = home_.settings.window});
   slots_ = std::make_unique<Slots>(loop_, home_.settings, *registry_, *session_, Running(home_.recorder, index_));
+  code_.runs_in(*slots_);
   slots_->set_frozen([this] {
     if (!watch_.missed()) return false;
     log::warn("process_was_stopped",

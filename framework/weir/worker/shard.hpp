@@ -18,6 +18,7 @@
 #include "weir/async/task.hpp"
 #include "weir/engine/engine.hpp"
 #include "weir/handler/plugin.hpp"
+#include "weir/worker/plugin_code.hpp"
 #include "weir/worker/pulse.hpp"
 #include "weir/worker/registry.hpp"
 #include "weir/worker/settings.hpp"
@@ -93,6 +94,7 @@ class Shard {
   std::unique_ptr<Slots> slots_;  // outlives the loop, which may hold its coroutines
   asio::cancellation_signal stop_receiving_;
   asio::io_context loop_{1};
+  PluginCode code_{loop_};
   asio::executor_work_guard<asio::io_context::executor_type> work_{loop_.get_executor()};
   std::unique_ptr<Registry> registry_;
   std::unique_ptr<engine::Session> session_;

@@ -56,7 +56,7 @@ void Slot::leave(Slot* before) {
 }
 
 void Slot::passed() {
-  if (fate_ == Fate::timed_out) {
+  if (fate_ == Fate::timed_out || fate_ == Fate::escaped) {
     log::warn(slots_.deaf_, "handler_ignores_its_cancellation",
               {{"queue", context_.queue()},
                {"message", context_.id()},
@@ -135,8 +135,9 @@ void Slots::turn() {
       waiting({});
     } else {
       asio::co_spawn(SlotExecutor(slot, loop_.get_executor()), serve(*slot),
-                     asio::bind_cancellation_slot(slot->signal_.slot(), [](const std::exception_ptr& thrown) {
-                       if (thrown) std::rethrow_exception(thrown);  // out of the loop's run(): ours, never a handler's
+                     asio::bind_cancellation_slot(slot->signal_.slot(), [this](const std::exception_ptr& thrown) {
+                       // Out of the loop's run(): ours, never a handler's.
+                       if (thrown) asio::post(loop_, [thrown] { std::rethrow_exception(thrown); });
                      }));
     }
     slot->leave(before);
@@ -207,12 +208,9 @@ task<> Slots::serve(Slot& slot) {
     } catch (const EndedBy& ended) {
       slot.threw_ = true;
       slot.end_ = ended.end();
-    } catch (const std::exception& error) {
-      slot.threw_ = true;
-      slot.end_ = retried(error.what());
     } catch (...) {
       slot.threw_ = true;
-      slot.end_ = retried("threw something that is no std::exception");
+      slot.end_ = retried(thrown_text());
     }
     finish(slot);
   }
@@ -284,7 +282,10 @@ void Slots::finish(Slot& slot) {
   async::end_if_copy();
   slot.disarm();
   now_ = Clock::now();
-  if (slot.fate_ != Slot::Fate::its_own && slot.threw_) {
+  if (slot.fate_ == Slot::Fate::escaped) {
+    slot.threw_ = true;
+    slot.end_ = retried(std::move(slot.escaped_));
+  } else if (slot.fate_ != Slot::Fate::its_own && slot.threw_) {
     slot.end_ = slot.fate_ == Slot::Fate::timed_out ? retried(TimedOut(slot.registered_->timeout).what()) : released();
   }
   if (slot.place_ != nullptr) settle(slot, slot.end_);
@@ -295,6 +296,7 @@ void Slots::finish(Slot& slot) {
     window_.free(*std::exchange(slot.place_, nullptr));
     if (window_.wants_tidying()) tidy_later();
   }
+  slot.run_.store(slot.mark() + 1, std::memory_order_relaxed);
   slot.context_.end();
   slot.lost_.reset();
   slot.registered_ = nullptr;
@@ -357,7 +359,8 @@ void Slots::release_unstarted() {
 
 void Slots::cancel() {
   for (const auto& slot : slots_) {
-    if (slot->registered_ != nullptr && slot->fate_ != Slot::Fate::lost) slot->cancel(Slot::Fate::released);
+    const bool is_its_own = slot->fate_ != Slot::Fate::lost && slot->fate_ != Slot::Fate::escaped;
+    if (slot->registered_ != nullptr && is_its_own) slot->cancel(Slot::Fate::released);
   }
 }
 

@@ -51,7 +51,7 @@ struct Ask {
 };
 /// Something that a person should know; the shell logs it.
 struct Note {
-  enum class Level { info, warning } level{};
+  enum class Level { info, warning, error } level{};
   std::string event;  ///< e.g. "session_ended"
   std::vector<std::pair<std::string, std::string>> fields;
 };

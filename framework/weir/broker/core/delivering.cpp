@@ -54,6 +54,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
               worker.window.bytes.value);
   WEIR_ASSERT(worker.borrowed <= worker.outstanding.messages, worker.borrowed.value);
   worker.last_sent = now.instant;
+  worker.process->was_sent = true;
   worker.queue_turn = run.key.queue;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
   if (worker.outbox.empty()) state.outboxes.push_back(&worker);
@@ -166,8 +167,9 @@ bool has_work(const State& state, Now now, const Queue& queue) {
 }
 
 bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
+  if (!state.plugins.empty() && stands_by(state, worker)) return false;
   Attached& attached = *worker.attachment(&queue);
-  if (worker.process->alone && !takes_others(state, *worker.process)) {
+  if (worker.process->alone && !takes_others(state, now, *worker.process)) {
     return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
   }
   const std::uint64_t messages_most = credit(state, now, worker, attached);
@@ -206,7 +208,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead 
   run.count = 1;
   run.attempt = head.attempts + 1;
   run.source = Source::record;
-  on_trial(worker, state.next_lease, head);
+  on_trial(now, worker, state.next_lease, head);
   const std::uint64_t bytes = head.bytes.value;
   run.record = std::make_unique<RecordHead>(std::move(head));
   hand(state, now, worker, attached, std::move(run), bytes, nullptr, actions);

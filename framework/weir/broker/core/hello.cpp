@@ -165,6 +165,7 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
   }
   note(actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
        {{"worker", print_worker(worker)}, {"held", std::to_string(worker.outstanding.messages.value)}});
+  if (!state.plugins.empty()) state.next_control = now.instant;  // it may be the one that is waited for
   if (worker.recovering) one_recovered(state, now, worker, actions);
   dispatch_for(state, now, worker, actions);
 }

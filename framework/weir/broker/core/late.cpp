@@ -36,8 +36,9 @@ bool on_late_death(State& state, Now now, const ProcessToken& token, const v1::D
     const auto queue = state.queues_by_name.find(one.queue());
     if (death.on_purpose() || queue == state.queues_by_name.end()) continue;
     // A culprit is not charged any more: it may run elsewhere by now. It is the first to be tried.
-    begun[{queue->second->id, one.segment(), one.index()}] =
-        one.part() == v1::Started::SUSPENDED ? v1::WAS_STARTED : v1::WAS_ON_CPU;
+    begun[{queue->second->id, one.segment(), one.index()}] = one.part() == v1::Started::SUSPENDED ? v1::WAS_STARTED
+                                                             : one.part() == v1::Started::ENDED   ? v1::HAD_ENDED
+                                                                                                  : v1::WAS_ON_CPU;
   }
   judge_lost(state, now, lost->second.suspects, begun, actions);
   state.lost.erase(lost);

@@ -225,7 +225,7 @@ void recover(State& state, Now now, Recovered recovered) {
   }
 }
 
-void claim(State& state, Now, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome,
+void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome,
            Actions& actions) {
   Queue* queue = state.find_queue(claim.queue());
   const auto snapshot = state.store.snapshot();
@@ -257,7 +257,7 @@ void claim(State& state, Now, Worker& worker, const v1::Claim& claim, bool settl
         open->first = claim.first() + i;
         open->attempt = claimed->attempt;
         open->source = claimed->source;
-        if (claimed->record) on_trial(worker, state.next_lease, *claimed->record);
+        if (claimed->record) on_trial(now, worker, state.next_lease, *claimed->record);
         open->record = std::move(claimed->record);
         open->claimed = lease;
         open->origin = origin;

@@ -69,8 +69,12 @@ struct Worker {
   /// What it had heard of in a store that had other commits than this one. Until it sends a frame it may not have heard
   /// that its claims are stale.
   std::optional<std::uint64_t> heard_elsewhere;
+  struct Trial {
+    v1::Suspicion suspicion{};
+    Instant since;
+  };
   /// Leases of suspects. One that has ended is still in here until somebody looks (suspects.cpp).
-  std::map<std::uint64_t, v1::Suspicion> trials;
+  std::map<std::uint64_t, Trial> trials;
   Instant last_sent;
   std::vector<Piece> outbox;  ///< of the current turn
   std::uint64_t outbox_bytes{};
@@ -112,6 +116,7 @@ struct Process {
   std::map<std::uint32_t, std::unique_ptr<Worker>> workers;  ///< by shard
   std::map<std::uint32_t, v1::ShardState> shards;
   std::uint64_t cleared{};     ///< suspects that it has settled
+  bool was_sent = false;       ///< some message; before, it can have left nothing behind
   std::optional<Place> alone;  ///< it is sent nothing but this suspect
 };
 

@@ -88,9 +88,6 @@ std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, s
   return segment.bytes_of(run.first + first, run.first + last);
 }
 
-namespace {
-
-/// What a message that failed, or was put off, is as a record.
 RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts, std::int64_t due_us,
                    LeaseId lease) {
   RecordHead head;
@@ -110,6 +107,8 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
   head.batch = state.batches + 1;
   return head;
 }
+
+namespace {
 
 /// What it leaves in a history that messages fail with this error in this worker.
 const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::string& error) {

@@ -5,6 +5,7 @@
 ///   sessions    frame counting, who may send what, beats, keep-alives, ends
 ///   death       what a dead process held
 ///   suspects    who may have killed a process is tried
+///   controls    whether it dies without them
 ///   hello       a client becomes a worker or a publisher
 ///   identity    whether a HELLO speaks of this store
 ///   naming      the leases that a HELLO names
@@ -36,6 +37,28 @@
 #include "weir/broker/core/session.hpp"
 
 namespace weir::broker::core {
+
+/// A suspect that was tried, and its process died: to be charged once its plugin has lived without it.
+struct Accused {
+  Place place;
+  LeaseId lease;     ///< under which it was tried
+  Duration trial{};  ///< so long, until its process died
+  ProcessToken died_with;
+  v1::Attempt attempt;  ///< for its history
+};
+
+/// What deaths have shown of a group's plugin.
+struct Plugin {
+  std::optional<Place> charged;  ///< the suspect that was charged last, and when
+  std::optional<Instant> charged_at;
+  Duration lived{};  ///< since then, without suspects
+  std::vector<Accused> accused;
+  Duration longest{};                   ///< of their trials
+  std::optional<ProcessToken> control;  ///< the process that must live so long, and is sent nothing
+  std::optional<Instant> empty_since;   ///< it holds nothing
+  Duration rest{};                      ///< it died: how long suspects wait
+  Instant rests_until;
+};
 
 class State {
  public:
@@ -98,6 +121,9 @@ class State {
     std::set<Place> suspects;
   };
   std::map<ProcessToken, Lost> lost;
+  /// By group. In memory alone (controls.cpp says why).
+  std::map<std::string, Plugin> plugins;
+  Instant next_control = Instant::max();  ///< when a control, or the end of a rest, is to be looked at
 
   /// Connections ended since the last tick: the shell may not have closed them yet, and what it still reads of them is
   /// not wanted.
@@ -175,6 +201,18 @@ void sessions_tick(State& state, Now now, Actions& actions);
 [[nodiscard]] std::string print_worker(const Worker& worker);
 
 // death.cpp
+/// A message that pays for a death.
+struct Charge {
+  SegmentKey key;
+  std::uint32_t index{};
+  Source source{};
+  Bytes bytes;
+  std::uint32_t number{};  ///< of the attempt
+  LeaseId lease;           ///< under which it was held
+  v1::Suspicion suspicion = v1::UNSUSPECTED;
+};
+/// One attempt is counted: due again after the backoff, or a dead letter. A suspect stays one until it settles.
+void charge(State& state, Now now, const Charge& charge, v1::Attempt attempt, Actions& actions);
 /// A process died, as who saw it says: its culprits are charged, all else that it held returns at once.
 void on_death(State& state, Now now, const Client& client, const v1::DeathReport& death, Actions& actions);
 /// Nobody has heard of the process for too long: all that it holds is suspect. Its sessions are still to be ended.
@@ -195,9 +233,29 @@ bool on_late_death(State& state, Now now, const ProcessToken& token, const v1::D
 /// One suspect, if this worker may try one; false if it is handed none.
 bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions);
 /// False if the process is kept for a suspect, to be sent nothing else.
-[[nodiscard]] bool takes_others(State& state, Process& process);
+[[nodiscard]] bool takes_others(State& state, Now now, Process& process);
 /// The worker holds this suspect now.
-void on_trial(Worker& worker, std::uint64_t lease, const RecordHead& head);
+void on_trial(Now now, Worker& worker, std::uint64_t lease, const RecordHead& head);
+/// The process has suspects in its hands.
+[[nodiscard]] bool tries_any(Process& process);
+[[nodiscard]] Messages held_by(const Process& process);
+
+// controls.cpp
+/// True if this suspect may be charged without a control; then it is taken to be charged.
+[[nodiscard]] bool may_charge(State& state, Now now, const std::string& group, const Accused& accused,
+                              bool last_attempt);
+/// It is charged if the plugin lives without it.
+void accuse(State& state, Now now, const std::string& group, Accused accused);
+/// The process with which some died is not dead.
+void acquit(State& state, const ProcessToken& died_with);
+/// False while the group's suspects wait.
+[[nodiscard]] bool tries_suspects(const State& state, Now now, const std::string& group);
+/// The worker's process is sent nothing: it is a control, or may be chosen as one.
+[[nodiscard]] bool stands_by(const State& state, const Worker& worker);
+/// A process died, and nobody knows of what; true if it was a control.
+bool control_died(State& state, Now now, const ProcessToken& token, const std::string& why, const std::string& stack,
+                  Actions& actions);
+void controls_tick(State& state, Now now, Actions& actions);
 
 // hello.cpp
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
@@ -329,6 +387,9 @@ void judge_watched(State& state, Now now);
 // settling.cpp
 void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
                Actions& actions);
+/// What a message that failed, was put off, or is suspect is as a record.
+[[nodiscard]] RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts,
+                                 std::int64_t due_us, LeaseId lease);
 /// Bytes of messages [first, last) of a run (counted within the run).
 [[nodiscard]] std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last);
 /// Applies an outcome to messages [first, last) of a run (counted within the run), all of them open. `lease` is the

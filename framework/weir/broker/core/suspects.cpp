@@ -1,7 +1,8 @@
 // Suspects: messages that were at work in a process that died of nobody knows what. They are tried so that the next
-// death tells more than the last one: those that were on the CPU first, one at a time in a process; those that merely
-// had started after them, one at first, and with each that a process settles one more at once; and those of whom two
-// deaths could not tell which it was, in a process that is sent nothing else meanwhile.
+// death tells more than the last one: those that were on the CPU first, one at a time in a process; those whose
+// handlers had just ended after them, those that ended last first, and then those that merely had started: one at
+// first, and with each that a process settles one more at once; and those of whom two deaths could not tell which it
+// was, in a process that is sent nothing else meanwhile.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -15,21 +16,18 @@ struct Trials {
   std::uint64_t one_by_one = 0;  ///< of these, those that want no other suspect beside them
 };
 
+/// Of these one more is tried at once with each that the process settles.
+bool goes_with_others(v1::Suspicion suspicion) { return suspicion < v1::WAS_ON_CPU; }
+
 /// What the process tries now.
 Trials trials(Process& process) {
   Trials found;
   for (auto& [shard, worker] : process.workers) {
     std::erase_if(worker->trials, [&](const auto& trial) { return !worker->leases.contains(trial.first); });
     found.all += worker->trials.size();
-    for (const auto& [lease, suspicion] : worker->trials) found.one_by_one += suspicion == v1::WAS_STARTED ? 0 : 1;
+    for (const auto& [lease, trial] : worker->trials) found.one_by_one += goes_with_others(trial.suspicion) ? 0 : 1;
   }
   return found;
-}
-
-Messages held(const Process& process) {
-  Messages all;
-  for (const auto& [shard, worker] : process.workers) all += worker->outstanding.messages;
-  return all;
 }
 
 /// Could be sent this suspect, as its window goes.
@@ -50,8 +48,8 @@ bool may_try(const Queue& queue, const Worker& worker, const RecordHead& head) {
 }
 
 /// True if the process is kept for a suspect that it can still be sent, or has.
-bool keeps(State& state, Process& process) {
-  if (takes_others(state, process)) return false;
+bool keeps(State& state, Now now, Process& process) {
+  if (takes_others(state, now, process)) return false;
   Queue& queue = *state.find_queue(process.alone->queue);
   const auto kind = queue.suspects.find(v1::ALONE);
   if (kind == queue.suspects.end()) return true;
@@ -66,11 +64,11 @@ bool keeps(State& state, Process& process) {
 }
 
 /// Chooses a process for the next suspect that is tried alone: the one that holds least, one of a group at a time.
-void keep_process(State& state, Queue& queue) {
+void keep_process(State& state, Now now, Queue& queue) {
   std::set<std::string_view> groups;  // that keep one already
   std::set<Place> kept;
   for (auto& [token, process] : state.processes) {
-    if (!process.alone || !keeps(state, process)) continue;
+    if (!process.alone || !keeps(state, now, process)) continue;
     kept.insert(*process.alone);
     for (const auto& [shard, worker] : process.workers) groups.insert(worker->group);
   }
@@ -80,7 +78,7 @@ void keep_process(State& state, Queue& queue) {
     for (Worker* worker : queue.attached) {
       if (groups.contains(worker->group) || !serves(*worker, *worker->attachment(&queue), head)) continue;
       if (!may_try(queue, *worker, head)) continue;
-      if (chosen == nullptr || held(*worker->process) < held(*chosen->process)) chosen = worker;
+      if (chosen == nullptr || held_by(*worker->process) < held_by(*chosen->process)) chosen = worker;
     }
     if (chosen == nullptr) continue;
     chosen->process->alone = head.place;
@@ -98,7 +96,7 @@ void take(State& state, Now now, Queue& queue, std::deque<RecordHead>& heads, st
 
 bool hand_alone(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
   const auto kind = queue.suspects.find(v1::ALONE);
-  if (kind == queue.suspects.end() || held(*worker.process).value > 0) return false;
+  if (kind == queue.suspects.end() || held_by(*worker.process).value > 0) return false;
   auto& heads = kind->second;
   const auto at = std::ranges::find(heads, *worker.process->alone, &RecordHead::place);
   if (at == heads.end() || !serves(worker, attached, *at)) return false;
@@ -108,8 +106,17 @@ bool hand_alone(State& state, Now now, Queue& queue, Worker& worker, Attached& a
 
 }  // namespace
 
+Messages held_by(const Process& process) {
+  Messages all;
+  for (const auto& [shard, worker] : process.workers) all += worker->outstanding.messages;
+  return all;
+}
+
+bool tries_any(Process& process) { return trials(process).all > 0; }
+
 bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
-  if (queue.suspects.begin()->first == v1::ALONE) keep_process(state, queue);
+  if (!tries_suspects(state, now, worker.group)) return false;
+  if (queue.suspects.begin()->first == v1::ALONE) keep_process(state, now, queue);
   if (worker.process->alone) return hand_alone(state, now, queue, worker, attached, actions);
   const Trials going = trials(*worker.process);
   if (going.one_by_one > 0) return false;
@@ -118,7 +125,7 @@ bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached&
     const auto at = std::find_if(heads.begin(), heads.end(),
                                  [&](const RecordHead& head) { return serves(worker, attached, head); });
     if (at == heads.end()) continue;
-    const std::uint64_t most = suspicion == v1::WAS_STARTED ? 1 + worker.process->cleared : 1;
+    const std::uint64_t most = goes_with_others(suspicion) ? 1 + worker.process->cleared : 1;
     if (going.all >= most || !may_try(queue, worker, *at)) return false;
     if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
     take(state, now, queue, heads, at, worker, attached, actions);
@@ -127,11 +134,12 @@ bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached&
   return false;
 }
 
-bool takes_others(State& state, Process& process) {
+bool takes_others(State& state, Now now, Process& process) {
   if (!process.alone) return true;
   if (trials(process).one_by_one > 0) return false;  // it tries it now
   const Queue* queue = state.find_queue(process.alone->queue);
-  if (queue != nullptr && !queue->paused_until) {
+  const bool tries = !process.workers.empty() && tries_suspects(state, now, process.workers.begin()->second->group);
+  if (queue != nullptr && !queue->paused_until && tries) {
     const auto kind = queue->suspects.find(v1::ALONE);
     if (kind != queue->suspects.end() &&
         std::ranges::find(kind->second, *process.alone, &RecordHead::place) != kind->second.end())
@@ -141,9 +149,9 @@ bool takes_others(State& state, Process& process) {
   return true;
 }
 
-void on_trial(Worker& worker, std::uint64_t lease, const RecordHead& head) {
+void on_trial(Now now, Worker& worker, std::uint64_t lease, const RecordHead& head) {
   if (head.suspicion == v1::UNSUSPECTED) return;
-  worker.trials.emplace(lease, head.suspicion);
+  worker.trials.emplace(lease, Worker::Trial{head.suspicion, now.instant});
   if (head.suspicion == v1::ALONE) worker.process->alone = head.place;
 }
 

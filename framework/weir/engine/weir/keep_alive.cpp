@@ -86,6 +86,8 @@ v1::Started::Part part_of(StartedDelivery::Part part) {
       return v1::Started::CULPRIT;
     case StartedDelivery::Part::on_cpu:
       return v1::Started::ON_CPU;
+    case StartedDelivery::Part::ended:
+      return v1::Started::ENDED;
     case StartedDelivery::Part::suspended:
       break;
   }
@@ -104,7 +106,7 @@ v1::DeathReport report_of(const ProcessToken& process, const DeadProcess& dead) 
     started.set_segment(each.segment);
     started.set_index(each.index);
     started.set_part(part_of(each.part));
-    if (each.part == StartedDelivery::Part::suspended) continue;
+    if (each.part < StartedDelivery::Part::on_cpu) continue;
     v1::Attempt& attempt = *started.mutable_attempt();
     attempt.set_started_at_us(each.started_at.time_since_epoch().count());
     attempt.set_duration_us(static_cast<std::uint64_t>(std::max(Duration{0}, each.duration).count()));
@@ -113,6 +115,8 @@ v1::DeathReport report_of(const ProcessToken& process, const DeadProcess& dead) 
     attempt.set_memory_grown_bytes(each.memory_grown_bytes);
     for (const std::string& line : each.log) attempt.add_log(line);
   }
+  report.set_stack(dead.stack);
+  for (const std::string& line : dead.log) report.add_log(line);
   return report;
 }
 

@@ -63,9 +63,9 @@ enum class DeathAnswer {
   no_answer,  ///< by the deadline
 };
 
-/// A delivery whose handler had started in a process that is dead.
+/// A delivery whose handler had started in a process that is dead, and perhaps ended.
 struct StartedDelivery {
-  enum class Part : std::uint8_t { suspended, on_cpu, culprit };
+  enum class Part : std::uint8_t { ended, suspended, on_cpu, culprit };
   std::string queue;
   SegmentNumber segment{};
   std::uint32_t index{};
@@ -82,9 +82,11 @@ struct StartedDelivery {
 /// How a process died, and of what, as far as is known.
 struct DeadProcess {
   std::int32_t exit_code = 0;
-  std::int32_t signal = 0;  ///< 0: it exited
-  bool on_purpose = false;  ///< nobody is suspect by it
-  std::vector<StartedDelivery> started;
+  std::int32_t signal = 0;               ///< 0: it exited
+  bool on_purpose = false;               ///< nobody is suspect by it
+  std::vector<StartedDelivery> started;  ///< those that had ended: the last one first
+  std::string stack;                     ///< of a thread that took the signal though it ran no delivery
+  std::vector<std::string> log;          ///< its last lines
 };
 
 /// Tells the broker that the process with this token is dead. Tries until it is answered, or until `limit` is over.

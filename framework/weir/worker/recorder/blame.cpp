@@ -72,7 +72,11 @@ Verdict blame(const Record& record, const HowItDied& death) {
     return verdict;
   }
   const bool exited = death.signal == 0;
-  if (exited && record.on_cpu.size() == 1) {
+  const auto stray = std::ranges::find_if(
+      record.marks, [](const Marked& mark) { return !mark.slot && mark.kind != MarkKind::stuck && !is_foreign(mark); });
+  const bool by_a_stray = stray != record.marks.end();
+  if (by_a_stray) verdict.frames = stray->frames;
+  if (exited && record.on_cpu.size() == 1 && !by_a_stray) {
     if (const Delivery* const delivery = record.find(record.on_cpu.front())) {
       Blamed culprit = blamed(record, *delivery, Part::culprit, death.at);
       culprit.error = "ended its process: exit code " + std::to_string(death.exit_code);
@@ -80,8 +84,15 @@ Verdict blame(const Record& record, const HowItDied& death) {
       return verdict;
     }
   }
+  for (const EndedDelivery& ended : record.ended) {
+    Blamed left{.delivery = {}, .part = Part::ended, .error = {}, .started_at = {}};
+    left.delivery.queue = ended.queue;
+    left.delivery.segment = ended.segment;
+    left.delivery.index = ended.index;
+    verdict.started.push_back(std::move(left));
+  }
   for (const Delivery& delivery : record.started) {
-    const bool on_cpu = std::ranges::find(record.on_cpu, delivery.slot) != record.on_cpu.end();
+    const bool on_cpu = !by_a_stray && std::ranges::find(record.on_cpu, delivery.slot) != record.on_cpu.end();
     verdict.started.push_back(blamed(record, delivery, on_cpu ? Part::on_cpu : Part::suspended, death.at));
     if (!on_cpu) continue;
     verdict.started.back().error = exited ? "its process ended: exit code " + std::to_string(death.exit_code)

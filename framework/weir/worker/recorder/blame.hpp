@@ -10,7 +10,9 @@
 /// 2. The process ended by Weir's own code (a drain that was over, a second SIGTERM), or was killed by its parent:
 ///    nobody is suspected.
 /// 3. It ended by itself, not by Weir's code, with one delivery on a CPU: that one called _exit, and is the culprit.
-/// 4. Nobody can tell (SIGKILL, memory, several on a CPU at an exit): those on a CPU, and those that waited.
+/// 4. Nobody can tell (SIGKILL, memory, several on a CPU at an exit): those on a CPU, those that waited, and those that
+///    had ended last: they may have left behind what ended it. Where a thread that ran no delivery took a signal or
+///    called exit, it was that thread's code: to be on a CPU says nothing then.
 
 #include <cstdint>
 #include <string>
@@ -20,7 +22,7 @@
 
 namespace weir::worker::recorder {
 
-enum class Part : std::uint8_t { suspended, on_cpu, culprit };
+enum class Part : std::uint8_t { ended, suspended, on_cpu, culprit };
 
 struct HowItDied {
   std::int32_t exit_code = 0;
@@ -43,7 +45,9 @@ struct Blamed {
 };
 
 struct Verdict {
-  std::vector<Blamed> started;
+  std::vector<Blamed> started;  ///< those that had ended first, the last one of them first
+  /// Nobody is named: of the thread that took a signal though it ran no delivery, innermost first.
+  std::vector<std::uint64_t> frames;
   bool on_purpose = false;
 };
 

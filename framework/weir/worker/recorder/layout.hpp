@@ -2,9 +2,10 @@
 
 /// The flight recorder's memory, as it lies in its file.
 ///
-/// A header, the last lines of log, a line a thread (shards, threads of offload, all others as one), a line a slot, the
-/// queues' names, and room for the process's map of memory. All numbers are little-endian and lock-free; who reads it
-/// after a death reads the same structs with plain fields (record.cpp), and believes nothing in them.
+/// A header, the last lines of log, a line a thread (shards, threads of offload, all others as one), a line a slot,
+/// what ended last in each shard, the queues' names, and room for the process's map of memory. All numbers are
+/// little-endian and lock-free; who reads it after a death reads the same structs with plain fields (record.cpp), and
+/// believes nothing in them.
 
 #include <array>
 #include <atomic>
@@ -21,6 +22,8 @@ inline constexpr std::size_t header_bytes = 4096;
 inline constexpr std::size_t log_lines = 16;
 inline constexpr std::size_t log_line_bytes = 512;
 inline constexpr std::size_t frames_most = 64;
+/// Deliveries of a shard whose handlers ended last.
+inline constexpr std::size_t ended_most = 256;
 inline constexpr std::size_t map_bytes_most = 256 * 1024;
 inline constexpr std::size_t names_bytes_most = 1024 * 1024;
 /// More than Weir has of each (shards 1024, window.messages 65536 a shard): a file that says more is no recorder.
@@ -73,6 +76,20 @@ struct alignas(64) SlotLineOf {
   Cell<std::uint64_t> memory;  ///< the process's, when it started; bytes
 };
 
+/// A delivery whose handler has ended: where it was, and nothing else.
+template <template <class> class Cell>
+struct EndedOf {
+  Cell<std::uint64_t> segment;
+  Cell<std::uint64_t> place;  ///< as a slot's
+};
+
+/// The last ones of a shard.
+template <template <class> class Cell>
+struct alignas(64) EndedRingOf {
+  Cell<std::uint64_t> next;  ///< how many there were; written last
+  std::array<EndedOf<Cell>, ended_most> ended;
+};
+
 template <template <class> class Cell>
 struct LogLineOf {
   Cell<std::uint64_t> number;  ///< counts from 1; 0: empty, or being written
@@ -108,11 +125,13 @@ struct HeaderOf {
 using Header = HeaderOf<Shared>;
 using ThreadLine = ThreadLineOf<Shared>;
 using SlotLine = SlotLineOf<Shared>;
+using EndedRing = EndedRingOf<Shared>;
 using LogLine = LogLineOf<Shared>;
 using Mark = MarkOf<Shared>;
 
 static_assert(sizeof(Header) == sizeof(HeaderOf<Plain>) && sizeof(Header) <= header_bytes);
 static_assert(sizeof(ThreadLine) == sizeof(ThreadLineOf<Plain>) && sizeof(SlotLine) == sizeof(SlotLineOf<Plain>));
+static_assert(sizeof(EndedRing) == sizeof(EndedRingOf<Plain>));
 static_assert(sizeof(LogLine) == sizeof(LogLineOf<Plain>) && sizeof(SlotLine) == 64);
 static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<std::uint32_t>::is_always_lock_free);
 
@@ -133,7 +152,8 @@ struct Shape {
   [[nodiscard]] std::size_t log_at() const { return header_bytes; }
   [[nodiscard]] std::size_t threads_at() const { return log_at() + log_lines * sizeof(LogLine); }
   [[nodiscard]] std::size_t slots_at() const { return threads_at() + threads() * sizeof(ThreadLine); }
-  [[nodiscard]] std::size_t names_at() const { return slots_at() + all_slots() * sizeof(SlotLine); }
+  [[nodiscard]] std::size_t ended_at() const { return slots_at() + all_slots() * sizeof(SlotLine); }
+  [[nodiscard]] std::size_t names_at() const { return ended_at() + shards * sizeof(EndedRing); }
   [[nodiscard]] std::size_t map_at() const { return names_at() + (std::size_t{names_bytes} + 63) / 64 * 64; }
   [[nodiscard]] std::size_t bytes() const { return map_at() + map_bytes_most; }
 };

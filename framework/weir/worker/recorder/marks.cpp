@@ -139,15 +139,17 @@ std::uint32_t take_frames_here(Mark& mark) {
 }
 
 void on_exit_called(int status, void*) {
-  const Own own = own_lines;
-  if (own.line == nullptr || static_cast<std::uint32_t>(own.line->running) == 0 || getpid() != owner) return;
-  Mark& mark = own.line->mark;
+  Recorder& into = *recorder.load();
+  if (getpid() != owner || into.is_ending()) return;
+  // A callback's, or a thread's of its own: whose, nobody knows, but it was no other thread's code.
+  ThreadLine& line = own_lines.line != nullptr ? *own_lines.line : into.others();
+  Mark& mark = line.mark;
   mark.at = steady_ns();
-  fill_running(*own.recorder, *own.line);
+  fill_running(into, line);
   mark.frame_count = take_frames_here(mark);
   mark.kind = static_cast<std::uint32_t>(MarkKind::exited);
-  own.recorder->save_map();
-  own.recorder->sample();
+  into.save_map();
+  into.sample();
   _exit(status);
 }
 

@@ -1,8 +1,11 @@
 #include "weir/worker/recorder/record.hpp"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
+#include <set>
 #include <string_view>
+#include <tuple>
 #include <type_traits>
 #include <utility>
 
@@ -90,6 +93,28 @@ std::vector<std::string> log_of(std::span<const std::byte> bytes, const Shape& s
   return out;
 }
 
+/// What ended last in each shard, the shards in turns: there is no clock in it.
+std::vector<EndedDelivery> ended_of(std::span<const std::byte> bytes, const Shape& shape,
+                                    const std::vector<std::string_view>& names, const std::vector<Delivery>& started) {
+  std::set<std::tuple<std::string_view, std::uint64_t, std::uint32_t>> seen;
+  for (const Delivery& one : started) seen.insert({one.queue, one.segment, one.index});
+  std::vector<EndedDelivery> out;
+  for (std::uint64_t ago = 1; ago <= ended_most; ++ago) {
+    for (std::uint32_t shard = 0; shard < shape.shards; ++shard) {
+      const std::size_t ring = shape.ended_at() + shard * sizeof(EndedRing);
+      const auto next = copy_at<std::uint64_t>(bytes, ring);
+      if (!next || *next < ago) continue;
+      const std::size_t at = offsetof(EndedRingOf<Plain>, ended) + (*next - ago) % ended_most * sizeof(EndedOf<Plain>);
+      const auto one = copy_at<EndedOf<Plain>>(bytes, ring + at);
+      if (!one || (one->place >> 32) >= names.size()) continue;
+      const std::string_view queue = names[one->place >> 32];
+      const auto index = static_cast<std::uint32_t>(one->place);
+      if (seen.insert({queue, one->segment, index}).second) out.push_back({printable(queue), one->segment, index});
+    }
+  }
+  return out;
+}
+
 }  // namespace
 
 const Delivery* Record::find(std::uint32_t slot) const {
@@ -132,6 +157,7 @@ std::optional<Record> read_record(std::span<const std::byte> bytes) {
                            .started = std::chrono::nanoseconds(line->started),
                            .memory = line->memory});
   }
+  out.ended = ended_of(bytes, shape, names, out.started);
   for (std::size_t i = 0; i < shape.threads(); ++i) {
     const auto line = copy_at<ThreadLineOf<Plain>>(bytes, shape.threads_at() + i * sizeof(ThreadLine));
     if (!line) continue;

@@ -30,6 +30,14 @@ struct Delivery {
   friend bool operator==(const Delivery&, const Delivery&) = default;
 };
 
+/// A delivery whose handler has ended.
+struct EndedDelivery {
+  std::string queue;
+  std::uint64_t segment{};
+  std::uint32_t index{};
+  friend bool operator==(const EndedDelivery&, const EndedDelivery&) = default;
+};
+
 /// A thread that took a deadly signal, or was found stuck.
 struct Marked {
   MarkKind kind = MarkKind::none;
@@ -46,6 +54,8 @@ struct Marked {
 
 struct Record {
   std::vector<Delivery> started;  ///< by slot
+  /// Each place once, and none that is in `started`: those that ended last first, the shards in turns.
+  std::vector<EndedDelivery> ended;
   /// Numbers of the slots that were on a CPU: a shard's, or a thread's of offload. Each once.
   std::vector<std::uint32_t> on_cpu;
   std::vector<Marked> marks;

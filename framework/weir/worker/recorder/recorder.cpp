@@ -49,6 +49,7 @@ Recorder::Recorder(const Size& size, std::optional<int> file) {
   log_ = reinterpret_cast<LogLine*>(memory_ + shape_.log_at());
   threads_ = reinterpret_cast<ThreadLine*>(memory_ + shape_.threads_at());
   slots_ = reinterpret_cast<SlotLine*>(memory_ + shape_.slots_at());
+  ended_ = reinterpret_cast<EndedRing*>(memory_ + shape_.ended_at());
   std::memcpy(memory_ + shape_.names_at(), names.data(), shape_.names_bytes);
   header_->version = version;
   header_->shards = shape_.shards;

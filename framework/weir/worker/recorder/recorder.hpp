@@ -68,6 +68,7 @@ class Recorder {
   [[nodiscard]] ThreadLine& others() { return threads_[shape_.shards + shape_.pool]; }
   [[nodiscard]] std::span<ThreadLine> threads() { return {threads_, shape_.threads()}; }
   [[nodiscard]] SlotLine& slot(std::uint32_t number) { return slots_[number]; }
+  [[nodiscard]] EndedRing& ended(std::uint32_t shard) { return ended_[shard]; }
 
   void starts(std::uint32_t slot, const Starts& what) {
     SlotLine& line = slots_[slot];
@@ -83,8 +84,15 @@ class Recorder {
     line.memory.store(header_->memory.load(std::memory_order_relaxed), std::memory_order_relaxed);
     line.state.store(state + 1, std::memory_order_release);
   }
-  void ends(std::uint32_t slot) {
+  /// `ring`: its shard's.
+  void ends(std::uint32_t slot, EndedRing& ring) {
     SlotLine& line = slots_[slot];
+    // First: at no instant it is in neither.
+    const std::uint64_t number = ring.next.load(std::memory_order_relaxed);
+    auto& ended = ring.ended[number % ended_most];
+    ended.segment.store(line.segment.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    ended.place.store(line.place.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    ring.next.store(number + 1, std::memory_order_release);
     line.state.store(line.state.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   }
 
@@ -118,6 +126,7 @@ class Recorder {
   }
   /// From here on the process ends by our own code.
   void ending() { header_->ending.store(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool is_ending() const { return header_->ending.load(std::memory_order_relaxed) != 0; }
   /// Looks at the process's memory and at the clocks. Now and then; safe in a signal handler.
   void sample();
   [[nodiscard]] std::uint64_t memory() const { return header_->memory.load(std::memory_order_relaxed); }
@@ -134,6 +143,7 @@ class Recorder {
   LogLine* log_ = nullptr;
   ThreadLine* threads_ = nullptr;
   SlotLine* slots_ = nullptr;
+  EndedRing* ended_ = nullptr;
   Bell bell_;
   std::atomic<bool> map_begun_{false};
   std::atomic<bool> map_saved_{false};

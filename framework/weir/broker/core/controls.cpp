@@ -1,0 +1,199 @@
+// Controls: before suspects are charged one after the other, the plugin must show that it lives without them. The
+// first in an hour is charged as it is, if that leaves it an attempt. Before the next one (another message, or a longer
+// trial of the same) a process of the group is sent nothing for as long as the trial lasted, and a little longer. If it
+// lives, those accused are charged. If it dies, the plugin itself is at fault: nobody is charged, and the group's
+// suspects wait, longer each time.
+//
+// None of this is written. After a restart of the broker those accused are suspects still, and are tried once more; the
+// first charge is free again, and is never a message's last attempt.
+#include <algorithm>
+#include <array>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+constexpr Duration remembered = std::chrono::hours(1);
+/// More than the trial lasted: the news of a death takes a while.
+constexpr Duration longer_least = std::chrono::milliseconds(250);
+constexpr Duration rest_first = std::chrono::seconds(1);
+constexpr Duration rest_most = std::chrono::minutes(5);
+/// How soon it is looked again for a process that has finished what it held.
+constexpr Duration look_every = std::chrono::milliseconds(20);
+
+bool is_of(const Process& process, const std::string& group) {
+  return std::ranges::any_of(process.workers, [&](const auto& one) { return one.second->group == group; });
+}
+
+/// The process of the group that holds least, and tries nobody; nullptr if there is none.
+Process* choose(State& state, const std::string& group, Plugin& plugin) {
+  Process* chosen = nullptr;
+  for (auto& [token, process] : state.processes) {
+    const bool is_up = std::ranges::all_of(
+        process.workers, [](const auto& one) { return one.second->connection != 0 && one.second->noted; });
+    if (!is_of(process, group) || !is_up || tries_any(process)) continue;
+    if (chosen != nullptr && held_by(*chosen) <= held_by(process)) continue;
+    chosen = &process;
+    plugin.control = token;
+  }
+  if (chosen == nullptr) plugin.control.reset();
+  return chosen;
+}
+
+/// What stood by, or waited, goes on.
+void serve_again(State& state, Now now, const std::string& group, Actions& actions) {
+  for (auto& [token, process] : state.processes) {
+    if (!is_of(process, group)) continue;
+    for (auto& [shard, worker] : process.workers) dispatch_for(state, now, *worker, actions);
+  }
+}
+
+/// True if the commit that brings it back from the process that died is not on disk yet.
+bool is_on_its_way(const State& state, const Place& place) {
+  return std::ranges::any_of(std::array{&state.gathering, &state.sealed}, [&](const Pending* pending) {
+    return std::ranges::any_of(pending->moved, [&](const Pending::Moved& moved) { return moved.place == place; }) ||
+           std::ranges::any_of(pending->returning, [&](const LeaseRun& run) {
+             return run.source == Source::record && run.record && run.record->place == place;
+           });
+  });
+}
+
+/// Those of the accused that are still here. Another group may try one meanwhile.
+void charge_accused(State& state, Now now, Plugin& plugin, Actions& actions) {
+  for (Accused& accused : std::exchange(plugin.accused, {})) {
+    Queue* const queue = state.find_queue(accused.place.queue);
+    load_due(state, now, *queue);
+    const auto kind = queue->suspects.find(v1::ALONE);
+    if (kind == queue->suspects.end()) continue;
+    const auto head = std::ranges::find(kind->second, accused.place, &RecordHead::place);
+    if (head == kind->second.end()) continue;
+    plugin.charged = accused.place;
+    plugin.charged_at = now.instant;
+    charge(state, now,
+           {.key = {head->place.queue, head->lane, head->place.segment},
+            .index = head->place.index,
+            .source = Source::record,
+            .bytes = head->bytes,
+            .number = head->attempts + 1,
+            .lease = accused.lease,
+            .suspicion = v1::ALONE},
+           std::move(accused.attempt), actions);
+    kind->second.erase(head);
+    if (kind->second.empty()) queue->suspects.erase(kind);
+  }
+}
+
+void lived(State& state, Now now, const std::string& group, Plugin& plugin, Actions& actions) {
+  plugin.lived = now.instant - *plugin.empty_since;
+  note(actions, Note::Level::info, "plugin_lives_without_suspects",
+       {{"worker", group}, {"for_ms", std::to_string(plugin.lived.count() / 1000)}});
+  plugin.rest = plugin.longest = {};
+  plugin.control.reset();
+  charge_accused(state, now, plugin, actions);
+  serve_again(state, now, group, actions);
+}
+
+/// Looks at a control, or for one. Returns when to look again.
+Instant watch_control(State& state, Now now, const std::string& group, Plugin& plugin, Actions& actions) {
+  const auto at = plugin.control ? state.processes.find(*plugin.control) : state.processes.end();
+  Process* process = at == state.processes.end() ? nullptr : &at->second;
+  if (process == nullptr || held_by(*process).value > 0) {
+    const auto before = plugin.control;
+    process = choose(state, group, plugin);
+    plugin.empty_since.reset();
+    if (process != nullptr && plugin.control != before) serve_again(state, now, group, actions);  // the others
+    if (process == nullptr || held_by(*process).value > 0) return now.instant + look_every;
+  }
+  if (!plugin.empty_since) plugin.empty_since = now.instant;
+  const Instant due = *plugin.empty_since + plugin.longest + std::max(plugin.longest / 4, longer_least);
+  if (now.instant < due) return due;
+  const auto waits = [&](const Accused& one) { return is_on_its_way(state, one.place); };
+  if (std::ranges::any_of(plugin.accused, waits)) return now.instant + look_every;
+  lived(state, now, group, plugin, actions);
+  return Instant::max();
+}
+
+}  // namespace
+
+bool may_charge(State& state, Now now, const std::string& group, const Accused& accused, bool last_attempt) {
+  Plugin& plugin = state.plugins[group];
+  const bool is_first = !plugin.charged_at || now.instant - *plugin.charged_at > remembered;
+  const bool may = is_first ? !last_attempt : plugin.charged == accused.place && plugin.lived >= accused.trial;
+  if (may) {
+    if (is_first) plugin.lived = {};
+    plugin.charged = accused.place;
+    plugin.charged_at = now.instant;
+  }
+  return may;
+}
+
+void accuse(State& state, Now now, const std::string& group, Accused accused) {
+  Plugin& plugin = state.plugins[group];
+  plugin.longest = std::max(plugin.longest, accused.trial);
+  plugin.accused.push_back(std::move(accused));
+  state.next_control = now.instant;
+}
+
+void acquit(State& state, const ProcessToken& died_with) {
+  for (auto& [group, plugin] : state.plugins)
+    std::erase_if(plugin.accused, [&](const Accused& one) { return one.died_with == died_with; });
+}
+
+bool tries_suspects(const State& state, Now now, const std::string& group) {
+  const auto plugin = state.plugins.find(group);
+  if (plugin == state.plugins.end()) return true;
+  return plugin->second.accused.empty() && now.instant >= plugin->second.rests_until;
+}
+
+bool stands_by(const State& state, const Worker& worker) {
+  const auto plugin = state.plugins.find(worker.group);
+  if (plugin == state.plugins.end() || plugin->second.accused.empty()) return false;
+  const auto& control = plugin->second.control;
+  if (control && state.processes.contains(*control)) return *control == worker.token;
+  return held_by(*worker.process).value == 0;  // nobody is chosen yet: it may be
+}
+
+bool control_died(State& state, Now now, const ProcessToken& token, const std::string& why, const std::string& stack,
+                  Actions& actions) {
+  for (auto& [group, plugin] : state.plugins) {
+    if (plugin.control != token) continue;
+    plugin.control.reset();
+    const auto since = std::exchange(plugin.empty_since, std::nullopt);
+    // What it had handled just before may have left something behind: that says nothing of the plugin.
+    if (!since || (state.processes.at(token).was_sent && now.instant - *since < longer_least)) return false;
+    plugin.rest = std::clamp(plugin.rest * 2, rest_first, rest_most);
+    plugin.rests_until = now.instant + plugin.rest;
+    note(actions, Note::Level::error, "plugin_dies_by_itself",
+         {{"worker", group},
+          {"why", why},
+          {"accused", std::to_string(plugin.accused.size())},
+          {"suspects_wait_ms", std::to_string(plugin.rest.count() / 1000)},
+          {"stack", stack}});
+    plugin.accused.clear();
+    plugin.longest = {};
+    state.next_control = now.instant;
+    return true;
+  }
+  return false;
+}
+
+void controls_tick(State& state, Now now, Actions& actions) {
+  if (now.instant < state.next_control) return;
+  Instant next = Instant::max();
+  for (auto at = state.plugins.begin(); at != state.plugins.end();) {
+    auto& [group, plugin] = *at;
+    if (!plugin.accused.empty()) next = std::min(next, watch_control(state, now, group, plugin, actions));
+    if (now.instant < plugin.rests_until) {
+      next = std::min(next, plugin.rests_until);
+    } else if (std::exchange(plugin.rests_until, Instant{}) != Instant{}) {
+      serve_again(state, now, group, actions);
+    }
+    const bool kept = !plugin.accused.empty() || plugin.rests_until != Instant{} ||
+                      (plugin.charged_at && now.instant - *plugin.charged_at <= remembered);
+    at = kept ? std::next(at) : state.plugins.erase(at);
+  }
+  state.next_control = next;
+}
+
+}  // namespace weir::broker::core

@@ -1,0 +1,35 @@
+// What a handler spawned or posted, and what that throws.
+#include <utility>
+
+#include "weir/worker/slots.hpp"
+
+namespace weir::worker {
+
+Slot* Slots::step_aside() {
+  Slot* const before = std::exchange(current_, nullptr);
+  if (before != nullptr) on_cpu_.leaves();
+  return before;
+}
+
+void Slots::step_back(Slot* before) {
+  current_ = before;
+  if (before != nullptr && before->registered_ != nullptr) on_cpu_.enters(before->number_, now_);
+}
+
+void Slots::escaped(Slot* slot, std::string why) {
+  const bool runs = slot != nullptr && slot->registered_ != nullptr && slot->fate_ <= Slot::Fate::timed_out;
+  if (runs) return slot->escape(std::move(why));
+  const auto left_out = escapes_.pass(Clock::now());
+  if (!left_out) return;
+  const std::string text = printable_reason(why);
+  log::error("escaped_on_the_loop", {{"worker", settings_.name}, {"error", text}, {"left_out", *left_out}});
+}
+
+void Slot::escape(std::string why) {
+  escaped_ = "an exception of it escaped on its loop: " + why;
+  cancel(Fate::escaped);
+  // As after its timeout: one that goes on all the same is told of.
+  if (registered_ != nullptr) slots_.deadlines_.arm(*this, Slots::Clock::now() + registered_->timeout);
+}
+
+}  // namespace weir::worker
