@@ -568,7 +568,9 @@ TEST(Settling, WhatEndedItsSessionTwiceIsTakenApartUntilOneIsFoundAndTheRestGoes
   EXPECT_EQ(play.done.at(50 + 77).outcome(), v1::RETRY);
   EXPECT_EQ(play.done.at(50 + 77).error(), "its settlement was refused: its head does not parse");
   for (const auto& [lease, run] : play.done) {
-    if (lease != 50 + 77) EXPECT_EQ(run.outcome(), v1::ACK) << lease;
+    if (lease != 50 + 77) {
+      EXPECT_EQ(run.outcome(), v1::ACK) << lease;
+    }
   }
 }
 
