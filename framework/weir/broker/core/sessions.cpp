@@ -230,7 +230,13 @@ void sessions_tick(State& state, Now now, Actions& actions) {
   const Duration timeout = state.config.session_timeout;
   // The broker itself was away: nobody's keep-alive could be read. Everyone gets a fresh session.
   if (now.instant - state.last_turn > timeout / 4) {
-    for (auto& [token, process] : state.processes) process.last_seen = now.instant;
+    for (auto& [token, process] : state.processes) {
+      process.last_seen = now.instant;
+      // Nor could the end of a trial: while the machine slept, say, nobody tried anything.
+      for (auto& [shard, worker] : process.workers) {
+        for (auto& [lease, trial] : worker->trials) trial.since += now.instant - state.last_turn;
+      }
+    }
   }
   for (auto at = state.processes.begin(); at != state.processes.end();) {
     Process& process = at->second;
