@@ -28,6 +28,7 @@ void BrokerHost::wipe() {
   stage_.say("operator", "wipes the data folder");
   began(0, true);
   copy_.reset();
+  was_put_back_ = false;
   stage_.ledger.put_back(nullptr);
 }
 
@@ -38,6 +39,8 @@ bool BrokerHost::put_back() {
              static_cast<unsigned long long>(store_.commits()));
   store_ = copy_->store;
   began(copy_->generation, false);
+  was_put_back_ = true;
+  sync_fails_ = false;
   stage_.ledger.put_back(copy_->disk.get());
   return true;
 }

@@ -6,7 +6,9 @@
 // claims is stale, and what it has unanswered is in doubt; it goes on as one that is new.
 //
 // A copy that was put back goes on counting, and may soon have as many commits of its own. So a client's first HELLO
-// after a start is held against what there was at the start: it cannot have heard of this one's commits.
+// after a start is held against what there was at the start: it cannot have heard of this one's commits. What that does
+// not find is a client that was cut off over two starts, between which the copy made as many commits as the client had
+// heard of beyond it.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
