@@ -43,7 +43,7 @@ class Ledger:
         self.starts, self.ends = collections.Counter(), collections.Counter()
         self.attempts, self.ids = collections.defaultdict(set), collections.defaultdict(set)
         for line in path.read_text().splitlines():
-            what, number, attempt, _, identity, _ = line.split()
+            what, number, attempt, _, identity = line.split()[:5]
             if what == "end":
                 self.ends[int(number)] += 1
                 continue
