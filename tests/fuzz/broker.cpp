@@ -10,7 +10,7 @@
 #include "weir/broker/control.hpp"
 #include "weir/broker/core/core.hpp"
 #include "weir/engine/memory/memory_store.hpp"
-#include "weir/protocol/frame.hpp"
+#include "weir/protocol/bounds.hpp"
 
 namespace weir::fuzz {
 namespace {
@@ -133,9 +133,9 @@ void Play::say_bytes(bool number) {
   Peer& from = peer();
   v1::Frame head;
   const Slice bytes = Slice::of(std::string(in_.block()));
-  const auto run = protocol::decode(bytes.bytes, head);
+  const auto run = protocol::decode_bounded(bytes.bytes, head);
   if (!run) {
-    core_->malformed(now_, from.connection, run.error().message, actions_);
+    core_->malformed(now_, from.connection, run.error(), actions_);
     return carry_out();
   }
   ++from.frames_out;
@@ -309,6 +309,7 @@ void Play::pass() {
   now_.wall += step;
   if (how >= 0xf0) now_.wall += (how % 2 == 0 ? 1 : -1) * Duration(3h);
   core_->tick(now_, actions_);
+  core_->go_on(now_, actions_);
   carry_out();
   require(core_->next_tick() <= now_.instant + config_.session_timeout, "the core wants no tick within its timeout");
 }

@@ -4,7 +4,7 @@
 #include <utility>
 
 #include "weir/engine/memory/delivery.hpp"
-#include "weir/protocol/frame.hpp"
+#include "weir/protocol/bounds.hpp"
 
 namespace weir::simulation {
 namespace {
@@ -103,6 +103,7 @@ void BrokerHost::start() {
   Random bounds(stage_.scenario.seed, 600);
   looks_who_read_ = bounds.percent(30);
   if (looks_who_read_) config.unread_most = Bytes{static_cast<std::uint64_t>(bounds.between(100, 4000))};
+  config.effort_ns = stage_.scenario.effort_ns;
   config.seed = Random(stage_.scenario.seed, 500 + life()).next() | 1;
   core::Recovered recovered = store_.recover();
   recovered_ = recovered.sessions.empty();
@@ -173,7 +174,7 @@ void BrokerHost::frame(const Event& event) {
   Endpoint& from = *clients_.all[line.endpoint];
   const std::size_t before = actions_.size();
   Slice frame = Slice::of(std::move(bytes));
-  const auto run = protocol::decode(frame.bytes, head_);
+  const auto run = protocol::decode_bounded(frame.bytes, head_);
   if (!run) throw Broken("clients_that_keep_the_rules_are_not_refused", from.name() + ": " + run.error().message);
   note_event(event_of(head_));
   if (stage_.trace) {
@@ -196,11 +197,19 @@ void BrokerHost::frame(const Event& event) {
   for (std::size_t i = before; i < actions_.size(); ++i) {
     const auto* close = std::get_if<core::Close>(&actions_[i]);
     ended = ended || (close != nullptr && close->connection == event.a);
-    const auto* send = std::get_if<core::Send>(&actions_[i]);
-    if (from.worker != nobody && send != nullptr && send->frame.has_welcome()) stage_.ledger.attached(from.worker);
   }
+  note_welcomes(before);
   if (!ended && from.process() != nobody) stage_.ledger.heard(from.process());
   will_turn(random_.between(0, 200));
+}
+
+void BrokerHost::note_welcomes(std::size_t from) {
+  for (std::size_t i = from; i < actions_.size(); ++i) {
+    const auto* send = std::get_if<core::Send>(&actions_[i]);
+    if (send == nullptr || !send->frame.has_welcome()) continue;
+    const Endpoint& to = *clients_.all[network_.line(static_cast<LineId>(send->to)).endpoint];
+    if (to.worker != nobody) stage_.ledger.attached(to.worker);
+  }
 }
 
 void BrokerHost::will_turn(std::int64_t after_us) {
@@ -218,6 +227,8 @@ void BrokerHost::turn() {
     core_->tick(now, actions_);
   }
   look_who_read();
+  if (core_->has_work()) core_->go_on(now, actions_);
+  note_welcomes(0);
   carry_out();
   if (core_ == nullptr) return;
   commit_if_wanted();
@@ -225,6 +236,7 @@ void BrokerHost::turn() {
   Instant next = std::max(core_->next_tick(), ticked_ + Duration{tick_least_us});
   if (!writing_) next = std::min(next, core_->commit_due());
   will_turn(std::max<std::int64_t>(0, (next - now.instant).count()));
+  if (core_->has_work()) will_turn(random_.between(0, 200));
   if (!unread_.empty()) will_turn(look_every_us);
 }
 

@@ -89,6 +89,8 @@ class BrokerHost {
   [[nodiscard]] bool is_quiet() const { return !writing_ && !core_->wants_commit(); }
 
  private:
+  /// WELCOMEs among the actions from `from` on.
+  void note_welcomes(std::size_t from);
   void will_turn(std::int64_t after_us);
   void carry_out();
   void carry_out(core::Send& send);

@@ -114,6 +114,9 @@ Scenario draw(const RunOptions& options) {
   Random times(options.seed, 13);  // of this stream the kept seeds draw none
   if (times.percent(20)) scenario.timed_percent = static_cast<unsigned>(times.between(5, 60));
 
+  Random effort(options.seed, 21);  // of this stream neither
+  if (effort.percent(30)) scenario.effort_ns = effort.between(500, 20'000);
+
   // Elsewhere nothing that was confirmed is ever lost. (Of this stream the kept seeds draw none.)
   scenario.stores_change = Random(options.seed, 131).percent(20);
   for (std::size_t i = 0; i < scenario.faults.size(); ++i) {
@@ -134,6 +137,7 @@ Scenario draw(const RunOptions& options) {
   if (options.without.contains("ahead")) {
     for (auto& queue : scenario.queues) queue.policy.ahead = false;
   }
+  if (options.without.contains("slices")) scenario.effort_ns = broker::core::Config{}.effort_ns;
   if (options.without.contains("compaction")) scenario.compaction.after = std::chrono::hours(10'000);
   if (options.without.contains("silence")) scenario.silent_percent = 0;
   if (options.without.contains("late_takes")) scenario.take_us = {};

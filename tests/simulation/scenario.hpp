@@ -39,6 +39,7 @@ struct Scenario {
   Load window;
   Load publisher_window;
   broker::core::Config::Compaction compaction;
+  Duration::rep effort_ns = broker::core::Config{}.effort_ns;  ///< small: frames are gone through in many turns
   Duration session_timeout{};
   Range latency_us, write_us, handler_us, publish_every_us;
   Range payload_bytes;

@@ -42,8 +42,8 @@ class Shrinker {
   }
 
   void kinds() {
-    std::vector<std::string> names{"ahead",    "compaction", "delays",     "times", "outputs",
-                                   "operator", "silence",    "late_takes", "poison"};
+    std::vector<std::string> names{"ahead",    "compaction", "delays",     "times",  "outputs",
+                                   "operator", "silence",    "late_takes", "poison", "slices"};
     for (std::size_t i = 0; i < fault_kinds(); ++i) names.emplace_back(fault_name(i));
     for (std::size_t i = 1; i < outcome_kinds.size(); ++i) names.emplace_back(outcome_kinds[i].name);
     for (const auto& name : names) {

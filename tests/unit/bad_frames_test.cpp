@@ -249,6 +249,54 @@ TEST_F(BadFrames, LeaseZeroWasNeverGranted) {
   EXPECT_TRUE(broker_.last(worker).error().fatal());
 }
 
+TEST_F(BadFrames, AQueueThatIsNamedOftenIsAnsweredOnceAndUnknownOnesTogether) {
+  be_welcomed();
+  v1::Frame frame;
+  for (int i = 0; i < 5'000; ++i) frame.mutable_interest()->add_publish_to("orders");
+  for (int i = 0; i < 5'000; ++i) frame.mutable_interest()->add_publish_to("ordres" + std::to_string(i));
+  const std::size_t before = broker_.inbox[stranger].size();
+
+  broker_.say(stranger, std::move(frame));
+
+  ASSERT_EQ(broker_.inbox[stranger].size(), before + 2);
+  EXPECT_EQ(broker_.inbox[stranger][before].error().message(), "unknown queue 'ordres0' and 4999 more");
+  EXPECT_EQ(broker_.last(stranger).window().queue(), 1U);
+}
+
+TEST_F(BadFrames, AWorkerThatAttachesAQueueTwiceIsToldWhich) {
+  v1::Frame frame = hello(v1::WORKER);
+  frame.mutable_hello()->set_process_token(std::string(16, 't'));
+  frame.mutable_hello()->add_attach()->set_queue("orders");
+  frame.mutable_hello()->add_attach()->set_queue("orders");
+  EXPECT_EQ(answer_to(frame).message(),
+            "HELLO of a worker: it attaches to queue 'orders' twice; name its types in one place");
+  expect_ended();
+}
+
+TEST_F(BadFrames, AQuotedNameDoesNotMakeAnErrorLong) {
+  be_welcomed();
+  v1::Frame frame;
+  frame.mutable_interest()->add_publish_to(std::string(60'000, 'q'));
+  EXPECT_LE(answer_to(frame).message().size(), 8'192U);
+}
+
+TEST_F(BadFrames, AKeepAliveKeepsNothingOfShardsThatTheProcessDoesNotHave) {
+  broker_.attach(worker, token(1));
+  broker_.open_keeper(stranger, token(1));
+  v1::Frame frame;
+  frame.mutable_keep_alive()->set_process_token(std::string(token(1).view()));
+  for (std::uint32_t i = 0; i < 5'000; ++i) {
+    frame.mutable_keep_alive()->add_shards()->set_shard(i);
+    frame.mutable_keep_alive()->mutable_shards(static_cast<int>(i))->set_running(std::string(5'000, 'r'));
+  }
+  broker_.say(stranger, std::move(frame));
+
+  v1::Workers all;
+  broker_.core->list_workers(broker_.now, all);
+  ASSERT_EQ(all.workers_size(), 1);
+  EXPECT_EQ(all.workers(0).running().size(), 1024U);
+}
+
 TEST_F(BadFrames, AWorkerThatConsumesNothingIsRefused) {
   v1::Frame frame = hello(v1::WORKER);
   frame.mutable_hello()->mutable_window()->set_messages(16);

@@ -59,6 +59,7 @@ struct Broker {
     now.wall += time;
     Actions actions;
     core->tick(now, actions);
+    if (core->has_work()) core->go_on(now, actions);
     carry_out(actions);
   }
 
@@ -91,6 +92,14 @@ struct Broker {
   /// Commits until there is nothing to write.
   void commit() {
     while (seal()) finish_commit();
+  }
+  /// And until all that frames have begun is done.
+  void finish() {
+    for (commit(); core->has_work(); commit()) {
+      Actions actions;
+      core->go_on(now, actions);
+      carry_out(actions);
+    }
   }
 
   void carry_out(Actions& actions) {

@@ -35,6 +35,7 @@ int broker(const FileOptions& options) {
                                    .listen = section.listen,
                                    .durability = durability_of(section.durability),
                                    .message_most = section.message_most,
+                                   .window_most = section.window_most,
                                    .reserve = section.reserve,
                                    .connections = section.connections,
                                    .session_timeout = section.session_timeout,

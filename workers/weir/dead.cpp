@@ -49,10 +49,7 @@ Listed list(const std::string& engine, const std::string& queue, std::uint64_t m
 }
 
 std::uint64_t count_of(const std::string& engine, const std::string& queue) {
-  v1::ControlRequest request;
-  request.mutable_list_queues();
-  const v1::ControlReply reply = ask(engine, std::move(request));
-  for (const auto& each : reply.queues().queues()) {
+  for (const auto& each : ask_queues(engine)) {
     if (each.name() == queue) return each.dead();
   }
   throw Error("no queue '" + queue + "'; weir queues lists them");
@@ -64,11 +61,22 @@ void need_ids_or_all(const DeadChangeOptions& options, const char* command) {
   }
 }
 
-template <class Request>
-void fill(Request& request, const DeadChangeOptions& options) {
-  request.set_queue(options.queue);
-  request.set_all(options.all);
-  for (const std::string& id : options.ids) request.add_ids(id);
+/// All of them, or those of these ids, a page of ids a request; `part` names the request's. How many it were.
+template <class Part>
+std::uint64_t change(const std::string& engine, const DeadChangeOptions& options, Part part) {
+  std::uint64_t count = 0;
+  std::size_t at = 0;
+  do {
+    v1::ControlRequest request;
+    auto& wanted = part(request);
+    wanted.set_queue(options.queue);
+    wanted.set_all(options.all);
+    for (; at < options.ids.size() && wanted.ids_size() < static_cast<int>(page_most); ++at) {
+      wanted.add_ids(options.ids[at]);
+    }
+    count += ask(engine, std::move(request)).count().messages();
+  } while (at < options.ids.size());
+  return count;
 }
 
 /// What was asked for by id, and was not there.
@@ -213,10 +221,8 @@ int dead_show(const DeadShowOptions& options) {
 
 int dead_replay(const DeadChangeOptions& options) {
   need_ids_or_all(options, "replay");
-  v1::ControlRequest request;
-  fill(*request.mutable_replay_dead(), options);
-  const v1::ControlReply reply = ask(choose(options.engine).engine, std::move(request));
-  return report("replayed", reply.count().messages(), options);
+  const auto part = [](v1::ControlRequest & request) -> auto& { return *request.mutable_replay_dead(); };
+  return report("replayed", change(choose(options.engine).engine, options, part), options);
 }
 
 int dead_purge(const DeadChangeOptions& options) {
@@ -236,10 +242,8 @@ int dead_purge(const DeadChangeOptions& options) {
       return failed;
     }
   }
-  v1::ControlRequest request;
-  fill(*request.mutable_purge_dead(), options);
-  const v1::ControlReply reply = ask(engine, std::move(request));
-  return report("purged", reply.count().messages(), options);
+  const auto part = [](v1::ControlRequest & request) -> auto& { return *request.mutable_purge_dead(); };
+  return report("purged", change(engine, options, part), options);
 }
 
 }  // namespace weir::cli

@@ -48,11 +48,8 @@ Encoder encoder_of(const PublishOptions& options, const Choice& choice) {
 
 /// Before anything is read: that the engine is there, and has the queue.
 void check_queue(const std::string& engine, const std::string& queue) {
-  v1::ControlRequest request;
-  request.mutable_list_queues();
-  const v1::ControlReply reply = ask(engine, std::move(request));
   std::vector<std::string> names;
-  for (const auto& each : reply.queues().queues()) {
+  for (const auto& each : ask_queues(engine)) {
     if (each.name() == queue && each.in_file()) return;
     names.push_back(each.name());
   }

@@ -46,10 +46,7 @@ Cell note(const Queue& queue) {
 }  // namespace
 
 int queues(const ListOptions& options) {
-  v1::ControlRequest request;
-  request.mutable_list_queues();
-  const v1::ControlReply reply = ask(choose(options.engine).engine, std::move(request));
-  std::vector<Queue> all(reply.queues().queues().begin(), reply.queues().queues().end());
+  std::vector<Queue> all = ask_queues(choose(options.engine).engine);
   std::ranges::sort(all, {}, [](const Queue& queue) { return queue.name(); });
 
   if (options.json) {

@@ -45,10 +45,15 @@ std::string listed(const Worker& worker) {
 }  // namespace
 
 int workers(const ListOptions& options) {
+  const std::string engine = choose(options.engine).engine;
+  std::vector<Worker> all;
   v1::ControlRequest request;
-  request.mutable_list_workers();
-  const v1::ControlReply reply = ask(choose(options.engine).engine, std::move(request));
-  std::vector<Worker> all(reply.workers().workers().begin(), reply.workers().workers().end());
+  v1::ControlReply reply;
+  do {
+    request.mutable_list_workers()->set_after(reply.workers().next());
+    reply = ask(engine, request);
+    all.insert(all.end(), reply.workers().workers().begin(), reply.workers().workers().end());
+  } while (reply.workers().next() != 0);
   std::ranges::sort(all, {}, [](const Worker& worker) {
     return std::tuple(worker.group(), worker.host(), worker.pid(), worker.shard());
   });

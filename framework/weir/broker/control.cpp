@@ -15,6 +15,8 @@ constexpr std::uint32_t listed_most = 1000;
 constexpr std::size_t page_most = 1000;
 /// A page of a list is no longer than this, whatever the errors in it.
 constexpr std::size_t list_bytes_most = 1024 * 1024;
+/// Headers that are shown; more would take long to parse.
+constexpr std::size_t headers_shown_most = 64 * 1024;
 
 /// Instead of its last error: a dead letter that is not as it was written.
 constexpr const char* damaged_in_store = "damaged in the store: it is not as it was written, and stays there as it is";
@@ -49,10 +51,10 @@ void Control::ask(Now now, core::Connection from, const Peer& peer, const v1::Co
   }
   switch (request.what_case()) {
     case v1::ControlRequest::kListQueues:
-      core_.list_queues(*reply.mutable_queues());
+      core_.list_queues(request.list_queues(), *reply.mutable_queues());
       break;
     case v1::ControlRequest::kListWorkers:
-      core_.list_workers(now, *reply.mutable_workers());
+      core_.list_workers(now, request.list_workers(), *reply.mutable_workers());
       break;
     case v1::ControlRequest::kListDead:
       list_dead(request.list_dead(), reply);
@@ -72,10 +74,8 @@ void Control::ask(Now now, core::Connection from, const Peer& peer, const v1::Co
 
 std::optional<QueueId> Control::find_queue(const std::string& name, Reply& reply) const {
   if (const auto id = core_.queue_id(name)) return id;
-  v1::Queues all;
-  core_.list_queues(all);
   std::string known;
-  for (const auto& queue : all.queues()) known += (known.empty() ? "" : ", ") + queue.name();
+  for (const std::string& one : core_.queue_names()) known += (known.empty() ? "" : ", ") + one;
   reply.set_error("unknown queue '" + name + "'; this broker has " + (known.empty() ? "none" : known));
   return std::nullopt;
 }
@@ -108,7 +108,7 @@ void Control::list_dead(const v1::ListDead& wanted, Reply& reply) {
   snapshot->dead_after(*queue, after, most + 1, places);
   v1::DeadList& list = *reply.mutable_dead_list();
   v1::Record record;
-  std::size_t bytes = 0;
+  std::size_t bytes = 0;  // of the page, and of the histories that were read for it
   for (const Place& place : places) {
     if (static_cast<std::uint32_t>(list.dead_size()) == most || bytes > list_bytes_most) {
       list.set_next(list.dead(list.dead_size() - 1).id());  // there are more
@@ -117,6 +117,7 @@ void Control::list_dead(const v1::ListDead& wanted, Reply& reply) {
     v1::DeadSummary& summary = *list.add_dead();
     if (const auto stored = snapshot->dead(place)) {
       const std::string_view body = layout::read_record(*stored, place, record);
+      bytes += stored->size() - body.size();
       summarize(wanted.queue(), place, record, body.size(), summary);
     } else {
       summary.set_id(print_id(wanted.queue(), place.segment, place.index));
@@ -146,6 +147,11 @@ void Control::show_dead(const v1::ShowDead& wanted, Reply& reply) {
   letter.set_priority(record.priority());
   letter.set_published_at_us(record.published_at_us());
   const auto parts = protocol::decode_body(body);
+  if (parts && parts->headers.size() > headers_shown_most) {
+    reply.set_error("dead letter " + wanted.id() + " has " + std::to_string(parts->headers.size()) +
+                    " bytes of headers; those of at most " + std::to_string(headers_shown_most) + " are shown");
+    return;
+  }
   v1::Body headers;
   if (!parts || !headers.ParseFromArray(parts->headers.data(), static_cast<int>(parts->headers.size()))) {
     return;  // its publisher sent bytes that are no Body: there is nothing more to show
@@ -163,6 +169,11 @@ void Control::change_dead(Now now, core::Connection from, const Wanted& wanted, 
     jobs_.push_back({from, reply.id(), *queue, replay, std::nullopt, 0, false});
     if (jobs_.size() == 1) advance(now, actions);
     return;
+  }
+  if (wanted.ids_size() > static_cast<int>(page_most)) {
+    reply.set_error(std::to_string(wanted.ids_size()) + " ids; at most " + std::to_string(page_most) +
+                    " in one request: ask in several");
+    return core_.reply(from, std::move(reply), actions);
   }
   if (wanted.ids().empty()) {
     reply.set_error("neither ids nor `all`: name the dead letters of queue '" + wanted.queue() + "'");

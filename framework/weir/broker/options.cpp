@@ -37,6 +37,7 @@ core::Config core_config(const BrokerSettings& settings, std::vector<core::Queue
   config.queues = std::move(queues);
   config.session_timeout = settings.session_timeout;
   config.message_most = settings.message_most;
+  config.window_most = settings.window_most;
   config.unread_most = unread_most;
   // With what LMDB adds, and what is written beside it, a quarter of the reserve fits it for certain.
   if (settings.reserve.value > 0) config.unanswered_most = Bytes{settings.reserve.value / 4};

@@ -10,15 +10,9 @@
 #include <cstring>
 #include <optional>
 
-#include "weir/async/zmq_pump.hpp"
 #include "weir/broker/address.hpp"
-#include "weir/broker/admission.hpp"
-#include "weir/broker/connections.hpp"
-#include "weir/broker/control.hpp"
-#include "weir/broker/delivering.hpp"
-#include "weir/broker/note_log.hpp"
+#include "weir/broker/loop.hpp"
 #include "weir/broker/options.hpp"
-#include "weir/broker/storage_thread.hpp"
 #include "weir/broker/store/map_faults.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/telemetry/log.hpp"
@@ -26,18 +20,14 @@
 namespace weir::broker {
 namespace {
 
-namespace asio = boost::asio;
 using namespace std::chrono_literals;
 
 /// A stop waits so long for its last commit; only a full disk takes longer.
 constexpr auto stop_most = 10s;
+/// Actions of a turn whose room is kept for the next.
+constexpr std::size_t actions_kept_most = 16 * 1024;
 /// A tick is no finer: due times are to the millisecond.
 constexpr Duration tick_least = 1ms;
-
-Now now() {
-  return {Instant(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())),
-          std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())};
-}
 
 constexpr const char* store_damage = "store_value_damaged";
 
@@ -60,75 +50,10 @@ void tell_damage(const core::Recovered& recovered, const std::string& file) {
 
 }  // namespace
 
-class Server::Loop final : public async::PumpOwner, public StorageListener {
- public:
-  Loop(BrokerSettings settings, std::vector<core::QueueConfig> queues);
-
-  [[nodiscard]] const std::string& url() const { return url_; }
-  int run();
-  void stop();
-  void stop_on_signals();
-
- private:
-  // Of the pump.
-  void on_frame(std::string_view peer, async::ZmqFrame frame) override;
-  void on_malformed(std::string_view peer, std::size_t parts) override;
-  void on_unreachable(std::string_view peer) override;
-  void on_turn() override;
-  void on_monitor(const async::MonitorEvent& event) override { admission_.on_monitor(now().instant, event); }
-  // Of the storage thread.
-  void on_committed(const std::vector<core::Damage>& damaged) override;
-  void on_room(bool enough) override;
-  void on_broken(const std::string& why) override;
-
-  void listen(const Address& address);
-  core::Connection heard(std::string_view peer, int descriptor);
-  void disconnected(core::Connection gone);
-  void tick_if_due(Now at);
-  void arm_timer();
-  void carry_out();
-  void carry_out(core::Send& send);
-  void carry_out(core::SendDelivery& send);
-  void transmit(const Connections::Peer& to, async::ZmqFrame frame);
-  void tell_read(Now at);
-  void carry_out(core::Close& close);
-  void carry_out(core::Ask& ask) { control_->ask(now(), ask.from, Peer{}, ask.request, actions_); }
-  void carry_out(core::Note& note);
-  void commit_if_wanted();
-  void end_if_done();
-
-  const BrokerSettings settings_;
-  std::string url_;
-  asio::io_context io_{1};
-  asio::executor_work_guard<asio::io_context::executor_type> work_{io_.get_executor()};
-  asio::steady_timer timer_{io_};
-  asio::steady_timer patience_{io_};
-  asio::signal_set signals_{io_};
-  Instant armed_for_ = Instant::max();
-  Instant ticked_;
-
-  LmdbStore store_;
-  std::optional<core::Core> core_;
-  std::optional<Control> control_;
-  Admission admission_;
-  Connections connections_;
-  Delivering delivering_;
-  NoteLog notes_;
-
-  // Heads are parsed into one piece of memory, frame after frame.
-  std::array<char, 64 * 1024> heads_;
-  google::protobuf::Arena arena_{heads_.data(), heads_.size()};
-  core::Actions actions_;                     // of this turn
-  std::unique_ptr<core::Snapshot> snapshot_;  // of this turn
-
-  bool committing_ = false;
-  enum class Stopping { no, asked, last_commit, flushing } stopping_ = Stopping::no;
-  int exit_code_ = 0;
-
-  async::ZmqContext zmq_;
-  std::optional<async::ZmqPump> pump_;
-  std::optional<StorageThread> storage_;  // last: its end waits for a running commit
-};
+Now now() {
+  return {Instant(std::chrono::duration_cast<Duration>(std::chrono::steady_clock::now().time_since_epoch())),
+          std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())};
+}
 
 Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queues)
     : settings_(std::move(settings)),
@@ -205,69 +130,13 @@ void Server::Loop::stop_on_signals() {
   });
 }
 
-void Server::Loop::on_frame(std::string_view peer, async::ZmqFrame frame) {
-  if (stopping_ != Stopping::no) return;  // it is not confirmed, so it will be sent again
-  const core::Connection from = heard(peer, frame.descriptor());
-  if (from == 0) return;
-  arena_.Reset();
-  auto& head = *google::protobuf::Arena::CreateMessage<v1::Frame>(&arena_);
-  const auto run = protocol::decode(frame.bytes(), head);
-  if (!run) return core_->malformed(now(), from, run.error().message, actions_);
-  if (run->empty()) return core_->frame(now(), from, head, {}, actions_);
-  // The run is used where it lies, until its commit is on disk.
-  const std::size_t run_bytes = run->size();
-  Slice bytes = async::ZmqFrame::share(std::move(frame));
-  core_->frame(now(), from, head, bytes.sub(bytes.bytes.size() - run_bytes, run_bytes), actions_);
-}
-
-void Server::Loop::on_malformed(std::string_view peer, std::size_t parts) {
-  if (stopping_ != Stopping::no) return;
-  const core::Connection from = heard(peer, -1);
-  if (from == 0) return;
-  core_->malformed(now(), from, "a message of " + std::to_string(parts) + " frames; it must be exactly one", actions_);
-}
-
-/// Whom the core knows as `peer`; 0: it was refused.
-core::Connection Server::Loop::heard(std::string_view peer, int descriptor) {
-  admission_.took();
-  Connections::Known* known = connections_.find(peer);
-  if (known != nullptr) {
-    admission_.peers().heard(known->tcp);
-    return known->connection;
-  }
-  pump_->read_monitor();  // it has told of this connection already
-  std::string why = admission_.why_full();
-  known = &connections_.add(peer);
-  known->tcp = admission_.peers().meet(descriptor, known->connection);
-  if (why.empty()) return known->connection;
-  v1::Frame frame;
-  frame.mutable_error()->set_code(static_cast<v1::Error::Code>(11));
-  frame.mutable_error()->set_message(std::move(why));
-  frame.mutable_error()->set_fatal(true);
-  actions_.emplace_back(core::Send{known->connection, std::move(frame)});
-  actions_.emplace_back(core::Close{known->connection});
-  return 0;
-}
-
-void Server::Loop::on_unreachable(std::string_view peer) {
-  const Connections::Known* gone = connections_.find(peer);
-  if (gone == nullptr) return;
-  disconnected(gone->connection);
-  // This comes at the end of a turn: what follows from it is another's.
-  asio::post(io_, [this] { pump_->kick(); });
-}
-
-void Server::Loop::disconnected(core::Connection gone) {
-  connections_.forget(gone);
-  core_->disconnected(now(), gone, actions_);
-}
-
 void Server::Loop::on_turn() {
   const Now at = now();
   admission_.look_if_due(at.instant, pump_->drained());
   for (const core::Connection gone : admission_.peers().take_gone()) disconnected(gone);
   tell_read(at);
   tick_if_due(at);
+  go_on_if_due(at);
   carry_out();
   tell_read(at);  // of those who were sent much
   carry_out();
@@ -286,6 +155,17 @@ void Server::Loop::tick_if_due(Now at) {
   if (core_->next_tick() > at.instant || at.instant - ticked_ < tick_least) return;
   ticked_ = at.instant;
   core_->tick(at, actions_);
+}
+
+void Server::Loop::go_on_if_due(Now begun) {
+  const auto wants = [this] { return core_->has_work() || later_.is_asked() || heavy_.waits(); };
+  if (later_.may_go_on(begun.instant) && wants()) {
+    if (core_->has_work()) core_->go_on(begun, actions_);
+    if (const auto ask = later_.next_asked()) control_->ask(begun, ask->from, Peer{}, ask->request, actions_);
+    if (heavy_.waits()) handle_heavy(now().instant + Heavy::handled_for);
+    later_.went_on(begun.instant, now().instant);
+  }
+  if (wants()) turn_again();
 }
 
 void Server::Loop::arm_timer() {
@@ -308,7 +188,11 @@ void Server::Loop::carry_out() {
     core::Action action = std::move(actions_[i]);
     std::visit([this](auto& one) { carry_out(one); }, action);
   }
-  actions_.clear();
+  if (actions_.capacity() > actions_kept_most) {
+    actions_ = {};
+  } else {
+    actions_.clear();
+  }
   snapshot_.reset();
 }
 
@@ -326,6 +210,14 @@ void Server::Loop::carry_out(core::Close& close) {
     admission_.peers().ended(now().instant, known->second.tcp);
   }
   connections_.forget(close.connection);
+}
+
+void Server::Loop::carry_out(core::Ask& ask) {
+  if (later_.ask(ask)) return turn_again();
+  v1::ControlReply reply;
+  reply.set_id(ask.request.id());
+  reply.set_error("more than " + std::to_string(Later::asked_most) + " requests wait; ask again later");
+  core_->reply(ask.from, std::move(reply), actions_);
 }
 
 void Server::Loop::carry_out(core::SendDelivery& send) {
@@ -362,8 +254,7 @@ void Server::Loop::end_if_done() {
     // The turn that this is part of sends what was queued; the next one may see that it is gone.
     stopping_ = Stopping::flushing;
     pump_->kick();
-    asio::post(io_, [this] { pump_->kick(); });
-    return;
+    return turn_again();
   }
   if (pump_->queued() > 0) return pump_->kick();
   log::info("broker_stopped");

@@ -17,6 +17,8 @@ struct BrokerSettings {
   Durability durability = Durability::fsync;
   /// Of one encoded message; at most 128 MiB.
   Bytes message_most{16ULL * 1024 * 1024};
+  /// The most that a worker's session may have unsettled, whatever window it says.
+  Load window_most{{65'536}, {256ULL * 1024 * 1024}};
   /// Kept back for settling when the disk is full.
   Bytes reserve{64ULL * 1024 * 1024};
   /// With a session, at once; fewer if there are not so many descriptors.

@@ -27,6 +27,7 @@ struct BrokerSection {
   std::string listen;          ///< HOST:PORT; the engine's, unless the file says otherwise
   Durability durability = Durability::fsync;
   Bytes message_most;
+  Load window_most;
   Bytes reserve;
   std::size_t connections{};
   Duration session_timeout{};

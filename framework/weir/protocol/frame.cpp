@@ -6,6 +6,7 @@
 #include <cstring>
 #include <stdexcept>
 
+#include "weir/protocol/fields.hpp"
 #include "weir/protocol/names.hpp"
 
 namespace weir::protocol {
@@ -17,49 +18,23 @@ using google::protobuf::io::CodedOutputStream;
 /// Tag of field 15, length-delimited: of `run` and of a Body's `payload`.
 constexpr unsigned char last_field_tag = (15 << 3) | 2;
 
-/// A varint at `at`; false if it is cut off or longer than 10 bytes.
-bool read_varint(std::string_view bytes, std::size_t& at, std::uint64_t& value) {
-  value = 0;
-  for (unsigned shift = 0; shift < 64 && at < bytes.size(); shift += 7) {
-    const auto byte = static_cast<unsigned char>(bytes[at++]);
-    value |= static_cast<std::uint64_t>(byte & 0x7F) << shift;
-    if (byte < 0x80) return true;
-  }
-  return false;
-}
+/// A frame has a number, a body and a run, and may have a few fields of a later version.
+constexpr unsigned frame_fields_most = 64;
 
-/// Splits encoded bytes before their field 15, which must then be the last. False if they are not Protobuf.
-bool split_last_field(std::string_view bytes, std::string_view& head, std::string_view& last) {
-  std::size_t at = 0;
-  while (at < bytes.size()) {
+/// Splits encoded bytes before their field 15, which must then be the last. False if they are not Protobuf, or have
+/// more fields than `fields_most`.
+bool split_last_field(std::string_view bytes, std::string_view& head, std::string_view& last,
+                      unsigned fields_most = ~0U) {
+  for (std::size_t at = 0; at < bytes.size();) {
     const std::size_t field_at = at;
-    std::uint64_t tag = 0;
-    std::uint64_t length = 0;
-    if (!read_varint(bytes, at, tag)) return false;
-    switch (tag & 7) {
-      case 0:
-        if (!read_varint(bytes, at, length)) return false;
-        continue;
-      case 1:
-        length = 8;
-        break;
-      case 2:
-        if (!read_varint(bytes, at, length)) return false;
-        break;
-      case 5:
-        length = 4;
-        break;
-      default:
-        return false;
-    }
-    if (length > bytes.size() - at) return false;
-    if (tag == last_field_tag) {
-      if (at + length != bytes.size()) return false;
+    Field field;
+    if (fields_most-- == 0 || !read_field(bytes, at, field)) return false;
+    if (field.tag == last_field_tag) {
+      if (at != bytes.size()) return false;
       head = bytes.substr(0, field_at);
-      last = bytes.substr(at);
+      last = field.value;
       return true;
     }
-    at += length;
   }
   head = bytes;
   last = {};
@@ -81,16 +56,25 @@ void throw_exception_from_error(const ProtocolError& error, const boost::source_
   throw std::runtime_error(error.message);
 }
 
-Result<std::string_view> decode(std::string_view bytes, v1::Frame& head) {
-  std::string_view before;
-  std::string_view run;
-  if (!split_last_field(bytes, before, run)) {
+Result<FrameParts> split_frame(std::string_view bytes) {
+  FrameParts parts;
+  if (!split_last_field(bytes, parts.head, parts.run, frame_fields_most)) {
     return malformed("frame of " + std::to_string(bytes.size()) + " bytes is not a weir.v1.Frame with `run` last");
   }
-  if (!head.ParseFromArray(before.data(), static_cast<int>(before.size()))) {
-    return malformed("frame of " + std::to_string(bytes.size()) + " bytes: its head does not parse as weir.v1.Frame");
+  return parts;
+}
+
+Result<std::string_view> parse_frame(std::size_t frame_bytes, const FrameParts& parts, v1::Frame& head) {
+  if (!head.ParseFromArray(parts.head.data(), static_cast<int>(parts.head.size()))) {
+    return malformed("frame of " + std::to_string(frame_bytes) + " bytes: its head does not parse as weir.v1.Frame");
   }
-  return run;
+  return parts.run;
+}
+
+Result<std::string_view> decode(std::string_view bytes, v1::Frame& head) {
+  const auto parts = split_frame(bytes);
+  if (parts.has_error()) return parts.error();
+  return parse_frame(bytes.size(), *parts, head);
 }
 
 std::size_t encoded_size(const v1::Frame& head, std::size_t run_bytes) {

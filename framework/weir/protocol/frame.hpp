@@ -39,6 +39,14 @@ using Result = boost::system::result<T, ProtocolError>;
 /// Returns the run, a view into `bytes`; empty if there is none. Error: MALFORMED.
 [[nodiscard]] Result<std::string_view> decode(std::string_view bytes, v1::Frame& head);
 
+/// Its two steps: where the run begins, which costs nothing; and the head, parsed.
+struct FrameParts {
+  std::string_view head;
+  std::string_view run;
+};
+[[nodiscard]] Result<FrameParts> split_frame(std::string_view bytes);
+[[nodiscard]] Result<std::string_view> parse_frame(std::size_t frame_bytes, const FrameParts& parts, v1::Frame& head);
+
 /// Bytes of `head` (which must have no run itself) with a run of `run_bytes` behind it.
 [[nodiscard]] std::size_t encoded_size(const v1::Frame& head, std::size_t run_bytes);
 /// Writes the head, and tag and length of the run, to `out`; returns where the run's `run_bytes` bytes go.

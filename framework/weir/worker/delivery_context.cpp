@@ -4,7 +4,7 @@
 #include <google/protobuf/wire_format_lite.h>
 
 #include "weir/engine/publishable.hpp"
-#include "weir/protocol/frame.hpp"
+#include "weir/protocol/bounds.hpp"
 
 namespace weir::worker {
 namespace {
@@ -130,6 +130,12 @@ void DeliveryContext::output(std::string_view queue, std::string type, std::stri
     throw TooLarge("publish to '" + std::string(queue) + "': with this message of " + std::to_string(body.size()) +
                    " bytes the outputs of one delivery are larger than " + std::to_string(most) +
                    " bytes (broker.message_most)");
+  }
+  output_head_bytes_ += cost - body.size();
+  if (outputs_.size() == protocol::outputs_most || output_head_bytes_ > protocol::outputs_head_bytes_most) {
+    throw TooLarge("publish to '" + std::string(queue) + "': the outputs of one delivery leave in one frame; at most " +
+                   std::to_string(protocol::outputs_most) + " messages, and " +
+                   std::to_string(protocol::outputs_head_bytes_most) + " bytes of types, keys and ids");
   }
   output_bytes_ += cost;
   outputs_.push_back(engine::Output{std::string(queue), std::move(type), std::string(options.key),

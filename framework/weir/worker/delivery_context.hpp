@@ -45,7 +45,7 @@ class DeliveryContext final : public Context {
   void end() {
     delivery_ = nullptr;
     if (!outputs_.empty()) outputs_.clear();
-    output_bytes_ = 0;
+    output_bytes_ = output_head_bytes_ = 0;
   }
 
   [[nodiscard]] const engine::Delivery& delivery() const { return *delivery_; }
@@ -108,6 +108,7 @@ class DeliveryContext final : public Context {
   std::vector<HeaderView> headers_;
   std::vector<engine::Output> outputs_;
   std::uint64_t output_bytes_ = 0;
+  std::uint64_t output_head_bytes_ = 0;
 };
 
 }  // namespace weir::worker

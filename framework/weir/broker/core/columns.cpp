@@ -23,6 +23,8 @@ bool fill_types(const v1::Index& index, const std::vector<std::string>& sorted, 
 
 /// False if they are not there as they were written.
 bool read_columns(State& state, const SegmentKey& key, const Segment& segment, v1::Index& index) {
+  constexpr std::int64_t read_ns = 4'000;
+  state.effort.spend(read_ns);
   const auto snapshot = state.store.snapshot();
   const auto bytes = snapshot->columns(key);
   std::int64_t published = 0;

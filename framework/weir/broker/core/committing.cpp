@@ -50,6 +50,42 @@ void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Action
   }
 }
 
+/// What ended sessions held is ready again.
+class Returning final : public Work {
+ public:
+  explicit Returning(std::vector<Leases> sessions) : sessions_(std::move(sessions)) {}
+
+  /// Until the effort is spent. True: all is given back.
+  bool give(State& state) {
+    constexpr std::int64_t run_ns = 600;
+    while (!sessions_.empty() && !state.effort.spent()) {
+      Leases& leases = sessions_.back();
+      // From behind: records go to the front, one before the other.
+      while (!leases.empty() && !state.effort.spent()) {
+        const auto last = std::prev(leases.end());
+        Queue& queue = *state.queues.at(last->second.key.queue);
+        give_back(state, queue, last->second);
+        touched.insert(&queue);
+        leases.erase(last);
+        state.effort.spend(run_ns);
+      }
+      if (leases.empty()) sessions_.pop_back();
+    }
+    return sessions_.empty();
+  }
+  // In the order in which it stands in the queues: nothing goes out before all is back.
+  bool go_on(State& state, Now now, Actions& actions) override {
+    if (!give(state)) return false;
+    dispatch(state, now, touched, actions);
+    return true;
+  }
+
+  QueueSet touched;
+
+ private:
+  std::vector<Leases> sessions_;
+};
+
 }  // namespace
 
 void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_t commits, QueueSet& touched,
@@ -183,11 +219,16 @@ void on_committed(State& state, Now now, Actions& actions) {
       state.expect_due(moved.due_us, moved.due_by);
     }
   }
-  // From behind: records go to the front, one before the other.
-  for (auto at = pending.returning.rbegin(); at != pending.returning.rend(); ++at) {
-    Queue& queue = *state.queues.at(at->key.queue);
-    give_back(state, queue, *at);
-    touched.insert(&queue);
+  if (!pending.returning.empty()) {
+    auto returning = std::make_unique<Returning>(std::move(pending.returning));
+    // While a restart is not over somebody may yet claim it: then it is all given back at once.
+    bool done = returning->give(state);
+    for (; !done && !state.recovered; done = returning->give(state)) state.effort.refill(state.config.effort_ns);
+    if (done) {
+      touched.merge(returning->touched);
+    } else {
+      state.work.push_back(std::move(returning));
+    }
   }
   for (const auto& [id, mark] : pending.publisher_marks) {
     const auto at = state.publishers.find(id);

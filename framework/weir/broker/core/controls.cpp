@@ -51,12 +51,18 @@ void serve_again(State& state, Now now, const std::string& group, Actions& actio
 
 /// True if the commit that brings it back from the process that died is not on disk yet.
 bool is_on_its_way(const State& state, const Place& place) {
-  return std::ranges::any_of(std::array{&state.gathering, &state.sealed}, [&](const Pending* pending) {
-    return std::ranges::any_of(pending->moved, [&](const Pending::Moved& moved) { return moved.place == place; }) ||
-           std::ranges::any_of(pending->returning, [&](const LeaseRun& run) {
-             return run.source == Source::record && run.record && run.record->place == place;
-           });
-  });
+  // What returns in later turns may be it.
+  return !state.work.empty() ||
+         std::ranges::any_of(std::array{&state.gathering, &state.sealed}, [&](const Pending* pending) {
+           return std::ranges::any_of(pending->moved,
+                                      [&](const Pending::Moved& moved) { return moved.place == place; }) ||
+                  std::ranges::any_of(pending->returning, [&](const Leases& leases) {
+                    return std::ranges::any_of(leases, [&](const auto& lease) {
+                      const LeaseRun& run = lease.second;
+                      return run.source == Source::record && run.record && run.record->place == place;
+                    });
+                  });
+         });
 }
 
 /// Those of the accused that are still here. Another group may try one meanwhile.

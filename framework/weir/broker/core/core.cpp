@@ -2,10 +2,21 @@
 
 #include <algorithm>
 #include <limits>
+#include <utility>
 
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {
+
+namespace {
+
+/// Of every call.
+void begin(State& state, Now now) {
+  state.called_at = now.instant;
+  state.effort.refill(state.config.effort_ns);
+}
+
+}  // namespace
 
 Core::Core(Config config, Recovered recovered, Store& store, Now now)
     : state_(std::make_unique<State>(std::move(config), store)) {
@@ -15,20 +26,27 @@ Core::Core(Config config, Recovered recovered, Store& store, Now now)
 Core::~Core() = default;
 
 void Core::frame(Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions) {
+  begin(*state_, now);
   const bool first = state_->gathering.empty();
   on_frame(*state_, now, from, head, run, actions);
   if (first) state_->gathering.since = now.instant;
 }
 
-void Core::malformed(Now, Connection from, const std::string& why, Actions& actions) {
-  if (!state_->ended.contains(from)) refuse(*state_, from, v1::Error::MALFORMED, why, true, actions);
+void Core::malformed(Now now, Connection from, const protocol::ProtocolError& error, Actions& actions) {
+  begin(*state_, now);
+  if (!state_->ended.contains(from)) refuse(*state_, from, error.code, error.message, true, actions);
 }
 
-void Core::disconnected(Now now, Connection from, Actions& actions) { on_disconnected(*state_, now, from, actions); }
+void Core::disconnected(Now now, Connection from, Actions& actions) {
+  begin(*state_, now);
+  on_disconnected(*state_, now, from, actions);
+}
 
 void Core::tick(Now now, Actions& actions) {
+  begin(*state_, now);
   wall_tick(*state_, now, actions);
   sessions_tick(*state_, now, actions);
+  sharing_tick(*state_, actions);
   recovery_tick(*state_, now, actions);
   controls_tick(*state_, now, actions);
   records_tick(*state_, now, actions);
@@ -36,12 +54,25 @@ void Core::tick(Now now, Actions& actions) {
   state_->last_wall_us = micros(now.wall);
 }
 
-void Core::read(Now now, Connection by, Bytes bytes, Actions& actions) { on_read(*state_, now, by, bytes, actions); }
+void Core::read(Now now, Connection by, Bytes bytes, Actions& actions) {
+  begin(*state_, now);
+  on_read(*state_, now, by, bytes, actions);
+}
+
+bool Core::has_work() const { return core::has_work(*state_); }
+
+void Core::go_on(Now now, Actions& actions) {
+  begin(*state_, now);
+  const bool first = state_->gathering.empty();
+  core::go_on(*state_, now, actions);
+  if (first) state_->gathering.since = now.instant;
+}
 
 Instant Core::next_tick() const {
+  if (!state_->to_beat.empty()) return state_->last_turn;
   // Twice within what counts as having been away (sessions_tick): an idle broker that wakes only for its beats would
   // take itself for one that was stopped, and never end a session.
-  Instant next = std::min({state_->next_beat, state_->next_housekeeping, state_->next_control,
+  Instant next = std::min({state_->next_beat, state_->next_housekeeping, state_->next_control, state_->share_next,
                            state_->last_turn + state_->config.session_timeout / 8});
   const Now last{state_->last_turn, WallTime{Duration{state_->last_wall_us}}};
   for (const DueBy by : due_clocks) {
@@ -58,23 +89,47 @@ Instant Core::commit_due() const { return core::commit_due(*state_); }
 
 Batch Core::seal(Now now) { return core::seal(*state_, now); }
 
-void Core::committed(Now now, Actions& actions) { on_committed(*state_, now, actions); }
+void Core::committed(Now now, Actions& actions) {
+  begin(*state_, now);
+  on_committed(*state_, now, actions);
+}
 
 void Core::undelivered(Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions) {
+  begin(*state_, now);
   on_undelivered(*state_, now, to, pieces, actions);
 }
 
 void Core::damaged(const std::vector<Damage>& all) { on_damaged(*state_, all); }
 
-void Core::room(Now, bool enough, Actions& actions) {
+void Core::room(Now now, bool enough, Actions& actions) {
+  begin(*state_, now);
   if (state_->room == enough) return;
   state_->room = enough;
   for (const auto& [id, queue] : state_->queues) share_room(*state_, *queue, actions);
 }
 
-void Core::list_queues(v1::Queues& out) const { describe_queues(*state_, out); }
+void Core::list_queues(const v1::ListQueues& wanted, v1::Queues& page) const { describe_queues(*state_, wanted, page); }
 
-void Core::list_workers(Now now, v1::Workers& out) const { describe_workers(*state_, now, out); }
+void Core::list_workers(Now now, const v1::ListWorkers& wanted, v1::Workers& page) const {
+  describe_workers(*state_, now, wanted, page);
+}
+
+void Core::list_queues(v1::Queues& all) const {
+  v1::ListQueues wanted;
+  do {
+    list_queues(wanted, all);
+    wanted.set_after(std::exchange(*all.mutable_next(), {}));
+  } while (!wanted.after().empty());
+}
+
+void Core::list_workers(Now now, v1::Workers& all) const {
+  v1::ListWorkers wanted;
+  do {
+    list_workers(now, wanted, all);
+    wanted.set_after(all.next());
+    all.clear_next();
+  } while (wanted.after() != 0);
+}
 
 std::optional<QueueId> Core::queue_id(std::string_view name) const {
   const auto at = state_->queues_by_name.find(name);
@@ -85,6 +140,12 @@ std::optional<QueueId> Core::queue_id(std::string_view name) const {
 std::string Core::queue_name(QueueId id) const {
   const Queue* queue = state_->find_queue(id);
   return queue != nullptr ? queue->name : "queue " + std::to_string(id);
+}
+
+std::vector<std::string> Core::queue_names() const {
+  std::vector<std::string> names;
+  for (const auto& [name, queue] : state_->queues_by_name) names.push_back(name);
+  return names;
 }
 
 namespace {
@@ -128,11 +189,12 @@ std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request,
   Pending& pending = state_->gathering;
   const std::int64_t due = state_->clock_us(now.instant);
   const auto taken = take_dead(*state_, places, false, [&](Queue& queue, const Place& place, std::string_view bytes) {
-    v1::Record record;
-    record.ParseFromArray(bytes.data(), static_cast<int>(bytes.size()));
+    // Its body, the last field, is found without a copy: a page of these may be gigabytes.
+    const auto record = protocol::decode_body(bytes);
+    const std::size_t body = record ? record->payload.size() : 0;
     pending.writes.emplace_back(ReplayDead{place, due});
     pending.moved.push_back({place, due});
-    queue.live += Load{Messages{1}, Bytes{record.body().size()}};
+    queue.live += Load{Messages{1}, Bytes{body}};
     queue.records += Messages{1};
   });
   reply_count(*state_, from, request, taken);

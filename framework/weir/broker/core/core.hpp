@@ -17,6 +17,7 @@
 #include "weir/broker/core/action.hpp"
 #include "weir/broker/core/store.hpp"
 #include "weir/message/policy.hpp"
+#include "weir/protocol/frame.hpp"
 #include "weir/v1/control.pb.h"
 #include "weir/v1/wire.pb.h"
 
@@ -34,6 +35,8 @@ struct Config {
   Bytes message_most{16 * 1024 * 1024};
   /// What a publisher may have unanswered in one queue.
   Load publisher_window{{16384}, {8 * 1024 * 1024}};
+  /// The most that a worker's session may have unsettled: it may be sent so much and read nothing.
+  Load window_most{{65'536}, {256 * 1024 * 1024}};
   /// What all publishers together may have unanswered: it may have to be written after the disk is full, and then must
   /// fit the store's reserve, or settling would wait behind it for ever (promise 11).
   Bytes unanswered_most{16 * 1024 * 1024};
@@ -47,6 +50,9 @@ struct Config {
     std::uint32_t sparse = 4;
     Bytes freed_least{16 * 1024};
   } compaction;
+  /// What a call may cost before the rest of it is left for later ones (work.hpp), by estimates that are rough: well
+  /// below the 5 ms that a turn may take.
+  Duration::rep effort_ns = 1'000'000;
   std::uint64_t seed = 1;  ///< of the backoff's jitter
 };
 
@@ -62,12 +68,15 @@ class Core {
 
   /// A frame arrived: decoded, its run where it lies. Answers everything, even what is wrong.
   void frame(Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions);
-  /// Bytes arrived that are no frame: the session is answered, and ended.
-  void malformed(Now now, Connection from, const std::string& why, Actions& actions);
+  /// Bytes arrived that are no frame, or too much of one: the session is answered, and ended.
+  void malformed(Now now, Connection from, const protocol::ProtocolError& error, Actions& actions);
   /// The connection is gone (a send failed, or the shell gave it up).
   void disconnected(Now now, Connection from, Actions& actions);
   /// So much more of what was sent to this connection has arrived at its peer.
   void read(Now now, Connection by, Bytes bytes, Actions& actions);
+  /// True if what earlier calls began goes on: go_on() is to be called in each turn, after the frames that came.
+  [[nodiscard]] bool has_work() const;
+  void go_on(Now now, Actions& actions);
   /// Time passed. To be called at the latest at `next_tick()`.
   void tick(Now now, Actions& actions);
   [[nodiscard]] Instant next_tick() const;
@@ -91,10 +100,14 @@ class Core {
   void room(Now now, bool enough, Actions& actions);
 
   /// Control: the shell has checked the right.
-  void list_queues(v1::Queues& out) const;
-  void list_workers(Now now, v1::Workers& out) const;
+  void list_queues(const v1::ListQueues& wanted, v1::Queues& page) const;
+  void list_workers(Now now, const v1::ListWorkers& wanted, v1::Workers& page) const;
+  /// All of them, page after page: not in a loop that others wait for.
+  void list_queues(v1::Queues& all) const;
+  void list_workers(Now now, v1::Workers& all) const;
   [[nodiscard]] std::optional<QueueId> queue_id(std::string_view name) const;
   [[nodiscard]] std::string queue_name(QueueId id) const;
+  [[nodiscard]] std::vector<std::string> queue_names() const;
   /// Replays or purges dead letters; the reply to request `request` follows the commit (`from` 0: nobody is told).
   /// Returns how many were dead letters, and taken by no request before this one.
   std::uint64_t replay_dead(Now now, Connection from, std::uint64_t request, const std::vector<Place>& places,

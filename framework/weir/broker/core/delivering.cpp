@@ -14,6 +14,9 @@ constexpr SegmentNumber mark_step = 1024;
 constexpr int passed_over_most = 256;
 /// Queues with their share in a worker's hands that are looked at for one settlement.
 constexpr int asked_in_vain_most = 128;
+/// What handing over a piece costs, about, in nanoseconds, the shell's part included: its bytes are copied.
+constexpr std::int64_t piece_ns = 800;
+constexpr std::int64_t byte_ns_divisor = 4;
 
 /// True if `segment` is below the lane's committed mark; asks for a higher one in time.
 bool may_deliver(State& state, Queue& queue, Lane lane, SegmentNumber segment) {
@@ -46,6 +49,7 @@ void flush(State& state, Worker& worker, Actions& actions) {
 void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun run, std::uint64_t bytes,
           std::shared_ptr<const Contents> ahead, Actions& actions) {
   const Load load{Messages{run.count}, Bytes{bytes}};
+  state.effort.spend(piece_ns + static_cast<std::int64_t>(bytes) / byte_ns_divisor);
   worker.take(attached, load, Messages{share_of(worker)});
   // The window holds (promise 2); one message of any size is let through alone.
   WEIR_ASSERT(worker.outstanding.messages.value == 1 || (worker.outstanding.messages <= worker.window.messages &&
@@ -162,7 +166,7 @@ bool hand_from_lanes(State& state, Now now, Queue& queue, Worker& worker, Attach
 }
 
 /// False if there is nothing for anybody: then nobody need be asked.
-bool has_work(const State& state, Now now, const Queue& queue) {
+bool has_some(const State& state, Now now, const Queue& queue) {
   return has_ready(state, queue) || has_due(state, now, queue);
 }
 
@@ -237,12 +241,16 @@ void serve(State& state, Now now, Queue& queue, Actions& actions) {
   const std::size_t n = queue.attached.size();
   if (n > 0 && !queue.paused_until) {
     // In turns, a piece each, until nobody can take more.
-    for (std::size_t refusals = 0; refusals < n && has_work(state, now, queue);) {
+    for (std::size_t refusals = 0; refusals < n && has_some(state, now, queue);) {
+      if (state.effort.spent()) {
+        state.unserved.emplace(queue.id, &queue);
+        break;
+      }
       Worker& worker = *queue.attached[queue.turn++ % n];
       refusals = hand_one(state, now, queue, worker, actions) ? 0 : refusals + 1;
     }
   }
-  if (has_work(state, now, queue)) {
+  if (has_some(state, now, queue)) {
     state.waiting.emplace(queue.id, &queue);
   } else {
     state.waiting.erase(queue.id);

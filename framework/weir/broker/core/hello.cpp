@@ -1,5 +1,6 @@
 // HELLO and WELCOME: a client becomes a worker, a publisher, or one who only asks.
 #include <algorithm>
+#include <utility>
 
 #include "weir/broker/core/state.hpp"
 #include "weir/protocol/frame.hpp"
@@ -11,15 +12,18 @@ namespace {
 /// many settled unheard; twice that is nobody's honest window. Each message named may cost an answer.
 constexpr std::size_t hello_part_most = 64 * 1024;
 constexpr std::uint64_t hello_named_most = 262'144;
+/// And all HELLOs that are not complete.
+constexpr std::size_t hello_bytes_most = 64 * 1024 * 1024;
 
 /// An older connection of the same worker or publisher gives way.
 void replace(State& state, Connection old, Actions& actions) {
-  if (old == 0) return;
+  if (state.find_client(old) == nullptr) return;
   refuse(state, old, v1::Error::REPLACED, "a newer session of the same worker or publisher took over", true, actions);
 }
 
 bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello, Actions& actions) {
   std::vector<Attached> attached;
+  QueueSet seen;
   for (const auto& wanted : hello.attach()) {
     const auto at = state.queues_by_name.find(wanted.queue());
     if (at == state.queues_by_name.end()) {
@@ -30,6 +34,12 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
              actions);
       return false;
     }
+    if (!seen.insert(at->second).second) {
+      refuse(state, client.connection, v1::Error::MALFORMED,
+             "HELLO of a worker: it attaches to queue '" + wanted.queue() + "' twice; name its types in one place",
+             true, actions);
+      return false;
+    }
     Attached one;
     one.queue = at->second;
     one.types = {wanted.types().begin(), wanted.types().end()};
@@ -38,7 +48,7 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
   }
   std::sort(attached.begin(), attached.end(),
             [](const Attached& a, const Attached& b) { return a.queue->id < b.queue->id; });
-  for (auto& [id, queue] : state.queues) std::erase(queue->attached, &worker);
+  for (auto& one : worker.attached) std::erase(one.queue->attached, &worker);
   worker.attached = std::move(attached);
   for (auto& one : worker.attached) {
     one.queue->attached.push_back(&worker);
@@ -48,33 +58,6 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
   }
   forget_unknown_types(state);
   return true;
-}
-
-/// What the worker holds, derived from its leases: nothing that a lost frame could leak.
-void derive_outstanding(State& state, Worker& worker) {
-  worker.outstanding = {};
-  for (auto& one : worker.attached) one.outstanding = {};
-  for (auto& [first, run] : worker.leases) {
-    if (run.settled_by_worker) continue;
-    Load held{Messages{run.open.count()}, Bytes{}};
-    if (run.source == Source::record) {
-      held.bytes = run.record->bytes;
-    } else if (Queue* queue = state.find_queue(run.key.queue)) {
-      Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
-      load(state, run.key, segment);
-      for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
-        held.bytes += Bytes{segment.bytes_of(run.first + i, run.first + i + 1)};
-      }
-    }
-    worker.outstanding += held;
-    if (Attached* one = worker.attachment(state.find_queue(run.key.queue))) one->outstanding += held.messages;
-  }
-  count_sharers(state, worker);
-  worker.borrowed = {};
-  for (auto& one : worker.attached) {
-    one.borrowed = one.outstanding.value > share_of(worker) ? one.outstanding : Messages{};
-    worker.borrowed += one.borrowed;
-  }
 }
 
 void fill_welcome(State& state, v1::Welcome& welcome) {
@@ -92,7 +75,8 @@ void fill_welcome(State& state, v1::Welcome& welcome) {
   }
 }
 
-void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello, Actions& actions) {
+void hello_worker(State& state, Now now, Client& client, Named named, Actions& actions) {
+  const v1::Hello& hello = named.first;
   const auto token = ProcessToken::from(hello.process_token());
   if (!token) {
     refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: process_token must be 16 bytes", true,
@@ -114,6 +98,7 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
     slot->token = *token;
     slot->shard = hello.shard();
     slot->last_sent = now.instant;
+    number_worker(state, *slot);
   }
   Worker& worker = *slot;
   if (hello.window().epoch() < worker.window_epoch) {
@@ -122,12 +107,12 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
            actions);
     return;
   }
-  const Connection old = worker.connection;
-  worker.connection = 0;
   forget_unread(state, worker);
-  replace(state, old, actions);
+  replace(state, std::exchange(worker.connection, 0), actions);
+  replace(state, std::exchange(worker.naming, 0), actions);
   if (!attach(state, client, worker, hello, actions)) {
     if (is_new) {
+      state.workers_by_number.erase(worker.number);
       process.workers.erase(hello.shard());
       if (process.workers.empty()) state.processes.erase(*token);
     }
@@ -139,35 +124,9 @@ void hello_worker(State& state, Now now, Client& client, const v1::Hello& hello,
   worker.failed.reset();
   worker.build = hello.build();
   worker.window_epoch = hello.window().epoch();
-  worker.window = {Messages{hello.window().messages()}, Bytes{hello.window().bytes()}};
-  client.worker = &worker;
-  worker.connection = client.connection;
-  client.welcomed = true;
-
-  v1::Frame frame;
-  v1::Welcome& welcome = *frame.mutable_welcome();
-  fill_welcome(state, welcome);
-  if (speaks_of_this_store(state, worker, hello, actions)) {
-    keep_named(state, now, worker, hello, welcome, actions);
-  } else {
-    keep_nothing(state, now, worker, hello, welcome, actions);
-  }
-  derive_outstanding(state, worker);
-  send(state, client.connection, std::move(frame), actions);
-  if (is_new) {
-    // Before its first delivery: a restart must know whom to wait for.
-    v1::SessionNote session;
-    session.set_group(worker.group);
-    session.set_host(worker.host);
-    session.set_pid(worker.pid);
-    state.gathering.writes.emplace_back(NoteSession{*token, worker.shard, std::move(session)});
-    state.gathering.noted.emplace_back(*token, worker.shard);
-  }
-  note(actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
-       {{"worker", print_worker(worker)}, {"held", std::to_string(worker.outstanding.messages.value)}});
-  if (!state.plugins.empty()) state.next_control = now.instant;  // it may be the one that is waited for
-  if (worker.recovering) one_recovered(state, now, worker, actions);
-  dispatch_for(state, now, worker, actions);
+  worker.window = cut_window(state, worker, hello.window(), actions);
+  named.of_this_store = speaks_of_this_store(state, worker, hello, client.claims, actions);
+  name_leases(state, now, client, worker, std::move(named), actions);
 }
 
 void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actions& actions) {
@@ -207,18 +166,83 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   if (answered > publisher.taken) publisher.in_doubt = false;  // it has heard, and given those up
   welcome.set_publisher_known(!in_doubt && !publisher.in_doubt);
   welcome.set_publisher_mark(publisher.committed);
+  QueueSet named;
   for (const auto& name : hello.publish_to()) {
     const auto queue = state.queues_by_name.find(name);
-    if (queue == state.queues_by_name.end() || !queue->second->in_file) continue;
-    open_window(state, *queue->second, publisher);
-    for (auto& info : *welcome.mutable_queues()) {
-      if (info.id() == queue->second->id) fill_window(*queue->second, *id, *info.mutable_window());
-    }
+    if (queue != state.queues_by_name.end() && queue->second->in_file) named.insert(queue->second);
+  }
+  for (Queue* queue : named) open_window(state, *queue, publisher);
+  for (auto& info : *welcome.mutable_queues()) {
+    Queue* queue = state.find_queue(info.id());
+    if (named.contains(queue)) fill_window(*queue, *id, *info.mutable_window());
   }
   send(state, client.connection, std::move(frame), actions);
 }
 
+/// A part that others follow, or that follows one. False: it is too much, and the session has ended.
+bool keep_part(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions) {
+  if (client.hello_parts.empty()) client.hello_since = now.instant;
+  std::string bytes = part.SerializeAsString();
+  if (state.hello_bytes + bytes.size() > hello_bytes_most) {
+    refuse(state, client.connection, v1::Error::TOO_MUCH,
+           "HELLO: those that are not complete have " + std::to_string(state.hello_bytes) +
+               " bytes already, of all sessions together; say it again after a pause",
+           true, actions);
+    return false;
+  }
+  state.hello_bytes += bytes.size();
+  client.hello_bytes += bytes.size();
+  client.hello_parts.push_back(std::move(bytes));
+  return true;
+}
+
 }  // namespace
+
+void welcome_worker(State& state, Now now, Client& client, Worker& worker, v1::Frame frame, Actions& actions) {
+  client.worker = &worker;
+  worker.connection = client.connection;
+  client.welcomed = true;
+  count_sharers(state, worker);
+  for (auto& one : worker.attached) {
+    one.borrowed = one.outstanding.value > share_of(worker) ? one.outstanding : Messages{};
+    worker.borrowed += one.borrowed;
+  }
+  v1::Welcome& welcome = *frame.mutable_welcome();
+  fill_welcome(state, welcome);
+  welcome.mutable_window()->set_epoch(worker.window_epoch);
+  welcome.mutable_window()->set_messages(worker.window.messages.value);
+  welcome.mutable_window()->set_bytes(worker.window.bytes.value);
+  send(state, client.connection, std::move(frame), actions);
+  const bool is_new = !worker.noted && !std::exchange(worker.noting, true);
+  if (is_new) {
+    // Before its first delivery: a restart must know whom to wait for.
+    v1::SessionNote session;
+    session.set_group(worker.group);
+    session.set_host(worker.host);
+    session.set_pid(worker.pid);
+    state.gathering.writes.emplace_back(NoteSession{worker.token, worker.shard, std::move(session)});
+    state.gathering.noted.emplace_back(worker.token, worker.shard);
+  }
+  note(actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
+       {{"worker", print_worker(worker)}, {"held", std::to_string(worker.outstanding.messages.value)}});
+  if (!state.plugins.empty()) state.next_control = now.instant;  // it may be the one that is waited for
+  if (worker.recovering) one_recovered(state, now, worker, actions);
+  dispatch_for(state, now, worker, actions);
+}
+
+Load cut_window(const State& state, const Worker& worker, const v1::Window& wanted, Actions& actions) {
+  const Load said{Messages{wanted.messages()}, Bytes{wanted.bytes()}};
+  const Load& most = state.config.window_most;
+  const Load cut{std::min(said.messages, most.messages), std::min(said.bytes, most.bytes)};
+  if (cut != said) {
+    note(actions, Note::Level::warning, "window_cut",
+         {{"worker", print_worker(worker)},
+          {"wanted", std::to_string(said.messages.value) + " messages, " + std::to_string(said.bytes.value) + " bytes"},
+          {"given", std::to_string(cut.messages.value) + " messages, " + std::to_string(cut.bytes.value) + " bytes"},
+          {"why", "broker.window_most"}});
+  }
+  return cut;
+}
 
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions) {
   if (client.welcomed) {
@@ -247,7 +271,11 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
     return;
   }
   for (const auto* claims : {&part.held(), &part.settled()}) {
-    for (const auto& one : *claims) client.named += std::max(one.count(), 1U);
+    for (const auto& one : *claims) {
+      client.named += std::max(one.count(), 1U);
+      client.claims.any = true;
+      client.claims.of_this_start = client.claims.of_this_start || one.incarnation() == state.incarnation;
+    }
   }
   if (client.named > hello_named_most) {
     refuse(state, client.connection, v1::Error::MALFORMED,
@@ -256,20 +284,22 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
            true, actions);
     return;
   }
-  if (!client.hello) {
-    client.hello = part;
-    client.hello_since = now.instant;
-  } else {
-    client.hello->mutable_held()->MergeFrom(part.held());
-    client.hello->mutable_settled()->MergeFrom(part.settled());
+  if (part.more() || !client.hello_parts.empty()) {
+    if (!keep_part(state, now, client, part, actions) || part.more()) return;
   }
-  if (part.more()) return;
-  const v1::Hello hello = std::move(*client.hello);
-  client.hello.reset();
+  std::vector<std::string> parts = std::exchange(client.hello_parts, {});
+  state.hello_bytes -= std::exchange(client.hello_bytes, 0);
+  v1::Hello hello;
+  if (parts.empty()) {
+    hello = part;
+  } else {
+    hello.ParseFromString(parts.front());
+    parts.erase(parts.begin());
+  }
   client.kind = hello.kind();
   switch (hello.kind()) {
     case v1::WORKER:
-      hello_worker(state, now, client, hello, actions);
+      hello_worker(state, now, client, {std::move(hello), std::move(parts)}, actions);
       return;
     case v1::PUBLISHER:
       hello_publisher(state, client, hello, actions);
@@ -292,7 +322,8 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
 void hellos_tick(State& state, Now now, Actions& actions) {
   std::vector<Connection> late;
   for (const auto& [connection, client] : state.clients) {
-    if (client->hello && now.instant - client->hello_since > state.config.session_timeout) late.push_back(connection);
+    if (!client->hello_parts.empty() && now.instant - client->hello_since > state.config.session_timeout)
+      late.push_back(connection);
   }
   for (const Connection connection : late) {
     refuse(state, connection, v1::Error::OUT_OF_SEQUENCE,

@@ -16,15 +16,9 @@
 namespace weir::broker::core {
 namespace {
 
-bool claims_leases_of(const v1::Hello& hello, std::uint32_t incarnation) {
-  const auto is_of = [&](const v1::Claim& claim) { return claim.incarnation() == incarnation; };
-  return std::any_of(hello.held().begin(), hello.held().end(), is_of) ||
-         std::any_of(hello.settled().begin(), hello.settled().end(), is_of);
-}
-
 /// `most`: as many commits as a client of this store can have heard of.
-bool is_of_this_store(const State& state, const v1::Hello& hello, std::uint64_t most) {
-  const bool has_nothing = hello.held_size() == 0 && hello.settled_size() == 0 && hello.lowest_unanswered() <= 1;
+bool is_of_this_store(const State& state, const v1::Hello& hello, bool claims_something, std::uint64_t most) {
+  const bool has_nothing = !claims_something && hello.lowest_unanswered() <= 1;
   if (hello.store().empty() && has_nothing) return true;  // it was never welcomed
   return hello.store() == state.store_id.view() && hello.heard() <= most;
 }
@@ -42,13 +36,14 @@ void tell(const State& state, const v1::Hello& hello, std::uint64_t most, const 
 
 }  // namespace
 
-bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello, Actions& actions) {
+bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello, const Claims& claims,
+                          Actions& actions) {
   // Who claims leases of an earlier start has not heard of this one's commits; who is not back yet, nor of its leases.
-  const bool has_heard_of_this_start = !worker.recovering && claims_leases_of(hello, state.incarnation);
-  const bool claims_what_it_cannot = worker.recovering && claims_leases_of(hello, state.incarnation);
-  const bool claims_something = hello.held_size() > 0 || hello.settled_size() > 0;
-  const std::uint64_t most = has_heard_of_this_start || !claims_something ? state.commits : state.commits_at_start;
-  if (!claims_what_it_cannot && worker.heard_elsewhere != hello.heard() && is_of_this_store(state, hello, most)) {
+  const bool has_heard_of_this_start = !worker.recovering && claims.of_this_start;
+  const bool claims_what_it_cannot = worker.recovering && claims.of_this_start;
+  const std::uint64_t most = has_heard_of_this_start || !claims.any ? state.commits : state.commits_at_start;
+  if (!claims_what_it_cannot && worker.heard_elsewhere != hello.heard() &&
+      is_of_this_store(state, hello, claims.any, most)) {
     return true;
   }
   worker.heard_elsewhere = hello.heard();
@@ -58,7 +53,7 @@ bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& h
 
 bool speaks_of_this_store(const State& state, Publisher& publisher, const v1::Hello& hello, Actions& actions) {
   const std::uint64_t most = std::exchange(publisher.away, false) ? state.commits_at_start : state.commits;
-  if (is_of_this_store(state, hello, most)) return true;
+  if (is_of_this_store(state, hello, false, most)) return true;
   const std::string name = "publisher " + hello.host() + "/" + std::to_string(hello.pid());
   tell(state, hello, most, name, publisher.told_of_store, actions);
   return false;

@@ -10,6 +10,11 @@ namespace {
 constexpr Duration consuming_within = std::chrono::seconds(2);
 /// A shard whose handler has not let its loop turn for so long consumes nothing.
 constexpr Duration turns_within = std::chrono::seconds(1);
+/// What a page may cost: rows; segments that were counted; and queues of workers, whose names it says.
+constexpr std::uint32_t page_rows_most = 1000;
+constexpr std::size_t page_segments_most = 16'384;
+constexpr std::size_t page_queues_most = 4096;
+constexpr std::size_t records_looked_at_most = 64;
 
 struct States {
   std::uint64_t ready{}, delayed{}, leased{}, unknown{}, suspects{};
@@ -24,7 +29,27 @@ bool known(const Queue& queue, const std::vector<std::string>& types) {
   });
 }
 
-States count(const State& state, const Queue& queue) {
+/// Records in somebody's hands, by queue; of these, suspects.
+struct LeasedRecords {
+  std::uint64_t all{}, suspects{};
+};
+using LeasedByQueue = std::map<QueueId, LeasedRecords>;
+
+/// One pass over all leases, for all queues of a page.
+LeasedByQueue leased_records(const State& state) {
+  LeasedByQueue leased;
+  for (const auto& [number, worker] : state.workers_by_number) {
+    for (const auto& [lease, run] : worker->leases) {
+      if (run.source != Source::record) continue;
+      LeasedRecords& of = leased[run.key.queue];
+      ++of.all;
+      if (run.record && run.record->suspicion != v1::UNSUSPECTED) ++of.suspects;
+    }
+  }
+  return leased;
+}
+
+States count(const State& state, const Queue& queue, const LeasedRecords& leased) {
   States states;
   for (const auto& lane : queue.lanes) {
     for (const auto& [number, segment] : lane.segments) {
@@ -37,6 +62,7 @@ States count(const State& state, const Queue& queue) {
     if (!known(queue, {record.type})) ++states.unknown;
   }
   std::uint64_t waiting = queue.ready_records.size();  // records that are due
+  states.suspects = leased.suspects;
   for (const auto& [suspicion, heads] : queue.suspects) {
     waiting += heads.size();
     states.suspects += heads.size();
@@ -44,86 +70,126 @@ States count(const State& state, const Queue& queue) {
       if (!known(queue, {head.type})) ++states.unknown;
     }
   }
-  std::uint64_t leased_records = 0;
-  for (const auto& [token, process] : state.processes) {
-    for (const auto& [shard, worker] : process.workers) {
-      for (const auto& [lease, run] : worker->leases) {
-        if (run.key.queue != queue.id || run.source != Source::record) continue;
-        ++leased_records;
-        if (run.record && run.record->suspicion != v1::UNSUSPECTED) ++states.suspects;
-      }
-    }
-  }
-  states.leased += leased_records;
-  states.delayed = queue.records.value - waiting - leased_records;
+  states.leased += leased.all;
+  states.delayed = queue.records.value - waiting - leased.all;
   // Live is all that is not gone or dead: what is neither leased nor delayed is ready, or will be with this commit.
   states.ready = queue.live.messages.value - states.leased - states.delayed;
   return states;
 }
 
-}  // namespace
-
-void describe_queues(const State& state, v1::Queues& out) {
-  for (const auto& [id, queue] : state.queues) {
-    const States states = count(state, *queue);
-    auto* one = out.add_queues();
-    one->set_name(queue->name);
-    one->set_id(id);
-    one->set_in_file(queue->in_file);
-    one->set_leased(states.leased);
-    one->set_unknown(states.unknown);
-    one->set_suspects(states.suspects);
-    one->set_delayed(states.delayed);
-    one->set_ready(states.ready);
-    one->set_dead(queue->dead.value);
-    one->set_damaged(queue->damaged.value);
-    one->set_published(queue->state.published());
-    one->set_acked(queue->state.acked());
-    one->set_retried(queue->state.retried());
-    one->set_rejected(queue->state.rejected());
-    one->set_dead_lettered(queue->state.dead_lettered());
-    one->set_bytes(queue->live.bytes.value);
-    one->set_workers(static_cast<std::uint32_t>(queue->attached.size()));
-    one->set_publishers(static_cast<std::uint32_t>(queue->windows.size()));
-  }
+/// What looking at a queue costs, in segments.
+std::size_t effort(const Queue& queue) {
+  std::size_t segments = 1 + queue.ready_records.size();
+  for (const auto& lane : queue.lanes) segments += lane.segments.size();
+  return segments;
 }
 
-void describe_workers(const State& state, Now now, v1::Workers& out) {
-  for (const auto& [token, process] : state.processes) {
-    for (const auto& [shard, worker] : process.workers) {
-      auto* one = out.add_workers();
-      one->set_group(worker->group);
-      one->set_host(worker->host);
-      one->set_pid(worker->pid);
-      one->set_shard(shard);
-      one->set_build(worker->build);
-      bool waiting = false;
-      for (const auto& attached : worker->attached) {
-        one->add_queues(attached.queue->name);
-        waiting = waiting || count(state, *attached.queue).ready > 0;
-      }
-      one->set_window_messages(worker->window.messages.value);
-      one->set_window_bytes(worker->window.bytes.value);
-      one->set_held_messages(worker->outstanding.messages.value);
-      one->set_held_bytes(worker->outstanding.bytes.value);
-      const Duration unseen = now.instant - process.last_seen;
-      // Two keep-alives are missing. (At the whole of it the session ends, and is not listed.)
-      const bool alive = unseen < state.config.session_timeout / 2;
-      one->set_alive(alive);
-      one->set_connected(worker->connection != 0);
-      const bool sent = now.instant - worker->last_sent < consuming_within || worker->outstanding.messages.value > 0;
-      const auto shown = process.shards.find(shard);
-      const bool turns = alive && (shown == process.shards.end() ||
-                                   Duration{static_cast<Duration::rep>(shown->second.since_turn_us())} < turns_within);
-      one->set_consuming(worker->connection != 0 && worker->window.messages.value > 0 && turns && (sent || !waiting));
-      one->set_last_seen_us(static_cast<std::uint64_t>(std::max<std::int64_t>(0, unseen.count())));
-      if (shown != process.shards.end()) {
-        one->set_since_turn_us(shown->second.since_turn_us());
-        one->set_running(shown->second.running());
-        one->set_stuck(shown->second.stuck());
-      }
+void describe(const State& state, const Queue& queue, const LeasedByQueue& leased, v1::Queues::Queue& one) {
+  const auto records = leased.find(queue.id);
+  const States states = count(state, queue, records == leased.end() ? LeasedRecords{} : records->second);
+  one.set_name(queue.name);
+  one.set_id(queue.id);
+  one.set_in_file(queue.in_file);
+  one.set_leased(states.leased);
+  one.set_unknown(states.unknown);
+  one.set_suspects(states.suspects);
+  one.set_delayed(states.delayed);
+  one.set_ready(states.ready);
+  one.set_dead(queue.dead.value);
+  one.set_damaged(queue.damaged.value);
+  one.set_published(queue.state.published());
+  one.set_acked(queue.state.acked());
+  one.set_retried(queue.state.retried());
+  one.set_rejected(queue.state.rejected());
+  one.set_dead_lettered(queue.state.dead_lettered());
+  one.set_bytes(queue.live.bytes.value);
+  one.set_workers(static_cast<std::uint32_t>(queue.attached.size()));
+  one.set_publishers(static_cast<std::uint32_t>(queue.windows.size()));
+}
+
+/// Something may be delivered to this session: it is ready, and of a type that it knows.
+bool waits_for(State& state, Attached& attached) {
+  const Queue& queue = *attached.queue;
+  if (has_ahead(state, queue)) return true;
+  for (const auto& lane : queue.lanes) {
+    for (const auto& [types, ready] : lane.ready) {
+      if (!ready.empty() && match(state, attached, types) != Attached::Match::none) return true;
     }
   }
+  const std::size_t looked_at = std::min(queue.ready_records.size(), records_looked_at_most);
+  return std::any_of(queue.ready_records.begin(), queue.ready_records.begin() + static_cast<std::ptrdiff_t>(looked_at),
+                     [&](const RecordHead& head) { return knows(attached, head.type); });
+}
+
+void describe(State& state, Now now, Worker& worker, v1::Workers::Worker& one) {
+  const Process& process = *worker.process;
+  one.set_group(worker.group);
+  one.set_host(worker.host);
+  one.set_pid(worker.pid);
+  one.set_shard(worker.shard);
+  one.set_build(worker.build);
+  bool waiting = false;
+  for (auto& attached : worker.attached) {
+    one.add_queues(attached.queue->name);
+    waiting = waiting || waits_for(state, attached);
+  }
+  one.set_window_messages(worker.window.messages.value);
+  one.set_window_bytes(worker.window.bytes.value);
+  one.set_held_messages(worker.outstanding.messages.value);
+  one.set_held_bytes(worker.outstanding.bytes.value);
+  const Duration unseen = now.instant - process.last_seen;
+  // Two keep-alives are missing. (At the whole of it the session ends, and is not listed.)
+  const bool alive = unseen < state.config.session_timeout / 2;
+  one.set_alive(alive);
+  one.set_connected(worker.connection != 0);
+  const bool sent = now.instant - worker.last_sent < consuming_within || worker.outstanding.messages.value > 0;
+  const auto shown = process.shards.find(worker.shard);
+  const bool turns = alive && (shown == process.shards.end() ||
+                               Duration{static_cast<Duration::rep>(shown->second.since_turn_us())} < turns_within);
+  one.set_consuming(worker.connection != 0 && worker.window.messages.value > 0 && turns && (sent || !waiting));
+  one.set_last_seen_us(static_cast<std::uint64_t>(std::max<std::int64_t>(0, unseen.count())));
+  if (shown == process.shards.end()) return;
+  one.set_since_turn_us(shown->second.since_turn_us());
+  one.set_running(shown->second.running());
+  one.set_stuck(shown->second.stuck());
+}
+
+/// Rows that a page may have.
+int rows(std::uint32_t wanted) {
+  return static_cast<int>(wanted == 0 ? page_rows_most : std::min(wanted, page_rows_most));
+}
+
+}  // namespace
+
+void describe_queues(const State& state, const v1::ListQueues& wanted, v1::Queues& page) {
+  const auto after = state.queues_by_name.find(wanted.after());
+  auto at = after == state.queues_by_name.end() ? state.queues.begin() : state.queues.upper_bound(after->second->id);
+  const LeasedByQueue leased = leased_records(state);
+  const int most = page.queues_size() + rows(wanted.most());
+  for (std::size_t looked_at = 0; at != state.queues.end() && page.queues_size() < most; ++at) {
+    const Queue& queue = *at->second;
+    looked_at += effort(queue);
+    describe(state, queue, leased, *page.add_queues());
+    if (looked_at >= page_segments_most) {
+      ++at;
+      break;
+    }
+  }
+  if (at != state.queues.end()) page.set_next(page.queues(page.queues_size() - 1).name());
+}
+
+void describe_workers(State& state, Now now, const v1::ListWorkers& wanted, v1::Workers& page) {
+  auto at = state.workers_by_number.upper_bound(wanted.after());
+  const int most = page.workers_size() + rows(wanted.most());
+  std::uint64_t last = 0;
+  for (std::size_t queues = 0; at != state.workers_by_number.end() && page.workers_size() < most; ++at) {
+    if (queues >= page_queues_most) break;
+    Worker& worker = *at->second;
+    queues += 1 + worker.attached.size();
+    describe(state, now, worker, *page.add_workers());
+    last = at->first;
+  }
+  if (at != state.workers_by_number.end()) page.set_next(last);
 }
 
 }  // namespace weir::broker::core

@@ -1,11 +1,14 @@
 // What a worker names in its HELLO against what it has: which leases stay its own, which return.
+#include <optional>
+#include <utility>
+
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {
 namespace {
 
 /// An answer of a WELCOME that covers `count` messages of `wanted` from its message `done` on.
-v1::ClaimAnswer* answer(v1::Welcome& welcome, const v1::Claim& wanted, std::uint32_t done, std::uint32_t count) {
+v1::ClaimAnswer* answer_claim(v1::Welcome& welcome, const v1::Claim& wanted, std::uint32_t done, std::uint32_t count) {
   auto* one = welcome.add_claims();
   one->set_queue(wanted.queue());
   one->set_segment(wanted.segment());
@@ -14,52 +17,185 @@ v1::ClaimAnswer* answer(v1::Welcome& welcome, const v1::Claim& wanted, std::uint
   return one;
 }
 
-/// The leases that a worker names in its HELLO, against those that it has.
-class Naming {
+/// What the store is asked for a claim, about, in nanoseconds a message.
+constexpr std::int64_t claim_ns = 1'500;
+constexpr std::int64_t keep_ns = 300;
+constexpr std::int64_t lease_ns = 100;
+
+/// The leases that a worker names in its HELLO, against those that it has: what is named stays its own, the rest
+/// returns. Until that is done its worker has no connection, so that nothing is delivered to it.
+class Naming final : public Work {
  public:
-  Naming(State& state, Now now, Worker& worker, v1::Welcome& welcome, Actions& actions)
-      : state_(state),
-        now_(now),
-        worker_(worker),
-        welcome_(welcome),
-        actions_(actions),
-        granted_from_(state.next_lease) {
-    for (auto& [lease, run] : worker_.leases) {
-      run.settled_by_worker = true;  // until named as held
-      for (std::uint32_t i = 0; run.claimed != LeaseId{} && i < run.count; ++i) {
-        reclaimed_[{run.claimed.incarnation, run.claimed.counter + i}] = lease + i;
-      }
-    }
+  Naming(Connection of, Worker& worker, v1::Hello first, std::vector<std::string> parts, bool of_this_store)
+      : of_(of),
+        token_(worker.token),
+        shard_(worker.shard),
+        hello_(std::move(first)),
+        parts_(std::move(parts)),
+        of_this_store_(of_this_store) {
+    worker.naming = of;
   }
 
-  void name(const v1::Claim& wanted, bool settled) {
-    for (std::uint32_t done = 0; done < wanted.count();) {
-      const LeaseId id{wanted.incarnation(), wanted.lease() + done};
-      if (!was_granted(wanted, done)) {
-        answer(welcome_, wanted, done, 1)->set_stale(true);
-        ++done;
-      } else if (id.incarnation == state_.incarnation) {
-        done += keep(wanted, done, id.counter, settled);
-      } else if (const auto at = reclaimed_.find(id); at != reclaimed_.end()) {
-        // Claimed before, in a session whose WELCOME was lost on the way.
-        done += keep(wanted, done, at->second, settled);
-      } else {
-        v1::Claim one = wanted;
-        one.set_first(wanted.first() + done);
-        one.set_lease(id.counter);
-        if (wanted.origin_incarnation() != 0) one.set_origin_lease(wanted.origin_lease() + done);
-        one.set_count(run_of_unclaimed(wanted, done));
-        claim(state_, now_, worker_, one, settled, welcome_, actions_);
-        done += one.count();
+  bool go_on(State& state, Now now, Actions& actions) override {
+    Worker* const worker = state.find_worker(token_, shard_);
+    Client* const client = state.find_client(of_);
+    // It was lost meanwhile, or says HELLO again elsewhere.
+    if (worker == nullptr || client == nullptr || worker->naming != of_) return true;
+    if (stage_ == Stage::looking && look(state, *worker)) stage_ = Stage::held;
+    if (stage_ == Stage::held && name_all(state, now, *worker, false, actions)) stage_ = Stage::settled;
+    if (stage_ == Stage::settled && name_all(state, now, *worker, true, actions)) stage_ = Stage::returning;
+    if (stage_ != Stage::returning || !return_unnamed(state, *worker)) return false;
+    worker->naming = 0;
+    welcome_worker(state, now, *client, *worker, std::move(welcome_), actions);
+    return true;
+  }
+
+ private:
+  enum class Stage { looking, held, settled, returning };
+
+  /// False: the effort is spent.
+  bool look(State& state, Worker& worker) {
+    if (granted_from_ == 0) {
+      granted_from_ = state.next_lease;
+      // Nothing is held until it is named. In one go: another's claim may end one of these leases meanwhile, and what
+      // is counted must be what is marked.
+      for (auto& [lease, run] : worker.leases) run.settled_by_worker = true;
+      worker.outstanding = {};
+      worker.borrowed = {};
+      for (auto& one : worker.attached) one.outstanding = one.borrowed = {};
+    }
+    for (auto at = worker.leases.lower_bound(looked_at_); at != worker.leases.end(); ++at) {
+      looked_at_ = at->first;
+      if (state.effort.spent()) return false;
+      state.effort.spend(lease_ns);
+      const LeaseRun& run = at->second;
+      if (run.claimed != LeaseId{}) reclaimed_[run.claimed] = {at->first, run.count};
+    }
+    return true;
+  }
+
+  /// All claims of one kind, in the order of the parts. False: the effort is spent.
+  bool name_all(State& state, Now now, Worker& worker, bool settled, Actions& actions) {
+    for (;;) {
+      const auto& claims = settled ? part().settled() : part().held();
+      for (; claim_ < claims.size(); ++claim_, done_ = 0) {
+        const v1::Claim& wanted = claims.Get(claim_);
+        while (done_ < wanted.count()) {
+          if (state.effort.spent()) return false;
+          done_ += name(state, now, worker, wanted, settled, actions);
+        }
+      }
+      claim_ = 0;
+      if (part_ == parts_.size()) break;
+      ++part_;
+      parse();
+      state.effort.spend(static_cast<std::int64_t>(parts_[part_ - 1].size()) * 10);
+    }
+    part_ = 0;
+    return true;
+  }
+
+  [[nodiscard]] const v1::Hello& part() const { return part_ == 0 ? hello_ : parsed_; }
+  void parse() { parsed_.ParseFromString(parts_[part_ - 1]); }
+
+  /// How many messages it has answered for, from `done_` on.
+  std::uint32_t name(State& state, Now now, Worker& worker, const v1::Claim& wanted, bool settled, Actions& actions) {
+    if (!of_this_store_) {
+      answer_claim(welcome(), wanted, done_, wanted.count() - done_)->set_stale(true);
+      state.effort.spend(lease_ns);
+      return wanted.count() - done_;
+    }
+    const LeaseId id{wanted.incarnation(), wanted.lease() + done_};
+    if (!was_granted(state, wanted)) {
+      answer_claim(welcome(), wanted, done_, 1)->set_stale(true);
+      state.effort.spend(lease_ns);
+      return 1;
+    }
+    if (id.incarnation == state.incarnation) return keep(state, worker, wanted, id.counter, settled);
+    // Claimed before, in a session whose WELCOME was lost on the way.
+    if (const auto lease = reclaimed(id)) return keep(state, worker, wanted, *lease, settled);
+    v1::Claim one = wanted;
+    one.set_first(wanted.first() + done_);
+    one.set_lease(id.counter);
+    if (wanted.origin_incarnation() != 0) one.set_origin_lease(wanted.origin_lease() + done_);
+    one.set_count(run_of_unclaimed(wanted));
+    state.effort.spend(one.count() * claim_ns);
+    const std::uint64_t before = state.next_lease;
+    claim(state, now, worker, one, settled, welcome(), actions);
+    for (auto at = worker.leases.lower_bound(before); !settled && at != worker.leases.end(); ++at) {
+      hold(state, worker, at->second, at->second.open);
+    }
+    return one.count();
+  }
+
+  [[nodiscard]] std::optional<std::uint64_t> reclaimed(LeaseId id) const {
+    auto at = reclaimed_.upper_bound(id);
+    if (at == reclaimed_.begin()) return std::nullopt;
+    --at;
+    if (at->first.incarnation != id.incarnation || id.counter - at->first.counter >= at->second.count) {
+      return std::nullopt;
+    }
+    return at->second.lease + (id.counter - at->first.counter);
+  }
+
+  /// No broker can have granted a lease of a later start, or one of this start that is still to be given; nor can a
+  /// message have been delivered under a later lease than the one that is claimed.
+  [[nodiscard]] bool was_granted(const State& state, const v1::Claim& wanted) const {
+    const LeaseId id{wanted.incarnation(), wanted.lease() + done_};
+    const LeaseId origin{wanted.origin_incarnation(), wanted.origin_lease() + done_};
+    return id < LeaseId{state.incarnation, granted_from_} && id.counter > 0 && id.incarnation > 0 &&
+           (origin.incarnation == 0 || origin <= id);
+  }
+
+  /// How many from `done_` on were not claimed before, so that they are one claim.
+  std::uint32_t run_of_unclaimed(const v1::Claim& wanted) const {
+    std::uint32_t n = 1;
+    while (done_ + n < wanted.count() && n < protocol::segment_messages_most &&
+           !reclaimed({wanted.incarnation(), wanted.lease() + done_ + n})) {
+      ++n;
+    }
+    return n;
+  }
+
+  /// Keeps what is open from `lease` on; returns how many messages it has answered for.
+  std::uint32_t keep(State& state, Worker& worker, const v1::Claim& wanted, std::uint64_t lease, bool settled) {
+    state.effort.spend(keep_ns);
+    const auto after = worker.leases.upper_bound(lease);
+    if (after != worker.leases.begin()) {
+      const auto at = std::prev(after);
+      LeaseRun& run = at->second;
+      const auto offset = static_cast<std::uint32_t>(lease - at->first);
+      if (lease - at->first < run.count && run.open.test(offset) && run.key.queue == wanted.queue() &&
+          run.key.segment == wanted.segment() && run.first + offset == wanted.first() + done_) {
+        const std::uint32_t n =
+            std::min({run.open.next_clear(offset), run.count, offset + wanted.count() - done_}) - offset;
+        named_[at->first].set(offset, offset + n);
+        if (!settled && run.settled_by_worker) {
+          run.settled_by_worker = false;
+          hold(state, worker, run, run.open);
+        }
+        answer_claim(welcome(), wanted, done_, n)->set_lease(lease);
+        return n;
       }
     }
+    // A settlement that was applied already, and perhaps not committed: sent again it is answered once it is.
+    if (settled) {
+      answer_claim(welcome(), wanted, done_, 1)->set_lease(lease);
+    } else {
+      answer_claim(welcome(), wanted, done_, 1)->set_stale(true);
+    }
+    return 1;
   }
 
   /// What was on its way and was lost with the connection was never seen: ready at once, not counted.
-  void return_unnamed() {
-    for (auto at = worker_.leases.begin(); at != worker_.leases.end() && at->first < granted_from_;) {
+  bool return_unnamed(State& state, Worker& worker) {
+    for (auto at = worker.leases.lower_bound(returned_up_to_);
+         at != worker.leases.end() && at->first < granted_from_;) {
+      returned_up_to_ = at->first;
+      if (state.effort.spent()) return false;
+      state.effort.spend(keep_ns);
       LeaseRun& run = at->second;
-      const Bits named = named_[at->first];
+      const auto named = named_.find(at->first);
       LeaseRun rest;
       rest.key = run.key;
       rest.first = run.first;
@@ -67,91 +203,72 @@ class Naming {
       rest.attempt = run.attempt;
       rest.source = run.source;
       for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
-        if (named.test(i)) continue;
+        if (named != named_.end() && named->second.test(i)) continue;
         rest.open.set(i);
         run.open.clear(i);
       }
       if (rest.open.next_set(0) < rest.count) {
+        if (!run.settled_by_worker) let_go(state, worker, run, rest.open);
         rest.record = std::move(run.record);
-        if (Queue* queue = state_.find_queue(run.key.queue)) give_back(state_, *queue, rest);
+        if (Queue* queue = state.find_queue(run.key.queue)) give_back(state, *queue, rest);
       }
-      at = run.open.next_set(0) >= run.count ? worker_.leases.erase(at) : std::next(at);
+      at = run.open.next_set(0) >= run.count ? worker.leases.erase(at) : std::next(at);
     }
+    return true;
   }
 
- private:
-  /// No broker can have granted a lease of a later start, or one of this start that is still to be given; nor can a
-  /// message have been delivered under a later lease than the one that is claimed.
-  [[nodiscard]] bool was_granted(const v1::Claim& wanted, std::uint32_t done) const {
-    const LeaseId id{wanted.incarnation(), wanted.lease() + done};
-    const LeaseId origin{wanted.origin_incarnation(), wanted.origin_lease() + done};
-    return id < LeaseId{state_.incarnation, granted_from_} && id.counter > 0 && id.incarnation > 0 &&
-           (origin.incarnation == 0 || origin <= id);
+  static Load load_of(State& state, const LeaseRun& run, const Bits& of) {
+    Load load{Messages{of.count()}, Bytes{}};
+    if (run.source == Source::record) {
+      load.bytes = run.record->bytes;
+      return load;
+    }
+    for (std::uint32_t i = of.next_set(0); i < run.count; i = of.next_set(i + 1)) {
+      load.bytes += Bytes{bytes_of(state, run, i, i + 1)};
+    }
+    return load;
+  }
+  /// In the worker's window, and out of it: nothing that a lost frame could leak, as it is derived from the leases.
+  static void hold(State& state, Worker& worker, const LeaseRun& run, const Bits& of) {
+    const Load load = load_of(state, run, of);
+    worker.outstanding += load;
+    if (Attached* one = worker.attachment(state.find_queue(run.key.queue))) one->outstanding += load.messages;
+  }
+  static void let_go(State& state, Worker& worker, const LeaseRun& run, const Bits& of) {
+    worker.let_go(worker.attachment(state.find_queue(run.key.queue)), load_of(state, run, of));
   }
 
-  /// How many from `done` on were not claimed before, so that they are one claim.
-  std::uint32_t run_of_unclaimed(const v1::Claim& wanted, std::uint32_t done) const {
-    std::uint32_t n = 1;
-    while (done + n < wanted.count() && n < protocol::segment_messages_most &&
-           !reclaimed_.contains({wanted.incarnation(), wanted.lease() + done + n})) {
-      ++n;
-    }
-    return n;
-  }
+  v1::Welcome& welcome() { return *welcome_.mutable_welcome(); }
 
-  /// Keeps what is open from `lease` on; returns how many messages it has answered for.
-  std::uint32_t keep(const v1::Claim& wanted, std::uint32_t done, std::uint64_t lease, bool settled) {
-    const auto after = worker_.leases.upper_bound(lease);
-    if (after != worker_.leases.begin()) {
-      const auto at = std::prev(after);
-      LeaseRun& run = at->second;
-      const auto offset = static_cast<std::uint32_t>(lease - at->first);
-      if (lease - at->first < run.count && run.open.test(offset) && run.key.queue == wanted.queue() &&
-          run.key.segment == wanted.segment() && run.first + offset == wanted.first() + done) {
-        const std::uint32_t n =
-            std::min({run.open.next_clear(offset), run.count, offset + wanted.count() - done}) - offset;
-        named_[at->first].set(offset, offset + n);
-        if (!settled) run.settled_by_worker = false;
-        answer(welcome_, wanted, done, n)->set_lease(lease);
-        return n;
-      }
-    }
-    // A settlement that was applied already, and perhaps not committed: sent again it is answered once it is.
-    if (settled) {
-      answer(welcome_, wanted, done, 1)->set_lease(lease);
-    } else {
-      answer(welcome_, wanted, done, 1)->set_stale(true);
-    }
-    return 1;
-  }
-
-  State& state_;
-  Now now_;
-  Worker& worker_;
-  v1::Welcome& welcome_;
-  Actions& actions_;
-  std::uint64_t granted_from_;                  ///< leases from here on were granted by this HELLO's claims
-  std::map<LeaseId, std::uint64_t> reclaimed_;  ///< by the lease claimed: the lease granted for it
-  std::map<std::uint64_t, Bits> named_;         ///< by run: what is still theirs
+  Connection of_{};
+  ProcessToken token_;
+  std::uint32_t shard_{};
+  v1::Hello hello_;
+  std::vector<std::string> parts_;
+  bool of_this_store_ = true;  ///< else all that it names is stale
+  v1::Hello parsed_;           ///< parts_[part_ - 1]
+  v1::Frame welcome_;
+  Stage stage_ = Stage::looking;
+  std::uint64_t looked_at_{};
+  std::size_t part_ = 0;  ///< 0: the first
+  int claim_ = 0;
+  std::uint32_t done_ = 0;        ///< of its messages
+  std::uint64_t granted_from_{};  ///< leases from here on were granted by this HELLO's claims
+  std::uint64_t returned_up_to_{};
+  struct Granted {
+    std::uint64_t lease{};
+    std::uint32_t count{};
+  };
+  std::map<LeaseId, Granted> reclaimed_;  ///< by the first lease claimed: the lease granted for it
+  std::map<std::uint64_t, Bits> named_;   ///< by run: what is still theirs
 };
 
 }  // namespace
 
-void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome, Actions& actions) {
-  Naming naming(state, now, worker, welcome, actions);
-  for (const auto& wanted : hello.held()) naming.name(wanted, false);
-  for (const auto& wanted : hello.settled()) naming.name(wanted, true);
-  naming.return_unnamed();
-}
-
-void keep_nothing(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome,
-                  Actions& actions) {
-  for (const auto* claims : {&hello.held(), &hello.settled()}) {
-    for (const auto& wanted : *claims) {
-      if (wanted.count() > 0) answer(welcome, wanted, 0, wanted.count())->set_stale(true);
-    }
-  }
-  Naming(state, now, worker, welcome, actions).return_unnamed();
+void name_leases(State& state, Now now, Client& client, Worker& worker, Named named, Actions& actions) {
+  auto naming = std::make_unique<Naming>(client.connection, worker, std::move(named.first), std::move(named.parts),
+                                         named.of_this_store);
+  if (!naming->go_on(state, now, actions)) begin_work(state, client, std::move(naming));
 }
 
 }  // namespace weir::broker::core

@@ -11,9 +11,7 @@
 #include "weir/protocol/frame.hpp"
 
 namespace weir::broker::core {
-namespace {
 
-/// The run that holds `lease`, if its message is still open.
 LeaseRun* find_open(Worker& worker, std::uint64_t lease, std::uint32_t& offset) {
   auto at = worker.leases.upper_bound(lease);
   if (at == worker.leases.begin()) return nullptr;
@@ -22,6 +20,8 @@ LeaseRun* find_open(Worker& worker, std::uint64_t lease, std::uint32_t& offset) 
   offset = static_cast<std::uint32_t>(lease - at->first);
   return at->second.open.test(offset) ? &at->second : nullptr;
 }
+
+namespace {
 
 Lane lane_of(const v1::Group& group) {
   return group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;

@@ -54,8 +54,8 @@ struct Pending {
   std::vector<Settled> settled_frames;
   std::vector<std::pair<Connection, v1::Settled>> stale;
   std::vector<std::pair<ProcessToken, std::uint32_t>> noted;
-  /// Leases of sessions whose end this commits: their messages are ready again afterwards.
-  std::vector<LeaseRun> returning;
+  /// Leases of sessions whose end this commits, a session each: their messages are ready again afterwards.
+  std::vector<Leases> returning;
   /// Sessions that a start waits for, whose end this commits.
   std::size_t given_up{};
   struct Moved {

@@ -83,6 +83,18 @@ void forget_heard(v1::PublisherMark& mark, std::uint64_t answered_below) {
   ranges.DeleteSubrange(kept, ranges.size() - kept);
 }
 
+/// Neighbours are one range: one that is refused again and again must not make its mark long.
+void note_refused(v1::PublisherMark& mark, std::uint64_t first, std::uint64_t last) {
+  const int n = mark.refused_size();
+  if (n > 0 && mark.refused(n - 1).last() + 1 == first) {
+    mark.mutable_refused(n - 1)->set_last(last);
+    return;
+  }
+  auto* range = mark.add_refused();
+  range->set_first(first);
+  range->set_last(last);
+}
+
 /// One group after its checks; `bytes` is its run's.
 bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& queue, const Slice& run,
           Actions& actions) {
@@ -153,13 +165,62 @@ bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& 
       return true;
     }
   } else {
-    auto* range = publisher.mark.add_refused();
-    range->set_first(first);
-    range->set_last(last);
+    note_refused(publisher.mark, first, last);
   }
   state.gathering.answers.push_back(std::move(answer));
   return true;
 }
+
+/// What taking a group costs, about, in nanoseconds.
+std::int64_t cost_of(const v1::Index& index) {
+  constexpr std::int64_t group_ns = 800;
+  constexpr std::int64_t message_ns = 10;
+  constexpr std::int64_t record_ns = 1'500;
+  return group_ns + index.lengths_size() * (has_delays(index) ? record_ns : message_ns);
+}
+
+/// Takes groups from `number` on, which have been checked, until the effort is spent; `at` is where the next one's
+/// messages lie. True: all were taken, or the session has ended.
+bool take_groups(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, int& number,
+                 std::size_t& at, Actions& actions) {
+  // A commit may have been sealed since the groups before.
+  const PublisherId id = client.publisher->id;
+  client.publisher->dirty = true;
+  state.gathering.publishers.insert(id);
+  QueueSet ahead;
+  for (; number < publish.groups_size() && !state.effort.spent(); ++number) {
+    const v1::Group& group = publish.groups(number);
+    const std::size_t bytes = bytes_of(group.index());
+    Queue& queue = *state.find_queue(group.queue());
+    if (!take(state, now, client, group, queue, run.sub(at, bytes), actions)) return true;
+    state.effort.spend(cost_of(group.index()));
+    if (queue.policy.ahead) ahead.insert(&queue);
+    at += bytes;
+  }
+  const bool all = number == publish.groups_size();
+  dispatch(state, now, ahead, actions);
+  return all;
+}
+
+/// What is left of a publish frame.
+class Publishing final : public Work {
+ public:
+  Publishing(Connection connection, v1::Publish publish, Slice run, int number, std::size_t at)
+      : connection_(connection), publish_(std::move(publish)), run_(std::move(run)), number_(number), at_(at) {}
+
+  bool go_on(State& state, Now now, Actions& actions) override {
+    Client* client = state.find_client(connection_);
+    if (client == nullptr || client->publisher == nullptr) return true;
+    return take_groups(state, now, *client, publish_, run_, number_, at_, actions);
+  }
+
+ private:
+  Connection connection_{};
+  v1::Publish publish_;
+  Slice run_;
+  int number_ = 0;
+  std::size_t at_ = 0;
+};
 
 }  // namespace
 
@@ -228,24 +289,12 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
         "PUBLISH: the run has " + std::to_string(run.bytes.size()) + " bytes, the groups " + std::to_string(at), true,
         actions);
   }
-  Publisher& publisher = *client.publisher;
-  const PublisherId id = publisher.id;
-  forget_heard(publisher.mark, publish.answered_below());
-  publisher.in_doubt = false;  // nobody publishes before its WELCOME
-  publisher.dirty = true;
-  state.gathering.publishers.insert(id);
+  forget_heard(client.publisher->mark, publish.answered_below());
+  client.publisher->in_doubt = false;  // nobody publishes before its WELCOME
   at = 0;
-  for (const auto& group : publish.groups()) {
-    const std::size_t bytes = bytes_of(group.index());
-    if (!take(state, now, client, group, *state.find_queue(group.queue()), run.sub(at, bytes), actions)) return;
-    at += bytes;
-  }
-  QueueSet ahead;
-  for (const auto& group : publish.groups()) {
-    Queue& queue = *state.find_queue(group.queue());
-    if (queue.policy.ahead) ahead.insert(&queue);
-  }
-  dispatch(state, now, ahead, actions);
+  int first = 0;
+  if (take_groups(state, now, client, publish, run, first, at, actions)) return;
+  begin_work(state, client, std::make_unique<Publishing>(client.connection, publish, run, first, at));
 }
 
 Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {

@@ -158,6 +158,7 @@ struct Queue {
   std::map<PublisherId, PublisherWindow> windows;
   Load unanswered;          ///< the sum of their `outstanding`
   PublisherId window_turn;  ///< who was given room last
+  Instant shared_at;        ///< when its room was last shared
   std::map<std::string, Instant> unknown_since;
   std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands
 

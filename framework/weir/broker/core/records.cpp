@@ -172,6 +172,8 @@ void load_from_store(State& state, Queue& queue, DueBy by, std::int64_t clock) {
   std::vector<RecordHead> heads;
   DueRange& range = queue.due(by);
   const DueWalk walk = state.store.snapshot()->due(queue.id, by, range.cursor, clock, load_most, queue.loaded, heads);
+  constexpr std::int64_t read_ns = 1'500;
+  state.effort.spend(static_cast<std::int64_t>(heads.size()) * read_ns);
   range.cursor = walk.at;
   range.walk_next_us = walk.next_us;
   for (const Place& place : walk.damaged) set_aside(queue, place);

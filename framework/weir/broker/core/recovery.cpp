@@ -70,14 +70,17 @@ void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
 /// The same of a session that has ended since, whose leases return with a commit that is not on disk yet.
 bool take_back(State& state, const SegmentKey& key, std::uint32_t index, LeaseId origin) {
   for (Pending* pending : {&state.gathering, &state.sealed}) {
-    for (LeaseRun& run : pending->returning) {
-      if (run.key != key || index < run.first || index >= run.first + run.count) continue;
-      const std::uint32_t offset = index - run.first;
-      if (!run.open.test(offset)) continue;
-      if (run.claimed == LeaseId{} || LeaseId{run.origin.incarnation, run.origin.counter + offset} > origin)
-        return false;
-      run.open.clear(offset);
-      return true;
+    for (Leases& leases : pending->returning) {
+      for (auto& [lease, run] : leases) {
+        if (run.key != key || index < run.first || index >= run.first + run.count) continue;
+        const std::uint32_t offset = index - run.first;
+        if (!run.open.test(offset)) continue;
+        if (run.claimed == LeaseId{} || LeaseId{run.origin.incarnation, run.origin.counter + offset} > origin) {
+          return false;
+        }
+        run.open.clear(offset);
+        return true;
+      }
     }
   }
   return false;
@@ -94,6 +97,9 @@ bool take_over(State& state, Worker& worker, const SegmentKey& key, std::uint32_
   if (holder->worker == &worker) {
     // Two settlements of its own: the older one was heard, or it would not have been sent the message again. That one's
     // lease ends here, so that it is answered `stale`.
+    if (!run.settled_by_worker) {
+      worker.let_go(worker.attachment(state.find_queue(run.key.queue)), Load{Messages{1}, bytes});
+    }
     run.open.clear(holder->offset);
     if (run.open.next_set(0) >= run.count) worker.leases.erase(holder->run);
     return true;
@@ -213,6 +219,7 @@ void recover(State& state, Now now, Recovered recovered) {
     worker->noted = true;
     worker->recovering = true;
     worker->last_sent = now.instant;
+    number_worker(state, *worker);
     process.workers[found.shard] = std::move(worker);
   }
   for (auto& found : recovered.publishers) {

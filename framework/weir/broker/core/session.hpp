@@ -3,6 +3,7 @@
 /// Who talks to the broker: connections, and the workers, processes and publishers behind them, which outlive them.
 
 #include <algorithm>
+#include <deque>
 #include <map>
 #include <memory>
 #include <optional>
@@ -13,6 +14,7 @@
 
 #include "weir/broker/core/action.hpp"
 #include "weir/broker/core/queue.hpp"
+#include "weir/broker/core/work.hpp"
 
 namespace weir::broker::core {
 
@@ -33,6 +35,8 @@ struct LeaseRun {
   bool settled_by_worker = false;
 };
 
+using Leases = std::map<std::uint64_t, LeaseRun>;  ///< by the first lease
+
 /// What a worker said that it consumes.
 struct Attached {
   Queue* queue{};
@@ -50,22 +54,25 @@ struct Worker {
   Process* process{};
   ProcessToken token;
   std::uint32_t shard{};
+  std::uint64_t number{};  ///< of all workers that there were since the start
   std::string group, host, build;
   std::uint32_t pid{};
   Connection connection{};  ///< 0: cut off
+  Connection naming{};      ///< whose HELLO is being gone through
   std::uint64_t window_epoch{};
   Load window;
   Load outstanding;
-  Messages borrowed;                         ///< by all of its queues
-  std::vector<Attached> attached;            ///< by the queue's id
-  QueueId queue_turn{};                      ///< the one that it was sent something of last
-  unsigned sharers{};                        ///< how many of them had something when that was last looked at
-  std::size_t waiting_counted{};             ///< how many queues of all had, then
-  bool turned_away = false;                  ///< one of them had something, and it took none
-  std::map<std::uint64_t, LeaseRun> leases;  ///< by the first lease
-  bool noted = false;                        ///< in the store, on disk: may be sent messages
-  bool recovering = false;                   ///< noted before a restart, and not yet back
-  bool told_of_store = false;                ///< people were told that it spoke of another store, or a later one
+  Messages borrowed;               ///< by all of its queues
+  std::vector<Attached> attached;  ///< by the queue's id
+  QueueId queue_turn{};            ///< the one that it was sent something of last
+  unsigned sharers{};              ///< how many of them had something when that was last looked at
+  std::size_t waiting_counted{};   ///< how many queues of all had, then
+  bool turned_away = false;        ///< one of them had something, and it took none
+  Leases leases;
+  bool noted = false;          ///< in the store, on disk: may be sent messages
+  bool noting = false;         ///< it will be, with a commit that is under way
+  bool recovering = false;     ///< noted before a restart, and not yet back
+  bool told_of_store = false;  ///< people were told that it spoke of another store, or a later one
   /// What it had heard of in a store that had other commits than this one. Until it sends a frame it may not have heard
   /// that its claims are stale.
   std::optional<std::uint64_t> heard_elsewhere;
@@ -137,19 +144,38 @@ struct Publisher {
   std::set<QueueId> queues;  ///< with a window
 };
 
+/// What all parts of a HELLO claim.
+struct Claims {
+  bool any = false;
+  bool of_this_start = false;  ///< leases that the broker has granted since its start, or that say so
+};
+
 /// One connection.
 struct Client {
   Connection connection{};
   v1::Kind kind = v1::KIND_UNSPECIFIED;
   std::uint64_t frames_in{};
   std::uint64_t frames_out{};
-  std::optional<v1::Hello> hello;  ///< gathered until its last part is there
-  std::uint64_t named{};           ///< messages that it names so far
-  Instant hello_since;             ///< its first part
+  Claims claims;          ///< of its HELLO, so far
+  std::uint64_t named{};  ///< messages that it names so far
+  /// Of a HELLO that is not complete, encoded: parsed they are many times as large.
+  std::vector<std::string> hello_parts;
+  std::size_t hello_bytes{};  ///< of them
+  Instant hello_since;        ///< its first part
   bool welcomed = false;
   Worker* worker{};
   Publisher* publisher{};
   std::uint64_t numbered{};  ///< the highest number that it published in this session
+  /// What is left to do of its last frame, and the frames that came since; in this order.
+  std::unique_ptr<Work> work;
+  struct Waiting {
+    v1::Frame head;
+    Slice run;
+    std::size_t bytes{};
+  };
+  std::deque<Waiting> waiting;
+  std::size_t waiting_bytes{};
+  bool busy = false;  ///< it has work, or frames that wait
 };
 
 }  // namespace weir::broker::core

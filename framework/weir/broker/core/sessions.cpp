@@ -7,6 +7,18 @@
 namespace weir::broker::core {
 namespace {
 
+/// What is kept of a message's id that a keep-alive names, and of any error's words: both may quote a peer.
+constexpr std::size_t running_bytes_most = 1024;
+constexpr std::size_t words_bytes_most = 8 * 1024;
+constexpr std::size_t beats_a_tick = 512;
+
+/// Cuts text between characters.
+void cut_text(std::string& text, std::size_t most) {
+  if (text.size() <= most) return;
+  while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
+  text.resize(most);
+}
+
 void on_keep_alive(State& state, Now now, const Client& client, const v1::KeepAlive& alive, Actions& actions) {
   const auto token = ProcessToken::from(alive.process_token());
   Process* process = token ? vouch(state, now, *token) : nullptr;
@@ -15,7 +27,11 @@ void on_keep_alive(State& state, Now now, const Client& client, const v1::KeepAl
            "keep-alive: no session of this broker bears this process token", false, actions);
     return;
   }
-  for (const auto& shard : alive.shards()) process->shards[shard.shard()] = shard;
+  for (const auto& shard : alive.shards()) {
+    if (!process->workers.contains(shard.shard())) continue;  // none of its sessions: nobody would ask for it
+    v1::ShardState& kept = process->shards[shard.shard()] = shard;
+    cut_text(*kept.mutable_running(), running_bytes_most);
+  }
 }
 
 void close(State& state, Connection connection, Actions& actions) {
@@ -44,20 +60,31 @@ void on_window(State& state, Now now, Client& client, const v1::Window& window, 
   }
   if (client.worker == nullptr || window.epoch() <= client.worker->window_epoch) return;
   client.worker->window_epoch = window.epoch();
-  client.worker->window = {Messages{window.messages()}, Bytes{window.bytes()}};
+  client.worker->window = cut_window(state, *client.worker, window, actions);
   dispatch_for(state, now, *client.worker, actions);
 }
 
 void on_interest(State& state, Client& client, const v1::Interest& interest, Actions& actions) {
+  // Each queue is answered once, and all unknown names together: an answer a name would let a small frame cost much.
+  QueueSet named;
+  const std::string* unknown = nullptr;
+  int unknowns = 0;
   for (const auto& name : interest.publish_to()) {
-    const auto at = state.queues_by_name.find(name);
-    if (at == state.queues_by_name.end()) {
-      refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE, "unknown queue '" + name + "'", false, actions);
-      continue;
+    if (const auto at = state.queues_by_name.find(name); at != state.queues_by_name.end()) {
+      named.insert(at->second);
+    } else if (unknowns++ == 0) {
+      unknown = &name;
     }
-    open_window(state, *at->second, *client.publisher);
+  }
+  if (unknown != nullptr) {
+    const std::string others = unknowns == 1 ? "" : " and " + std::to_string(unknowns - 1) + " more";
+    refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE, "unknown queue '" + *unknown + "'" + others, false,
+           actions);
+  }
+  for (Queue* queue : named) {
+    open_window(state, *queue, *client.publisher);
     v1::Frame frame;
-    fill_window(*at->second, client.publisher->id, *frame.mutable_window());
+    fill_window(*queue, client.publisher->id, *frame.mutable_window());
     send(state, client.connection, std::move(frame), actions);
   }
 }
@@ -69,6 +96,11 @@ Process* vouch(State& state, Now now, const ProcessToken& token) {
   if (process == state.processes.end()) return nullptr;
   process->second.last_seen = now.instant;
   return &process->second;
+}
+
+void number_worker(State& state, Worker& worker) {
+  worker.number = ++state.workers_counted;
+  state.workers_by_number[worker.number] = &worker;
 }
 
 std::string print_worker(const Worker& worker) {
@@ -91,6 +123,7 @@ void note(Actions& actions, Note::Level level, std::string event,
 }
 
 void refuse(State& state, Connection to, v1::Error::Code code, std::string message, bool fatal, Actions& actions) {
+  cut_text(message, words_bytes_most);
   note(actions, Note::Level::warning, fatal ? "session_refused" : "frame_refused",
        {{"connection", std::to_string(to)}, {"code", v1::Error::Code_Name(code)}, {"why", message}});
   v1::Frame frame;
@@ -120,21 +153,27 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
     client = (state.clients[from] = std::make_unique<Client>()).get();
     client->connection = from;
   }
-  if (head.number() != client->frames_in + 1) {
+  if (client->worker != nullptr) {
+    vouch(state, now, client->worker->token);
+    client->worker->heard_elsewhere.reset();
+  }
+  if (client->busy) return wait_for_work(state, *client, head, run, actions);
+  handle_frame(state, now, *client, head, run, actions);
+}
+
+void handle_frame(State& state, Now now, Client& client, const v1::Frame& head, const Slice& run, Actions& actions) {
+  const Connection from = client.connection;
+  if (head.number() != client.frames_in + 1) {
     refuse(state, from, v1::Error::OUT_OF_SEQUENCE,
-           "frame " + std::to_string(head.number()) + " came after frame " + std::to_string(client->frames_in) +
+           "frame " + std::to_string(head.number()) + " came after frame " + std::to_string(client.frames_in) +
                "; frames count from 1 without a gap",
            true, actions);
     return;
   }
-  ++client->frames_in;
-  if (!client->welcomed && !head.has_hello()) {
+  ++client.frames_in;
+  if (!client.welcomed && !head.has_hello()) {
     refuse(state, from, v1::Error::OUT_OF_SEQUENCE, "a frame before HELLO was complete", true, actions);
     return;
-  }
-  if (client->worker != nullptr) {
-    vouch(state, now, client->worker->token);
-    client->worker->heard_elsewhere.reset();
   }
   const auto needs = [&](bool ok, const char* what) {
     if (!ok)
@@ -144,26 +183,26 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
   };
   switch (head.body_case()) {
     case v1::Frame::kHello:
-      return on_hello(state, now, *client, head.hello(), actions);
+      return on_hello(state, now, client, head.hello(), actions);
     case v1::Frame::kPublish:
-      if (needs(client->publisher != nullptr, "PUBLISH")) on_publish(state, now, *client, head.publish(), run, actions);
+      if (needs(client.publisher != nullptr, "PUBLISH")) on_publish(state, now, client, head.publish(), run, actions);
       return;
     case v1::Frame::kSettle:
-      if (needs(client->worker != nullptr, "SETTLE")) {
-        on_settle(state, now, *client, head.number(), head.settle(), run, actions);
+      if (needs(client.worker != nullptr, "SETTLE")) {
+        on_settle(state, now, client, head.number(), head.settle(), run, actions);
       }
       return;
     case v1::Frame::kWindow:
-      return on_window(state, now, *client, head.window(), actions);
+      return on_window(state, now, client, head.window(), actions);
     case v1::Frame::kKeepAlive:
-      return on_keep_alive(state, now, *client, head.keep_alive(), actions);
+      return on_keep_alive(state, now, client, head.keep_alive(), actions);
     case v1::Frame::kDeath:
-      return on_death(state, now, *client, head.death(), actions);
+      return on_death(state, now, client, head.death(), actions);
     case v1::Frame::kInterest:
-      if (needs(client->publisher != nullptr, "INTEREST")) on_interest(state, *client, head.interest(), actions);
+      if (needs(client.publisher != nullptr, "INTEREST")) on_interest(state, client, head.interest(), actions);
       return;
     case v1::Frame::kGoodbye:
-      return on_goodbye(state, now, *client, actions);
+      return on_goodbye(state, now, client, actions);
     case v1::Frame::kControl:
       actions.emplace_back(Ask{from, head.control()});
       return;
@@ -188,10 +227,14 @@ void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
     client->publisher->ended_at = now.instant;
     // Its share of a bounded queue goes to the others; what it had sent is answered when it returns.
     const auto queues = std::exchange(client->publisher->queues, {});
-    for (const auto id : queues) close_window(*state.queues.at(id), client->publisher->id);
-    count_windows(state);
+    for (const auto id : queues) close_window(state, *state.queues.at(id), client->publisher->id);
     for (const auto id : queues) share_room(state, *state.queues.at(id), actions);
+    // One that has published nothing left no mark behind: nobody will ask for it.
+    const Publisher& gone = *client->publisher;
+    if (gone.taken == 0 && !gone.stored && !gone.dirty) state.publishers.erase(PublisherId{gone.id});
   }
+  state.hello_bytes -= client->hello_bytes;
+  state.waiting_bytes -= client->waiting_bytes;
   state.clients.erase(from);
 }
 
@@ -204,16 +247,19 @@ void forget_unknown_types(State& state) {
 void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions) {
   note(actions, why == "goodbye" ? Note::Level::info : Note::Level::warning, "session_ended",
        {{"worker", print_worker(worker)}, {"why", why}, {"held", std::to_string(worker.outstanding.messages.value)}});
+  if (worker.naming != 0 && state.find_client(worker.naming) != nullptr) {
+    refuse(state, worker.naming, v1::Error::REPLACED, "this session has ended: " + why, true, actions);
+  }
   if (worker.connection != 0) {
     if (Client* client = state.find_client(worker.connection)) client->worker = nullptr;
     if (why != "goodbye") {
       refuse(state, worker.connection, v1::Error::REPLACED, "this session has ended: " + why, true, actions);
     }
   }
-  for (auto& [id, queue] : state.queues) std::erase(queue->attached, &worker);
+  for (auto& one : worker.attached) std::erase(one.queue->attached, &worker);
   forget_unknown_types(state);
   // Its end is committed before its messages go to another.
-  for (auto& [lease, run] : worker.leases) state.gathering.returning.push_back(std::move(run));
+  if (!worker.leases.empty()) state.gathering.returning.push_back(std::move(worker.leases));
   state.gathering.writes.emplace_back(ForgetSession{worker.token, worker.shard});
   // Should it come back before the commit that noted it is on disk: this end comes after that.
   for (Pending* pending : {&state.gathering, &state.sealed}) {
@@ -221,9 +267,27 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
   }
   forget_unread(state, worker);
   if (worker.recovering) ++state.gathering.given_up;  // until that is on disk it could still claim what it held
+  state.workers_by_number.erase(worker.number);
   const std::uint32_t shard = worker.shard;
   process.workers.erase(shard);
 }
+
+namespace {
+
+/// Marks of publishers that are gone for long.
+void marks_tick(State& state, Now now) {
+  constexpr Duration mark_kept = std::chrono::hours(1);
+  for (auto at = state.publishers.begin(); at != state.publishers.end();) {
+    if (at->second.connection == 0 && !at->second.dirty && now.instant - at->second.ended_at > mark_kept) {
+      state.gathering.writes.emplace_back(DropPublisher{at->first});
+      at = state.publishers.erase(at);
+    } else {
+      ++at;
+    }
+  }
+}
+
+}  // namespace
 
 void sessions_tick(State& state, Now now, Actions& actions) {
   state.ended.clear();
@@ -257,25 +321,18 @@ void sessions_tick(State& state, Now now, Actions& actions) {
   if (now.instant >= state.next_beat) {
     state.next_beat = now.instant + timeout / 4;
     hellos_tick(state, now, actions);
-    std::vector<Connection> all;
-    all.reserve(state.clients.size());
+    marks_tick(state, now);
+    state.to_beat.clear();
     for (const auto& [connection, client] : state.clients) {
-      if (client->welcomed) all.push_back(connection);
-    }
-    for (const auto connection : all) {
-      v1::Frame frame;
-      frame.mutable_beat();
-      send(state, connection, std::move(frame), actions);
+      if (client->welcomed) state.to_beat.push_back(connection);
     }
   }
-  constexpr Duration mark_kept = std::chrono::hours(1);
-  for (auto at = state.publishers.begin(); at != state.publishers.end();) {
-    if (at->second.connection == 0 && !at->second.dirty && now.instant - at->second.ended_at > mark_kept) {
-      state.gathering.writes.emplace_back(DropPublisher{at->first});
-      at = state.publishers.erase(at);
-    } else {
-      ++at;
-    }
+  // So many a tick: thousands of sessions are not to hold up the loop.
+  for (std::size_t n = 0; n < beats_a_tick && !state.to_beat.empty(); ++n) {
+    v1::Frame frame;
+    frame.mutable_beat();
+    send(state, state.to_beat.back(), std::move(frame), actions);
+    state.to_beat.pop_back();
   }
 }
 

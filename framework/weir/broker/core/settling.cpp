@@ -20,180 +20,187 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
 
 namespace {
 
-/// One run of a settle frame; what of it must wait goes to `deferred`.
-///
-/// `stale` is answered with the next commit and not before: a settlement that is sent again is stale because it was
-/// applied, and its worker may only forget it once that is on disk.
-void settle_run(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted, bool may_defer,
-                const std::set<std::uint64_t>& excluded, v1::Settled& settled, QueueSet& touched,
-                std::vector<v1::Settle::Run>& deferred) {
-  const std::uint64_t end = wanted.lease() + wanted.count();
-  for (std::uint64_t lease = wanted.lease(); lease < end;) {
-    auto at = worker.leases.upper_bound(lease);
-    const std::uint64_t next = at == worker.leases.end() ? end : std::min(end, at->first);
-    const bool before = at != worker.leases.begin();
-    if (before) --at;
-    if (!before || lease - at->first >= at->second.count) {
-      // Its message may be another session's by now: promise 3.
-      answer(settled, lease, next - lease, v1::Settled::STALE);
-      lease = next;
-      continue;
+/// What applying an outcome costs, about, in nanoseconds.
+constexpr std::int64_t ack_ns = 400;      // of neighbours in a segment
+constexpr std::int64_t record_ns = 700;   // of a record
+constexpr std::int64_t moved_ns = 1'300;  // of a message that becomes a record, or moves
+constexpr std::int64_t stale_ns = 100;
+
+std::int64_t cost_of(const LeaseRun& run, v1::Outcome outcome, std::uint32_t messages) {
+  if (outcome != v1::ACK && outcome != v1::RELEASE) return moved_ns * messages;
+  return run.source == Source::record ? record_ns : ack_ns;
+}
+
+/// The runs of a settle frame, applied one after the other. It may stop between two of them, or within one, once its
+/// effort is spent: each message is settled by itself.
+class Settling {
+ public:
+  /// Leases that are not touched, since their outputs were not taken.
+  std::set<std::uint64_t> excluded;
+  v1::Settled stale;
+  QueueSet touched;  ///< something may be delivered of them since
+
+  Settling(ProcessToken token, std::uint32_t shard, Connection connection, std::uint64_t frame)
+      : token_(token), shard_(shard), connection_(connection), frame_(frame) {}
+
+  /// False: the effort is spent before the last of `runs` was applied.
+  bool go_on(State& state, Now now, Worker& worker, const google::protobuf::RepeatedPtrField<v1::Settle::Run>& runs,
+             Actions& actions) {
+    while (at_ < runs.size()) {
+      if (state.effort.spent()) {
+        share_and_dispatch(state, now, worker, actions);
+        return false;
+      }
+      const v1::Settle::Run& wanted = runs.Get(at_);
+      if (!started_) next_ = wanted.lease();
+      started_ = settle(state, now, worker, wanted, true);
+      if (!started_) ++at_;
     }
-    LeaseRun& run = at->second;
-    const auto first = static_cast<std::uint32_t>(lease - at->first);
-    const auto run_end = static_cast<std::uint32_t>(std::min<std::uint64_t>(run.count, end - at->first));
-    if (!run.open.test(first)) {
-      const std::uint32_t last = std::min(run.open.next_set(first), run_end);
-      answer(settled, lease, last - first, v1::Settled::STALE);
-      lease += last - first;
-      continue;
-    }
-    std::uint32_t last = std::min(run.open.next_clear(first), run_end);
-    if (!excluded.empty()) {
-      if (excluded.contains(lease)) {
-        ++lease;
+    finish(state, actions);
+    share_and_dispatch(state, now, worker, actions);
+    return true;
+  }
+
+  /// An ack whose outputs were taken just now: both leave together, so it is not put off.
+  void ack(State& state, Now now, Worker& worker, std::uint64_t lease) {
+    v1::Settle::Run one;
+    one.set_lease(lease);
+    one.set_count(1);
+    one.set_outcome(v1::ACK);
+    next_ = lease;
+    settle(state, now, worker, one, false);
+    acked_.insert(lease);
+    excluded.insert(lease);
+  }
+  /// A run that waited until all sessions were back.
+  void settle_late(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted) {
+    next_ = wanted.lease();
+    may_defer_ = false;
+    settle(state, now, worker, wanted, false);
+  }
+
+ private:
+  /// Applies `wanted` from `next_` on; what of it must wait goes to `deferred_`. True: the effort is spent, and there
+  /// is more.
+  ///
+  /// `stale` is answered with the next commit and not before: a settlement that is sent again is stale because it was
+  /// applied, and its worker may only forget it once that is on disk.
+  bool settle(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted, bool may_stop) {
+    const std::uint64_t end_of_all = wanted.lease() + wanted.count();
+    while (next_ < end_of_all) {
+      if (may_stop && state.effort.spent()) return true;
+      const std::uint64_t lease = next_;
+      const auto stop = excluded.lower_bound(lease);
+      if (stop != excluded.end() && *stop == lease) {
+        // That it is not its worker's any more outweighs what is wrong with its outputs.
+        std::uint32_t offset = 0;
+        if (!acked_.contains(lease) && find_open(worker, lease, offset) == nullptr) {
+          skip(state, 1);
+        } else {
+          ++next_;
+        }
         continue;
       }
-      const auto stop = excluded.lower_bound(lease);
-      if (stop != excluded.end() && *stop < lease + (last - first))
-        last = first + static_cast<std::uint32_t>(*stop - lease);
+      const std::uint64_t end = stop == excluded.end() ? end_of_all : std::min(end_of_all, *stop);
+      auto at = worker.leases.upper_bound(lease);
+      const std::uint64_t next = at == worker.leases.end() ? end : std::min(end, at->first);
+      const bool before = at != worker.leases.begin();
+      if (before) --at;
+      if (!before || lease - at->first >= at->second.count) {
+        // Its message may be another session's by now: promise 3.
+        skip(state, next - lease);
+        continue;
+      }
+      LeaseRun& run = at->second;
+      const auto first = static_cast<std::uint32_t>(lease - at->first);
+      const auto run_end = static_cast<std::uint32_t>(std::min<std::uint64_t>(run.count, end - at->first));
+      if (!run.open.test(first)) {
+        skip(state, std::min(run.open.next_set(first), run_end) - first);
+        continue;
+      }
+      const std::uint32_t last = std::min(run.open.next_clear(first), run_end);
+      next_ += last - first;
+      if (may_defer_ && run.settled_by_worker && wanted.outcome() != v1::ACK && !state.recovered) {
+        v1::Settle::Run& later = deferred_.emplace_back(wanted);
+        later.set_lease(lease);
+        later.set_count(last - first);
+        state.effort.spend(stale_ns);
+        continue;
+      }
+      state.effort.spend(cost_of(run, wanted.outcome(), last - first));
+      Queue* queue = state.find_queue(run.key.queue);
+      touched.insert(queue);
+      if (!run.settled_by_worker) {
+        const Load load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
+        worker.let_go(worker.attachment(queue), load);
+      }
+      apply(state, now, worker, at->first, run, first, last, wanted);
+      run.open.clear(first, last);
+      if (run.open.next_set(0) >= run.count) worker.leases.erase(at);
     }
-    if (may_defer && run.settled_by_worker && wanted.outcome() != v1::ACK && !state.recovered) {
-      v1::Settle::Run& later = deferred.emplace_back(wanted);
-      later.set_lease(lease);
-      later.set_count(last - first);
-      lease += last - first;
-      continue;
-    }
-    Queue* queue = state.find_queue(run.key.queue);
-    touched.insert(queue);
-    if (!run.settled_by_worker) {
-      const Load load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
-      worker.let_go(worker.attachment(queue), load);
-    }
-    lease += last - first;
-    apply(state, now, worker, at->first, run, first, last, wanted);
-    run.open.clear(first, last);
-    if (run.open.next_set(0) >= run.count) worker.leases.erase(at);
+    return false;
   }
-}
+
+  void skip(State& state, std::uint64_t count) {
+    answer(stale, next_, count, v1::Settled::STALE);
+    next_ += count;
+    state.effort.spend(stale_ns);
+  }
+
+  void finish(State& state, Actions& actions) {
+    if (deferred_.empty()) {
+      state.gathering.settled_frames.push_back({connection_, frame_});
+    } else {
+      for (auto& later : deferred_) state.deferred.push_back({token_, shard_, connection_, 0, std::move(later)});
+      state.deferred.back().frame = frame_;  // confirmed with the last of it
+    }
+    if (stale.runs_size() > 0) state.gathering.stale.emplace_back(connection_, std::move(stale));
+    tell_elided(state, actions);
+  }
+
+  void share_and_dispatch(State& state, Now now, Worker& worker, Actions& actions) {
+    tell_elided(state, actions);
+    // The window that was freed is the next queue's, not that of the one that freed it.
+    if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
+    for (Queue* queue : touched) {
+      if (!queue->windows.empty()) share_room(state, *queue, actions);
+    }
+    dispatch(state, now, touched, actions);
+    touched.clear();
+  }
+
+  ProcessToken token_;
+  std::uint32_t shard_{};
+  Connection connection_{};
+  std::uint64_t frame_{};
+  int at_ = 0;            ///< the run
+  bool started_ = false;  ///< it was begun
+  std::uint64_t next_{};  ///< its next lease
+  bool may_defer_ = true;
+  std::vector<v1::Settle::Run> deferred_;
+  std::set<std::uint64_t> acked_;  ///< already, with their outputs
+};
+
+/// What is left of a settle frame.
+class SettlingLater final : public Work {
+ public:
+  SettlingLater(Connection connection, Settling settling, google::protobuf::RepeatedPtrField<v1::Settle::Run> runs)
+      : connection_(connection), settling_(std::move(settling)), runs_(std::move(runs)) {}
+
+  bool go_on(State& state, Now now, Actions& actions) override {
+    const Client* client = state.find_client(connection_);
+    // Its session has ended: what it held returns, and is settled again by whoever gets it.
+    if (client == nullptr || client->worker == nullptr) return true;
+    return settling_.go_on(state, now, *client->worker, runs_, actions);
+  }
+
+ private:
+  Connection connection_{};
+  Settling settling_;
+  google::protobuf::RepeatedPtrField<v1::Settle::Run> runs_;
+};
 
 }  // namespace
-
-std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
-  if (run.source == Source::record) return run.record->bytes.value;
-  Queue* queue = state.find_queue(run.key.queue);
-  Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
-  load(state, run.key, segment);
-  return segment.bytes_of(run.first + first, run.first + last);
-}
-
-RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts, std::int64_t due_us,
-                   LeaseId lease) {
-  RecordHead head;
-  head.bytes = Bytes{bytes_of(state, run, offset, offset + 1)};  // first: it loads what is read of the segment below
-  head.place = {run.key.queue, run.key.segment, run.first + offset};
-  if (run.source == Source::record) {
-    head.type = run.record->type;
-    head.name = run.record->name;
-  } else {
-    const Segment& segment = state.find_queue(run.key.queue)->lanes[run.key.lane].segments.at(run.key.segment);
-    head.type = state.type_sets.types(segment.types)[segment.type_of.empty() ? 0 : segment.type_of[head.place.index]];
-  }
-  head.lane = run.key.lane;
-  head.attempts = attempts;
-  head.due_us = due_us;
-  head.lease = lease;
-  head.batch = state.batches + 1;
-  return head;
-}
-
-namespace {
-
-/// What it leaves in a history that messages fail with this error in this worker.
-const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::string& error) {
-  if (worker.failed == nullptr || worker.failed->error() != error) {
-    v1::Attempt attempt;
-    attempt.set_worker(print_worker(worker));
-    attempt.set_error(error);
-    bound(attempt);
-    worker.failed = std::make_shared<const v1::Attempt>(std::move(attempt));
-  }
-  return worker.failed;
-}
-
-}  // namespace
-
-void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
-           std::uint32_t last, const v1::Settle::Run& outcome) {
-  Queue& queue = *state.find_queue(run.key.queue);
-  const std::uint32_t n = last - first;
-  const auto gone = [&](std::uint32_t from, std::uint32_t to) {
-    queue.live -= Load{Messages{to - from}, Bytes{bytes_of(state, run, from, to)}};
-  };
-  state.changed(queue);
-  watched_ended(now, queue, run.key, run.first + first, run.first + last);
-  // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
-  if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
-    ++worker.process->cleared;
-  }
-  switch (outcome.outcome()) {
-    case v1::ACK:
-      gone(first, last);
-      queue.state.set_acked(queue.state.acked() + n);
-      if (run.source == Source::record) {
-        const Place place{run.key.queue, run.key.segment, run.first};
-        state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us, run.record->due_by});
-        state.gathering.moved.push_back({place, 0});
-        queue.records -= Messages{1};
-      } else {
-        settle_bits(state, queue, run.key, run.first + first, run.first + last);
-      }
-      return;
-    case v1::RELEASE:
-      if (run.source == Source::record) {
-        record_ready(state, queue, run);
-      } else {
-        make_ready(state, queue, run.key, run.first + first, n);
-      }
-      return;
-    default:
-      break;
-  }
-  const bool counted = outcome.outcome() == v1::RETRY || outcome.outcome() == v1::REJECT;
-  const std::uint32_t attempts = counted ? run.attempt : run.attempt - 1;
-  const bool dead = outcome.outcome() == v1::REJECT || (counted && attempts >= queue.policy.attempts);
-  for (std::uint32_t i = first; i < last; ++i) {
-    std::int64_t at = state.clock_us(now.instant);
-    if (!dead) {
-      const Duration pause = outcome.has_delay_us() ? Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(
-                                                          outcome.delay_us(), std::uint64_t{1} << 56))}
-                             : counted              ? pause_after(queue.policy.backoff, attempts, state.uniform())
-                                                    : Duration{0};
-      at += pause.count();
-      // The longest of what was asked for holds: a shorter one does not end another's pause.
-      if (outcome.outcome() == v1::THROTTLED) {
-        queue.paused_until = std::max(queue.paused_until.value_or(Instant::min()), now.instant + pause);
-      }
-    }
-    std::optional<Attempted> attempt;
-    if (counted) {
-      attempt.emplace(run.attempt, outcome.started_at_us(), outcome.duration_us(), failed(worker, outcome.error()));
-    }
-    if (dead) {
-      gone(i, i + 1);
-      queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
-      if (outcome.outcome() == v1::REJECT) queue.state.set_rejected(queue.state.rejected() + 1);
-    } else if (counted) {
-      queue.state.set_retried(queue.state.retried() + 1);
-    }
-    const LeaseId under{state.incarnation, lease + i};
-    auto& moved =
-        move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts, under, std::move(attempt));
-    if (!dead && may_wait_in_memory(state, now, queue, at, DueBy::broker))
-      moved.head = head_of(state, run, i, attempts, at, under);
-  }
-}
 
 void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
                Actions& actions) {
@@ -215,41 +222,26 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
                   true, actions);
   }
   v1::Settled settled;
-  v1::Settled stale;
-  std::set<std::uint64_t> excluded;
-  if (settle.outputs_size() > 0) excluded = take_outputs(state, now, worker, settle, run, settled);
-  QueueSet touched;
-  std::vector<v1::Settle::Run> deferred;
-  for (const auto& wanted : settle.runs()) {
-    settle_run(state, now, worker, wanted, true, excluded, stale, touched, deferred);
-  }
-  if (deferred.empty()) {
-    state.gathering.settled_frames.push_back({client.connection, frame});
-  } else {
-    for (auto& later : deferred) {
-      state.deferred.push_back({worker.token, worker.shard, client.connection, 0, std::move(later)});
+  Settling settling(worker.token, worker.shard, client.connection, frame);
+  if (settle.outputs_size() > 0) {
+    settling.excluded = take_outputs(state, now, worker, settle, run, settled);
+    for (const auto& output : settle.outputs()) {
+      for (const auto lease : output.source()) {
+        if (!settling.excluded.contains(lease)) settling.ack(state, now, worker, lease);
+      }
+      Queue* queue = state.find_queue(output.queue());
+      if (queue == nullptr) continue;
+      share_room(state, *queue, actions);
+      if (queue->policy.ahead) settling.touched.insert(queue);
     }
-    state.deferred.back().frame = frame;  // confirmed with the last of it
   }
   if (settled.runs_size() > 0) {
     v1::Frame reply;
     *reply.mutable_settled() = std::move(settled);
     send(state, client.connection, std::move(reply), actions);
   }
-  if (stale.runs_size() > 0) state.gathering.stale.emplace_back(client.connection, std::move(stale));
-  tell_elided(state, actions);
-  for (const auto& output : settle.outputs()) {
-    Queue* queue = state.find_queue(output.queue());
-    if (queue == nullptr) continue;
-    share_room(state, *queue, actions);
-    if (queue->policy.ahead) touched.insert(queue);
-  }
-  // The window that was freed is the next queue's, not that of the one that freed it.
-  if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
-  for (Queue* queue : touched) {
-    if (!queue->windows.empty()) share_room(state, *queue, actions);
-  }
-  dispatch(state, now, touched, actions);
+  if (settling.go_on(state, now, worker, settle.runs(), actions)) return;
+  begin_work(state, client, std::make_unique<SettlingLater>(client.connection, std::move(settling), settle.runs()));
 }
 
 void settle_deferred(State& state, Now now) {
@@ -258,11 +250,11 @@ void settle_deferred(State& state, Now now) {
   for (const auto& later : all) {
     Worker* worker = state.find_worker(later.token, later.shard);
     if (worker != nullptr) {
-      v1::Settled stale;
-      QueueSet touched;
-      std::vector<v1::Settle::Run> none;
-      settle_run(state, now, *worker, later.run, false, {}, stale, touched, none);
-      if (stale.runs_size() > 0) state.gathering.stale.emplace_back(later.connection, std::move(stale));
+      Settling settling(later.token, later.shard, later.connection, later.frame);
+      settling.settle_late(state, now, *worker, later.run);
+      if (settling.stale.runs_size() > 0) {
+        state.gathering.stale.emplace_back(later.connection, std::move(settling.stale));
+      }
     }
     if (later.frame != 0) state.gathering.settled_frames.push_back({later.connection, later.frame});
   }

@@ -18,12 +18,14 @@
 ///   settling    outcomes
 ///   outputs     what handlers published, with their acks
 ///   names       a segment's names, and those of outputs
+///   applying    what an outcome makes of messages
 ///   history     what an attempt leaves
 ///   clocks      the wall clock is put forward or back
 ///   records     due times, dead letters, messages of unknown type
 ///   damaged     what the store does not have as it was written
 ///   compacting  the last messages of a segment become records, and it goes
 ///   recovery    what a restart found, claims
+///   working     what is too much for one turn goes on in later ones
 ///   committing  what is written, and what is said once it is
 ///   looking     queues and workers, for people
 
@@ -69,6 +71,8 @@ class State {
   StoreId store_id;
   std::uint64_t commits{};  ///< of the store, that are on disk
   std::uint64_t commits_at_start{};
+  Instant called_at;  ///< when the call that is under way began
+  Effort effort;      ///< what is left of it
   std::uint32_t incarnation{};
   std::uint64_t next_lease = 1;
   std::minstd_rand random;
@@ -78,6 +82,8 @@ class State {
   std::map<std::string, Queue*, std::less<>> queues_by_name;
   std::unordered_map<Connection, std::unique_ptr<Client>> clients;
   std::map<ProcessToken, Process> processes;
+  std::map<std::uint64_t, Worker*> workers_by_number;  ///< all of them, in the order in which they came
+  std::uint64_t workers_counted{};
   std::map<PublisherId, Publisher> publishers;
 
   /// Queues with something for somebody, and perhaps a few more: whose window is freed, or shared, looks at these
@@ -87,18 +93,26 @@ class State {
   Bytes unread;                   ///< by all workers together, of what they were sent
   std::set<Worker*> choked;       ///< were sent nothing more, since they had not read enough
 
+  std::deque<std::unique_ptr<Work>> work;  ///< nobody's in particular
+  std::deque<Connection> busy;             ///< clients with work, in turn
+  std::map<QueueId, Queue*> unserved;      ///< whose messages were to go out when the effort was spent
+  std::size_t waiting_bytes{};             ///< of frames that wait behind one of their client's
+  std::size_t hello_bytes{};               ///< of HELLOs that are not complete
+
   Pending gathering;
   Pending sealed;
   std::vector<Answer> elided;  ///< to be told now: acked before they were written
   bool committing = false;
   std::uint64_t batches = 0;
 
-  bool runs_ahead = false;        ///< some queue allows it
-  bool room = true;               ///< the store has room above its reserve
-  std::uint64_t window_epochs{};  ///< grows over restarts too: its upper half is the incarnation
-  std::size_t windows_open{};     ///< of publishers, in all queues, when they were last counted
-  std::size_t ends_kept{};        ///< segments whose `ends` are in memory
-  std::size_t scheduled{};        ///< records that wait in memory for being due, in all queues
+  bool runs_ahead = false;             ///< some queue allows it
+  bool room = true;                    ///< the store has room above its reserve
+  std::uint64_t window_epochs{};       ///< grows over restarts too: its upper half is the incarnation
+  std::size_t windows_open{};          ///< of publishers, in all queues
+  std::map<QueueId, Queue*> unshared;  ///< whose room is to be shared, and not before `share_next`
+  Instant share_next = Instant::max();
+  std::size_t ends_kept{};  ///< segments whose `ends` are in memory
+  std::size_t scheduled{};  ///< records that wait in memory for being due, in all queues
 
   // After a restart.
   std::size_t recovering{};  ///< noted sessions that are not back
@@ -129,6 +143,7 @@ class State {
   /// not wanted.
   std::set<Connection> ended;
 
+  std::vector<Connection> to_beat;  ///< those of a round of beats that are yet to be sent one
   Instant last_turn;
   std::int64_t last_wall_us{};  ///< what the wall clock showed then
   Instant next_beat;
@@ -186,6 +201,8 @@ void note(Actions& actions, Note::Level level, std::string event,
 
 // sessions.cpp
 void on_frame(State& state, Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions);
+/// A frame of a client that is free to go on, whatever its number.
+void handle_frame(State& state, Now now, Client& client, const v1::Frame& head, const Slice& run, Actions& actions);
 /// Answers with an error; a fatal one ends the connection.
 void refuse(State& state, Connection to, v1::Error::Code code, std::string message, bool fatal, Actions& actions);
 void on_disconnected(State& state, Now now, Connection from, Actions& actions);
@@ -197,8 +214,18 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
 void forget_unknown_types(State& state);
 void sessions_tick(State& state, Now now, Actions& actions);
 
+/// A worker that is new: to be called once it is in its process.
+void number_worker(State& state, Worker& worker);
 /// For notes: group/host/pid/shard.
 [[nodiscard]] std::string print_worker(const Worker& worker);
+
+// working.cpp
+/// What is left of the client's frame: done by and by, before any other frame of it.
+void begin_work(State& state, Client& client, std::unique_ptr<Work> work);
+/// The client is busy: the frame waits.
+void wait_for_work(State& state, Client& client, const v1::Frame& head, const Slice& run, Actions& actions);
+[[nodiscard]] bool has_work(const State& state);
+void go_on(State& state, Now now, Actions& actions);
 
 // death.cpp
 /// A message that pays for a death.
@@ -259,22 +286,30 @@ void controls_tick(State& state, Now now, Actions& actions);
 
 // hello.cpp
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
+/// The worker's session begins: what it named has been gone through, and is answered in `frame`.
+void welcome_worker(State& state, Now now, Client& client, Worker& worker, v1::Frame frame, Actions& actions);
 /// Ends those who left in the midst of one: no BEAT is sent to them that would find them gone.
 void hellos_tick(State& state, Now now, Actions& actions);
+/// The window that a worker has of the one that it wants; a note if that is less.
+[[nodiscard]] Load cut_window(const State& state, const Worker& worker, const v1::Window& wanted, Actions& actions);
 
 // identity.cpp
 /// Whether what the HELLO claims, or has unanswered, is of this store, and not of one that had other commits. If it is
 /// not, that is said once to people.
-[[nodiscard]] bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello, Actions& actions);
+[[nodiscard]] bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello,
+                                        const Claims& claims, Actions& actions);
 [[nodiscard]] bool speaks_of_this_store(const State& state, Publisher& publisher, const v1::Hello& hello,
                                         Actions& actions);
 
 // naming.cpp
-/// What the hello names stays the worker's, the rest of what it had returns.
-void keep_named(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome, Actions& actions);
-/// What the hello names is of another store: stale. All that the worker had returns.
-void keep_nothing(State& state, Now now, Worker& worker, const v1::Hello& hello, v1::Welcome& welcome,
-                  Actions& actions);
+/// A HELLO of a worker: `parts` are its further ones, encoded.
+struct Named {
+  v1::Hello first;
+  std::vector<std::string> parts;
+  bool of_this_store = true;  ///< else all that it names is stale
+};
+/// What the HELLO names stays the worker's, the rest of what it had returns; then it is welcomed.
+void name_leases(State& state, Now now, Client& client, Worker& worker, Named named, Actions& actions);
 
 // publishing.cpp
 void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);
@@ -293,16 +328,17 @@ Place take_group(State& state, Now now, Queue& queue, const Incoming& group);
 
 // windows.cpp
 void open_window(State& state, Queue& queue, Publisher& publisher);
-void close_window(Queue& queue, const PublisherId& publisher);
+void close_window(State& state, Queue& queue, const PublisherId& publisher);
 void fill_window(const Queue& queue, const PublisherId& publisher, v1::Window& out);
 /// The publisher has seen `epoch`.
 void window_seen(State& state, Queue& queue, Publisher& publisher, std::uint64_t epoch, Actions& actions);
 /// So much of a publisher's is answered: to be called before the answer is sent.
 void free_window(State& state, Queue& queue, const PublisherId& publisher, Load answered, Actions& actions);
-/// Gives a bounded queue's room to its publishers, or takes it back.
+/// Gives a bounded queue's room to its publishers, or takes it back: now, or soon if that was done just now and there
+/// are many.
 void share_room(State& state, Queue& queue, Actions& actions);
-/// After a window was opened or closed.
-void count_windows(State& state);
+/// What was to be shared soon.
+void sharing_tick(State& state, Actions& actions);
 /// Once a second: room that nobody uses goes to publishers that have none.
 void windows_tick(State& state, Queue& queue, Actions& actions);
 
@@ -387,6 +423,12 @@ void judge_watched(State& state, Now now);
 // settling.cpp
 void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
                Actions& actions);
+/// Everybody is back: the outcomes that waited for that are applied.
+void settle_deferred(State& state, Now now);
+void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::Settled::Answer what,
+            const std::string& reason = {});
+
+// applying.cpp
 /// What a message that failed, was put off, or is suspect is as a record.
 [[nodiscard]] RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts,
                                  std::int64_t due_us, LeaseId lease);
@@ -396,13 +438,10 @@ void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const
 /// run's first.
 void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
            std::uint32_t last, const v1::Settle::Run& outcome);
-/// Everybody is back: the outcomes that waited for that are applied.
-void settle_deferred(State& state, Now now);
-
-void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::Settled::Answer what,
-            const std::string& reason = {});
 
 // outputs.cpp
+/// The run that holds `lease`, if its message is still open.
+[[nodiscard]] LeaseRun* find_open(Worker& worker, std::uint64_t lease, std::uint32_t& offset);
 /// The lease of an output that the frame does not ack, if there is one: it would leave without its ack, or be dropped.
 [[nodiscard]] std::optional<std::uint64_t> output_without_ack(const v1::Settle& settle);
 /// Outputs of a settle frame: those whose leases are open are taken. Returns the leases whose outputs cannot be: they
@@ -474,8 +513,9 @@ void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_
 void on_committed(State& state, Now now, Actions& actions);
 
 // looking.cpp
-void describe_queues(const State& state, v1::Queues& out);
-void describe_workers(const State& state, Now now, v1::Workers& out);
+/// One page each: `wanted` says from where on. What it costs is bounded, however many there are.
+void describe_queues(const State& state, const v1::ListQueues& wanted, v1::Queues& page);
+void describe_workers(State& state, Now now, const v1::ListWorkers& wanted, v1::Workers& page);
 
 [[nodiscard]] inline std::int64_t micros(WallTime wall) { return wall.time_since_epoch().count(); }
 

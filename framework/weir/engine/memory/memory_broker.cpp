@@ -13,7 +13,7 @@
 #include "weir/engine/memory/delivery.hpp"
 #include "weir/engine/memory/memory_store.hpp"
 #include "weir/engine/weir/clients.hpp"
-#include "weir/protocol/frame.hpp"
+#include "weir/protocol/bounds.hpp"
 #include "weir/protocol/names.hpp"
 
 namespace weir::engine::memory {
@@ -219,9 +219,9 @@ void MemoryBroker::Loop::read() {
   for (auto& [from, bytes] : frames) {
     if (!lines_.contains(from)) continue;  // of a connection that was cut
     const Slice slice = Slice::of(std::move(bytes));
-    const auto run = protocol::decode(slice.bytes, head_);
+    const auto run = protocol::decode_bounded(slice.bytes, head_);
     if (run.has_error()) {
-      core_->malformed(now(), from, run.error().message, actions_);
+      core_->malformed(now(), from, run.error(), actions_);
     } else {
       core_->frame(now(), from, head_, {slice.owner, *run}, actions_);
     }
@@ -233,9 +233,12 @@ void MemoryBroker::Loop::turn() {
   if (core_ == nullptr) return;
   if (now().instant >= core_->next_tick()) core_->tick(now(), actions_);
   carry_out();
-  while (core_->wants_commit()) {
-    store_.commit(core_->seal(now()));
-    core_->committed(now(), actions_);
+  while (core_->wants_commit() || core_->has_work()) {
+    if (core_->has_work()) core_->go_on(now(), actions_);
+    if (core_->wants_commit()) {
+      store_.commit(core_->seal(now()));
+      core_->committed(now(), actions_);
+    }
     carry_out();
   }
   arm();

@@ -94,13 +94,18 @@ v1::Started::Part part_of(StartedDelivery::Part part) {
   return v1::Started::SUSPENDED;
 }
 
+/// Of those whose handlers waited so many are named, as all fits one frame: what is not named returns unsuspected.
+constexpr std::size_t suspended_most = 8192;
+
 v1::DeathReport report_of(const ProcessToken& process, const DeadProcess& dead) {
   v1::DeathReport report;
   report.set_process_token(std::string(process.view()));
   report.set_exit_code(dead.exit_code);
   report.set_signal(dead.signal);
   report.set_on_purpose(dead.on_purpose);
+  std::size_t suspended = 0;
   for (const StartedDelivery& each : dead.started) {
+    if (each.part == StartedDelivery::Part::suspended && suspended++ >= suspended_most) continue;
     v1::Started& started = *report.add_started();
     started.set_queue(each.queue);
     started.set_segment(each.segment);

@@ -37,6 +37,11 @@ void set_type(v1::Index& index, int n, std::string_view type) {
 
 }  // namespace
 
+std::uint64_t head_bytes(const Output& output) {
+  constexpr std::uint64_t columns = 64;
+  return columns + output.type.size() + output.key.size() + output.unique_id.size();
+}
+
 void append_message(v1::Index& index, const Outgoing& message) {
   const int n = index.lengths_size();
   set_type(index, n, message.type);

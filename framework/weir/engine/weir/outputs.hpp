@@ -27,6 +27,8 @@ class Outputs {
   std::vector<Group> groups_;
 };
 
+/// The most that an output takes beside its Body: its place in every column, and its group's share.
+[[nodiscard]] std::uint64_t head_bytes(const Output& output);
 /// Appends one message to a group's columns. Absent columns stay absent for as long as no message uses them.
 void append_message(v1::Index& index, const Outgoing& message);
 [[nodiscard]] Outgoing view_of(const Output& output);

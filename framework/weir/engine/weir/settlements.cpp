@@ -16,10 +16,8 @@ constexpr std::uint64_t frame_bytes_most = protocol::segment_bytes_most;
 /// What it weighs in a frame: of outputs their columns, too.
 std::uint64_t detail_bytes(const SettledRun& run) {
   if (run.detail == nullptr) return 0;
-  std::uint64_t bytes = run.detail->error.size();
-  for (const Output& output : run.detail->outputs) {
-    bytes += output.body.size() + output.type.size() + output.key.size() + output.unique_id.size();
-  }
+  std::uint64_t bytes = output_bytes(run) + run.detail->error.size();
+  for (const Output& output : run.detail->outputs) bytes += head_bytes(output);
   return bytes;
 }
 

@@ -1,0 +1,124 @@
+// Applying: what an outcome makes of the messages that it is for.
+#include <algorithm>
+#include <optional>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+
+std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
+  if (run.source == Source::record) return run.record->bytes.value;
+  Queue* queue = state.find_queue(run.key.queue);
+  Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
+  load(state, run.key, segment);
+  return segment.bytes_of(run.first + first, run.first + last);
+}
+
+RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std::uint32_t attempts, std::int64_t due_us,
+                   LeaseId lease) {
+  RecordHead head;
+  head.bytes = Bytes{bytes_of(state, run, offset, offset + 1)};  // first: it loads what is read of the segment below
+  head.place = {run.key.queue, run.key.segment, run.first + offset};
+  if (run.source == Source::record) {
+    head.type = run.record->type;
+    head.name = run.record->name;
+  } else {
+    const Segment& segment = state.find_queue(run.key.queue)->lanes[run.key.lane].segments.at(run.key.segment);
+    head.type = state.type_sets.types(segment.types)[segment.type_of.empty() ? 0 : segment.type_of[head.place.index]];
+  }
+  head.lane = run.key.lane;
+  head.attempts = attempts;
+  head.due_us = due_us;
+  head.lease = lease;
+  head.batch = state.batches + 1;
+  return head;
+}
+
+namespace {
+
+/// What it leaves in a history that messages fail with this error in this worker.
+const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::string& error) {
+  if (worker.failed == nullptr || worker.failed->error() != error) {
+    v1::Attempt attempt;
+    attempt.set_worker(print_worker(worker));
+    attempt.set_error(error);
+    bound(attempt);
+    worker.failed = std::make_shared<const v1::Attempt>(std::move(attempt));
+  }
+  return worker.failed;
+}
+
+}  // namespace
+
+void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
+           std::uint32_t last, const v1::Settle::Run& outcome) {
+  Queue& queue = *state.find_queue(run.key.queue);
+  const std::uint32_t n = last - first;
+  const auto gone = [&](std::uint32_t from, std::uint32_t to) {
+    queue.live -= Load{Messages{to - from}, Bytes{bytes_of(state, run, from, to)}};
+  };
+  state.changed(queue);
+  watched_ended(now, queue, run.key, run.first + first, run.first + last);
+  // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
+  if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
+    ++worker.process->cleared;
+  }
+  switch (outcome.outcome()) {
+    case v1::ACK:
+      gone(first, last);
+      queue.state.set_acked(queue.state.acked() + n);
+      if (run.source == Source::record) {
+        const Place place{run.key.queue, run.key.segment, run.first};
+        state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us, run.record->due_by});
+        state.gathering.moved.push_back({place, 0});
+        queue.records -= Messages{1};
+      } else {
+        settle_bits(state, queue, run.key, run.first + first, run.first + last);
+      }
+      return;
+    case v1::RELEASE:
+      if (run.source == Source::record) {
+        record_ready(state, queue, run);
+      } else {
+        make_ready(state, queue, run.key, run.first + first, n);
+      }
+      return;
+    default:
+      break;
+  }
+  const bool counted = outcome.outcome() == v1::RETRY || outcome.outcome() == v1::REJECT;
+  const std::uint32_t attempts = counted ? run.attempt : run.attempt - 1;
+  const bool dead = outcome.outcome() == v1::REJECT || (counted && attempts >= queue.policy.attempts);
+  for (std::uint32_t i = first; i < last; ++i) {
+    std::int64_t at = state.clock_us(now.instant);
+    if (!dead) {
+      const Duration pause = outcome.has_delay_us() ? Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(
+                                                          outcome.delay_us(), std::uint64_t{1} << 56))}
+                             : counted              ? pause_after(queue.policy.backoff, attempts, state.uniform())
+                                                    : Duration{0};
+      at += pause.count();
+      // The longest of what was asked for holds: a shorter one does not end another's pause.
+      if (outcome.outcome() == v1::THROTTLED) {
+        queue.paused_until = std::max(queue.paused_until.value_or(Instant::min()), now.instant + pause);
+      }
+    }
+    std::optional<Attempted> attempt;
+    if (counted) {
+      attempt.emplace(run.attempt, outcome.started_at_us(), outcome.duration_us(), failed(worker, outcome.error()));
+    }
+    if (dead) {
+      gone(i, i + 1);
+      queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
+      if (outcome.outcome() == v1::REJECT) queue.state.set_rejected(queue.state.rejected() + 1);
+    } else if (counted) {
+      queue.state.set_retried(queue.state.retried() + 1);
+    }
+    const LeaseId under{state.incarnation, lease + i};
+    auto& moved =
+        move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts, under, std::move(attempt));
+    if (!dead && may_wait_in_memory(state, now, queue, at, DueBy::broker))
+      moved.head = head_of(state, run, i, attempts, at, under);
+  }
+}
+
+}  // namespace weir::broker::core

@@ -1,0 +1,99 @@
+// Working: what was left of a frame, or of a commit, when its effort was spent.
+#include <utility>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// Frames of one client may wait for one of its own; an honest one has so much under way at most, by its credit.
+constexpr std::size_t waiting_bytes_most = 64 * 1024 * 1024;
+/// And all clients' together.
+constexpr std::size_t all_waiting_bytes_most = 256 * 1024 * 1024;
+/// What a frame holds in memory beside its bytes.
+constexpr std::size_t frame_bytes = 512;
+/// What a commit may bring: each is looked at once more when it is on disk.
+constexpr std::size_t moved_most = 16'384;
+
+void serve_unserved(State& state, Now now, Actions& actions) {
+  const auto queues = std::exchange(state.unserved, {});
+  QueueSet all;
+  for (const auto& [id, queue] : queues) all.insert(queue);
+  if (!all.empty()) dispatch(state, now, all, actions);
+}
+
+/// What is left of the client's frame, and the frames that came behind it. False: there is more.
+bool go_on(State& state, Now now, Connection connection, Actions& actions) {
+  while (!state.effort.spent()) {
+    // It may end its own session: nothing of the client is used across it.
+    Client* client = state.find_client(connection);
+    if (client == nullptr) return true;
+    if (client->work != nullptr) {
+      std::unique_ptr<Work> work = std::move(client->work);
+      const bool done = work->go_on(state, now, actions);
+      client = state.find_client(connection);
+      if (client == nullptr) return true;
+      if (!done) client->work = std::move(work);
+      continue;
+    }
+    if (client->waiting.empty()) {
+      client->busy = false;
+      return true;
+    }
+    const Client::Waiting next = std::move(client->waiting.front());
+    client->waiting.pop_front();
+    client->waiting_bytes -= next.bytes;
+    state.waiting_bytes -= next.bytes;
+    handle_frame(state, now, *client, next.head, next.run, actions);
+  }
+  return state.find_client(connection) == nullptr;
+}
+
+}  // namespace
+
+void begin_work(State& state, Client& client, std::unique_ptr<Work> work) {
+  client.work = std::move(work);
+  if (std::exchange(client.busy, true)) return;
+  state.busy.push_back(client.connection);
+}
+
+void wait_for_work(State& state, Client& client, const v1::Frame& head, const Slice& run, Actions& actions) {
+  const std::size_t bytes = head.SpaceUsedLong() + run.bytes.size() + frame_bytes;
+  if (client.waiting_bytes + bytes > waiting_bytes_most || state.waiting_bytes + bytes > all_waiting_bytes_most) {
+    refuse(state, client.connection, v1::Error::TOO_MUCH,
+           std::to_string(client.waiting_bytes) + " bytes of frames wait for one that takes long, of all clients " +
+               std::to_string(state.waiting_bytes) + "; at most " + std::to_string(waiting_bytes_most) + " and " +
+               std::to_string(all_waiting_bytes_most) + ": keep within the windows, and wait for answers",
+           true, actions);
+    return;
+  }
+  client.waiting_bytes += bytes;
+  state.waiting_bytes += bytes;
+  client.waiting.push_back({head, run, bytes});
+}
+
+bool has_work(const State& state) {
+  if (state.work.empty() && state.busy.empty() && state.unserved.empty()) return false;
+  // What it would bring to the next commit is enough: that comes first.
+  return state.gathering.moved.size() < moved_most;
+}
+
+void go_on(State& state, Now now, Actions& actions) {
+  if (!has_work(state)) return;
+  serve_unserved(state, now, actions);
+  // Each has its own: what goes out must not keep back what comes in.
+  state.effort.refill(state.config.effort_ns);
+  if (!state.work.empty()) {
+    std::unique_ptr<Work> work = std::move(state.work.front());
+    state.work.pop_front();
+    if (!work->go_on(state, now, actions)) state.work.push_front(std::move(work));
+  }
+  state.effort.refill(state.config.effort_ns);
+  for (std::size_t n = state.busy.size(); n > 0 && !state.effort.spent(); --n) {
+    const Connection connection = state.busy.front();
+    state.busy.pop_front();
+    if (!go_on(state, now, connection, actions)) state.busy.push_back(connection);
+  }
+}
+
+}  // namespace weir::broker::core

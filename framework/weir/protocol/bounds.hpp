@@ -1,0 +1,32 @@
+#pragma once
+
+/// What a client's frame may hold beside its messages, looked at before any of it is parsed.
+///
+/// A few bytes of Protobuf may stand for much: a frame of 4 MiB that named two million queues took 5.6 s and 950 MB. So
+/// a frame's head (all but its run) is bounded in bytes, by kind, and a large one also in fields. What is within these
+/// bounds is parsed in about a millisecond, into a few MiB.
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+
+#include "weir/protocol/frame.hpp"
+#include "weir/protocol/limits.hpp"
+
+namespace weir::protocol {
+
+/// Bytes of the head of any frame but those below.
+inline constexpr std::size_t head_bytes_most = 64 * 1024;
+/// Bytes of the head of a PUBLISH, SETTLE or DEATH, which say something of each message.
+inline constexpr std::size_t messages_head_bytes_most = frame_head_most;
+/// Fields in such a head, those within its parts included; a packed column is one.
+inline constexpr std::uint32_t head_fields_most = 64 * 1024;
+
+/// Outputs of one delivery, which leave in one frame: so many, and so many bytes of them beside their Bodies.
+inline constexpr std::size_t outputs_most = head_fields_most / 8;
+inline constexpr std::size_t outputs_head_bytes_most = messages_head_bytes_most / 2;
+
+/// As decode(), of a frame that a client has sent. Errors: MALFORMED; TOO_LARGE with the bound.
+[[nodiscard]] Result<std::string_view> decode_bounded(std::string_view bytes, v1::Frame& head);
+
+}  // namespace weir::protocol
