@@ -130,12 +130,14 @@ class BrokerHost {
   struct Generation {
     std::uint32_t parent{};  ///< 0: none, it began anew
     std::uint64_t commits{};
+    std::uint32_t life{};  ///< the broker's, when it was copied
   };
   std::vector<Generation> generations_{{}};
   struct Copy {
     engine::memory::MemoryStore store;
     std::shared_ptr<const Ledger::Disk> disk;
     std::uint32_t generation{};
+    std::uint32_t life{};
   };
   std::optional<Copy> copy_;
   Random copies_;

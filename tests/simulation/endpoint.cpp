@@ -72,7 +72,7 @@ void Endpoint::frame(LineId from, std::string bytes) {
 void Endpoint::hear(LineId from, const std::string& bytes) {
   v1::Frame head;
   if (!protocol::decode(bytes, head)) return;
-  if (head.has_welcome()) heard_ = {network_.line(from).store, head.welcome().commits()};
+  if (head.has_welcome()) heard_ = {network_.line(from).store, head.welcome().commits(), network_.line(from).life};
   heard_.commits = std::max({heard_.commits, head.deliver().commits(), head.confirmed().commits(),
                              head.settled().commits(), head.control_reply().commits()});
 }

@@ -15,10 +15,12 @@ namespace weir::simulation {
 
 using LineId = std::uint32_t;  ///< from 1; to the core its Connection
 
-/// What a client has heard of the broker's stores: of which (they are counted from 1; 0: none), and how many commits.
+/// What a client has heard of the broker's stores: of which (they are counted from 1; 0: none), how many commits, and
+/// who welcomed it last.
 struct StoreHeard {
   std::uint32_t store{};
   std::uint64_t commits{};
+  std::uint32_t life{};
 };
 
 struct Line {

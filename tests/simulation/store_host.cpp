@@ -8,7 +8,7 @@ namespace weir::simulation {
 
 void BrokerHost::began(std::uint32_t parent, bool wiped) {
   heard_us_.clear();
-  generations_.push_back({parent, wiped ? 0 : store_.commits()});
+  generations_.push_back({parent, wiped ? 0 : store_.commits(), wiped ? 0 : copy_->life});
   clients_.store = static_cast<std::uint32_t>(generations_.size() - 1);
   if (!wiped) return;
   StoreId id;
@@ -19,7 +19,7 @@ void BrokerHost::began(std::uint32_t parent, bool wiped) {
 
 void BrokerHost::copy_now_and_then() {
   if (!stage_.scenario.stores_change || !copies_.percent(8)) return;
-  copy_.emplace(Copy{store_, stage_.ledger.disk(), clients_.store});
+  copy_.emplace(Copy{store_, stage_.ledger.disk(), clients_.store, life()});
   stage_.say("operator", "copies the data folder, with its %llu commits",
              static_cast<unsigned long long>(store_.commits()));
 }
@@ -45,13 +45,16 @@ bool BrokerHost::put_back() {
   return true;
 }
 
-/// It is what this store was copied from, and was heard of no later than the copy was made.
+/// It is what this store was copied from, and was heard of no later than the copy was made: no commit, and no start,
+/// since that gave leases other names.
 bool BrokerHost::is_of_this_store(const StoreHeard& heard) const {
   if (heard.store == 0) return true;
   std::uint64_t most = std::numeric_limits<std::uint64_t>::max();
+  std::uint32_t last = std::numeric_limits<std::uint32_t>::max();
   for (std::uint32_t at = clients_.store; at != 0; at = generations_[at].parent) {
-    if (at == heard.store) return heard.commits <= most;
+    if (at == heard.store) return heard.commits <= most && heard.life <= last;
     most = std::min(most, generations_[at].commits);
+    last = std::min(last, generations_[at].life);
   }
   return false;
 }
