@@ -78,7 +78,7 @@ class Ledger:
 
     def read(self):
         lines = [line.split() for line in self.d.ledger.read_text().splitlines()]
-        events = [(float(seconds), what, int(number), int(pid)) for what, number, _, pid, _, seconds in lines]
+        events = [(float(seconds), what, int(number), int(pid)) for what, number, _, pid, _, _, seconds in lines]
         last = {}
         for at, _, _, pid in events:
             last[pid] = max(at, last.get(pid, 0))

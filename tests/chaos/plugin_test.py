@@ -90,7 +90,8 @@ def overwritten_in_place():
         d.plugin.write_bytes(whole)
         d.publish([{"number": 500, "action": "poison", "poison": "abort"}])
         wait_for("the culprit is charged", lambda: d.queue()["dead"] == 1, 10)
-        letter = d.weir("dead", "show", "work", d.dead()[0]["id"], "--engine", d.engine).stdout
+        letters = wait_for("it is on disk", d.dead, 10)
+        letter = d.weir("dead", "show", "work", letters[0]["id"], "--engine", d.engine).stdout
         assert "poison::abort()" in letter and "in work.so" in letter, letter
         d.handles(range(300, 310))
         d.stop()

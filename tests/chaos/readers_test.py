@@ -109,9 +109,7 @@ class Worker:
         said = hello(self.token, window=10000, settled=self.claims(settled),
                      held=self.claims(place for places in self.later for place in places))
         said.window.epoch = self.sessions + 1
-        if self.session and hasattr(said, "store"):
-            said.store = self.session.welcome.store
-        self.session = session.Session(self.d.engine, said)
+        self.session = session.Session(self.d.engine, said, self.session)
         self.sessions += 1
         told = set(settled)
         for answer in self.session.welcome.claims:
