@@ -400,7 +400,8 @@ void Ledger::on(const core::DropDead& write) {
     const auto older =
         std::find_if(places_.lower_bound({write.place.queue, 0, 0}), places_.find(write.place), [&](const auto& at) {
           const Message& other = message(at.second);
-          return other.where == Where::dead && other.left_at_us < m.left_at_us;
+          // What was published again stands elsewhere than it did.
+          return other.where == Where::dead && other.place == at.first && other.left_at_us < m.left_at_us;
         });
     if (older != places_.find(write.place)) {
       throw Broken("dead_letters_are_kept", print(uid) + " is dropped as one too many, before " + print(older->second));
