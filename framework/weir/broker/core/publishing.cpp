@@ -35,7 +35,8 @@ void answer_again(State& state, const Publisher& publisher, std::uint64_t first,
   std::uint64_t at = first;
   const std::uint64_t written = std::min(last, publisher.committed);
   for (const auto& range : publisher.mark.refused()) {
-    if (range.last() < at || range.first() > written) continue;
+    // One range may go on with what is refused and not committed yet: that is answered at its commit.
+    if (range.last() < at || std::max(range.first(), at) > written) continue;
     if (range.first() > at) add(at, range.first() - 1, false);
     const std::uint64_t end = std::min(range.last(), written);
     add(std::max(range.first(), at), end, true);
