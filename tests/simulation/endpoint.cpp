@@ -65,7 +65,7 @@ void Endpoint::frame(LineId from, std::string bytes) {
   silent_us_ = std::max(silent_us_, stage_.clock.now_us - std::exchange(heard_at_us_, stage_.clock.now_us));
   machine().frame(stage_.clock.instant(), Slice::of(std::move(bytes)));
   changed();
-  if (std::exchange(heard_on_, line_) != line_) silent_us_ = 0;
+  if (std::exchange(heard_on_, line_) != line_) silent_before_us_ = std::exchange(silent_us_, 0);
   carry_out();
 }
 

@@ -60,6 +60,8 @@ class Endpoint {
   Stage& stage_;
   Network& network_;
   std::int64_t silent_us_ = 0;  ///< the longest that it heard nothing since the last WELCOME
+  /// And until then: that may be an old one, which came late by a connection that the broker had missed long before.
+  std::int64_t silent_before_us_ = 0;
 
  private:
   void arm();

@@ -107,7 +107,8 @@ void PublisherHost::changed() {
         stage_.ledger.told_refused(uid);
       } else {
         const bool store_is_another = line() != 0 && network_.line(line()).may_be_in_doubt;
-        stage_.ledger.told_in_doubt(uid, store_is_another ? std::numeric_limits<std::int64_t>::max() : silent_us_);
+        stage_.ledger.told_in_doubt(
+            uid, store_is_another ? std::numeric_limits<std::int64_t>::max() : std::max(silent_us_, silent_before_us_));
       }
     }
   }

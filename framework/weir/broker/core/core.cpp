@@ -105,7 +105,10 @@ void Core::room(Now now, bool enough, Actions& actions) {
   begin(*state_, now);
   if (state_->room == enough) return;
   state_->room = enough;
-  for (const auto& [id, queue] : state_->queues) share_room(*state_, *queue, actions);
+  for (const auto& [id, queue] : state_->queues) {
+    queue->shared_at = Instant::min();  // at once, however many windows there are
+    share_room(*state_, *queue, actions);
+  }
 }
 
 void Core::list_queues(const v1::ListQueues& wanted, v1::Queues& page) const { describe_queues(*state_, wanted, page); }
