@@ -39,11 +39,11 @@ void Ledger::check_suspected(Uid uid) {
 
 bool Ledger::is_going(const Trial& trial) {
   const Message& m = message(trial.uid);
-  // The broker may have heard how it ended, or that it was given back.
-  const bool settled = std::any_of(m.holdings.begin(), m.holdings.end(), [&](HoldingId id) {
-    return holding(id).grant == trial.grant && holding(id).settled;
-  });
-  if (settled) return false;
+  // Only while its handler runs: what was sent may be lost on the way, or be given back unseen by a process that
+  // drains; and of what was settled the broker may have heard.
+  const bool runs = std::any_of(m.holdings.begin(), m.holdings.end(),
+                                [&](HoldingId id) { return holding(id).grant == trial.grant && !holding(id).settled; });
+  if (!runs) return false;
   return m.where == Where::record && !m.grants.empty() && m.grants.back().seq == trial.grant &&
          m.applied_grant < trial.grant && !may_have_lost(trial.worker, trial.at_us);
 }
