@@ -123,7 +123,7 @@ TEST_F(Controls, ASecondMessageIsChargedOnlyOnceItsPluginHasLivedAsLongWithoutIt
   EXPECT_THAT(indexes(6), IsEmpty());  // it stands by
   EXPECT_EQ(broker->queue().retried(), 1U);
   live(6, 60ms);
-  EXPECT_EQ(attempts_of(6), 1U);
+  ASSERT_EQ(attempts_of(6), 1U);
   EXPECT_EQ(broker->record({1, 1, 6}).history(0).duration_us(), 600'000U);
   EXPECT_FALSE(told("plugin_dies_by_itself"));
   EXPECT_THAT(indexes(6), ElementsAre(3));  // and goes on
