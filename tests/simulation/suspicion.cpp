@@ -26,7 +26,11 @@ void Ledger::check_suspected(Uid uid) {
   const bool unexplained = std::any_of(m.grants.begin(), m.grants.end(), [&](const Grant& grant) {
     const ProcessState& process = processes_[workers_[grant.worker].process];
     if (!process.told) return may_have_lost(grant.worker, grant.at_us);
-    if (!process.explained && process.started.contains(uid)) return true;
+    // What it had settled, and its HELLO still names, its handlers may have left something of.
+    const bool settled = std::any_of(m.holdings.begin(), m.holdings.end(), [&](HoldingId held) {
+      return holding(held).settled && holding(held).worker == grant.worker;
+    });
+    if (!process.explained && (settled || process.started.contains(uid))) return true;
     return process.expired_at_us >= grant.at_us ||
            clock_.now_us - process.heard_at_us > scenario_.session_timeout.count();
   });
