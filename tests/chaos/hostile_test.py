@@ -113,7 +113,7 @@ def honest(port, told, stop):
                 parts = fields(data)
                 for kind, value in parts:
                     if kind == 5:  # confirmed
-                        unanswered -= sum(first(run, 2, 0) for _, run in fields(value))
+                        unanswered -= sum(first(run, 2, 0) for key, run in fields(value) if key == 1)
                     elif kind == 9:
                         epoch = max(epoch, first(value, 1))
                     elif kind == 6:  # deliver
@@ -175,7 +175,7 @@ def fill_trap(port):
         assert publisher.socket.poll(20_000), "the trap is not filled"
         for kind, value in fields(publisher.socket.recv()):
             if kind == 5:
-                answered += sum(first(run, 2, 0) for _, run in fields(value))
+                answered += sum(first(run, 2, 0) for key, run in fields(value) if key == 1)
     publisher.socket.close()
     context.term()
 
