@@ -160,9 +160,8 @@ void Ledger::ended_its_process(Uid uid, HoldingId id, bool healed) {
   Message& m = message(uid);
   // What was settled may have been heard: then it has ended, or was counted.
   if (!healed || holding(id).settled) return;
-  // While a restart is not over, when nobody is judged; unsuspected, among others, one of one, and alone once for each
-  // attempt.
-  const std::uint32_t most = policy(m).attempts + 4;
+  // Unsuspected, among others, one of one, and alone once for each attempt.
+  const std::uint32_t most = policy(m).attempts + 3;
   if (++m.killed <= most) return;
   throw Broken("poison_ends_within_its_attempts",
                print(uid) + " has ended " + std::to_string(m.killed) + " processes, with nothing else going wrong");
