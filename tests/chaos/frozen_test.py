@@ -60,7 +60,7 @@ class Group(Deployment):
         return (self.folder / "up.log").read_text(errors="replace")
 
     def handled(self, *numbers):
-        wait_for(f"{numbers} handled", lambda: all(self.runs()[1][n] for n in numbers), 30)
+        wait_for(f"{numbers} handled", lambda: all(self.runs()[1][n] for n in numbers), 10)
 
     def ends(self, charged=0):
         counts = wait_for("settled", self.settled, 20)
@@ -80,7 +80,7 @@ def by_an_operator():
         wait_for("it is killed", lambda: "worker_is_frozen" in d.log(), REPLACED_WITHIN)
         took = time.monotonic() - begin
         assert took > 2 * SESSION_TIMEOUT, f"after {took:.1f} s"
-        wait_for("another works", lambda: (pair := d.pair()) and pair[1] != child, 30)
+        wait_for("another works", lambda: (pair := d.pair()) and pair[1] != child)
         d.handled(*range(20))
         d.ends()
         return f"after {took:.1f} s"
