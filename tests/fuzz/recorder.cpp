@@ -1,4 +1,5 @@
 // What a worker process that went wrong may leave in its flight recorder; and the symbols of a file that is no program.
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <set>
@@ -85,6 +86,7 @@ void read(std::span<const std::byte> file) {
     require(is_printable(delivery.queue), "a queue's name that is not printable");
     (void)record->wall(delivery.started);
   }
+  for (const auto& one : record->ended) require(is_printable(one.queue), "a queue's name that is not printable");
   for (const auto slot : record->on_cpu) require(slots.contains(slot), "nobody's delivery was on the CPU");
   for (const auto& line : record->log) require(is_printable(line), "a line of log that is not printable");
   const files::MemoryMap map(record->map);
@@ -98,11 +100,14 @@ void read(std::span<const std::byte> file) {
     const files::Verdict verdict = files::blame(*record, death);
     std::set<std::uint32_t> blamed;
     for (const auto& one : verdict.started) {
+      if (one.part == files::Part::ended) continue;
       require(slots.contains(one.delivery.slot), "a delivery is blamed that had not started");
       require(blamed.insert(one.delivery.slot).second, "a delivery is blamed twice");
       require(one.duration.count() >= 0, "a handler ran for less than no time");
       require(one.part != files::Part::culprit || !one.error.empty(), "a culprit without an error");
     }
+    const auto ended = std::ranges::count(verdict.started, files::Part::ended, &files::Blamed::part);
+    require(ended <= static_cast<std::ptrdiff_t>(record->ended.size()), "more is blamed than had ended");
     require(!verdict.on_purpose || verdict.started.empty(), "a death on purpose with suspects");
   }
 }
