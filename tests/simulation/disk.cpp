@@ -379,6 +379,7 @@ void Ledger::on(const core::ReplayDead& write) {
   batch_moved_.push_back(uid);
   m.where = Where::record;
   m.attempts = 0;
+  m.killed = 0;
   m.due_us = write.due_us;
   m.by_wall = false;
   ++unfinished_;

@@ -160,6 +160,8 @@ void Ledger::ended_its_process(Uid uid, HoldingId id, bool healed) {
   Message& m = message(uid);
   // What was settled may have been heard: then it has ended, or was counted.
   if (!healed || holding(id).settled) return;
+  // While a restart is not over nobody pays for what was claimed.
+  if (holding(id).granted_at_us < started_at_us_) return;
   // Unsuspected, among others, one of one, and alone once for each attempt.
   const std::uint32_t most = policy(m).attempts + 3;
   if (++m.killed <= most) return;

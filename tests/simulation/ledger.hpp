@@ -220,7 +220,7 @@ class Ledger {
     v1::Suspicion suspicion{};
     bool blamed = false;
     bool lost = false;              ///< it was on disk, or need not be, in a store that is no more
-    std::uint32_t killed{};         ///< processes, unsettled, since all is well and it was unsuspected last
+    std::uint32_t killed{};         ///< processes, unsettled, since all is well and it was last unsuspected, or replayed
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
