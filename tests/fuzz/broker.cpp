@@ -59,6 +59,7 @@ class Play {
   };
 
   void start() {
+    store_.starts_as(StartId{});
     core_ = std::make_unique<core::Core>(config_, store_.recover(), store_, now_);
     control_ = std::make_unique<broker::Control>(*core_, store_);
     for (auto& peer : peers_) leave(peer);
@@ -87,6 +88,7 @@ class Play {
     hello.set_version_highest(2);
     hello.set_kind(kind);
     hello.set_store(std::string(StoreId{}.view()));
+    hello.set_start(std::string(StartId{}.view()));
     return frame;
   }
   std::string queue_name() { return config_.queues[in_.below(static_cast<std::uint32_t>(config_.queues.size()))].name; }

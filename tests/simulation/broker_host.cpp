@@ -105,6 +105,10 @@ void BrokerHost::start() {
   if (looks_who_read_) config.unread_most = Bytes{static_cast<std::uint64_t>(bounds.between(100, 4000))};
   config.effort_ns = stage_.scenario.effort_ns;
   config.seed = Random(stage_.scenario.seed, 500 + life()).next() | 1;
+  StartId start;
+  Random bits(stage_.scenario.seed, 11'000 + life());
+  for (auto& byte : start.bytes) byte = static_cast<unsigned char>(bits.next());
+  store_.starts_as(start);
   core::Recovered recovered = store_.recover();
   recovered_ = recovered.sessions.empty();
   incarnation_ = recovered.incarnation;

@@ -63,9 +63,6 @@ class BrokerHost {
   void wipe();
   /// The copy that was made last; false if there is none.
   bool put_back();
-  /// Clients that were away may still know more of it than the copy has. Two starts later the copy may have outgrown
-  /// what they heard, and nothing would tell (broker/core/identity.cpp): so it does not start again until all is well.
-  [[nodiscard]] bool was_put_back() const { return was_put_back_; }
 
   // The disk.
   void slow_disk(std::int64_t for_us, std::int64_t write_us);
@@ -146,7 +143,6 @@ class BrokerHost {
   bool written_ = false;                ///< it is there, and the core has not heard of it
   std::int64_t slow_until_us_ = 0, slow_write_us_ = 0;
   std::int64_t full_until_us_ = 0, low_until_us_ = 0;
-  bool was_put_back_ = false;
   bool sync_fails_ = false;
   bool room_ = true;
   bool recovered_ = true;

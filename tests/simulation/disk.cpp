@@ -12,6 +12,7 @@ void Ledger::durable(const core::Batch& batch, core::Snapshot& disk) {
   batch_moved_.clear();
   batch_acks_.clear();
   batch_published_.clear();
+  batch_charged_.clear();
   for (auto& [queue, dead] : dead_) dead.least = dead.now;
   for (auto& [queue, live] : live_) live.brought_by_no_publish = {};
   // What it stores first: whose ack a message went with shows in the outputs.
@@ -22,6 +23,7 @@ void Ledger::durable(const core::Batch& batch, core::Snapshot& disk) {
       if (is_store == stores) std::visit([this](const auto& one) { on(one); }, write);
     }
   }
+  for (const Uid uid : batch_charged_) check_killer(uid);
   check_outputs();
   check_room();
   check_histories(disk);
@@ -354,13 +356,19 @@ void Ledger::check_moved_by_a_death(Uid uid, const core::MoveMessage& write, std
 }
 
 /// No report names it.
-void Ledger::check_charged(Uid uid) const {
+void Ledger::check_charged(Uid uid) {
   const Message& m = message(uid);
   if (m.suspicion == v1::UNSUSPECTED) {
     throw Broken("the_innocent_do_not_pay",
                  print(uid) + " is charged for a death; nobody named it, nor was it suspect");
   }
-  // Whoever killed the process in which it was tried was known to be in it, unless that was settled.
+  batch_charged_.push_back(uid);
+}
+
+/// Whoever killed the process in which it was tried was known to be in it, unless that was settled: by this batch at
+/// the latest.
+void Ledger::check_killer(Uid uid) const {
+  const Message& m = message(uid);
   const Uid killer = processes_[workers_[m.grants.back().worker].process].died_of;
   if (killer == 0 || killer == uid) return;
   const Message& other = message(killer);

@@ -55,7 +55,7 @@ void storm(World& world, Random& random) {
 // ---- the broker
 
 void broker_crash(World& world, Random& random) {
-  if (!world.broker.is_up() || world.broker.was_put_back()) return;
+  if (!world.broker.is_up()) return;
   crash_broker(world, random.percent(70) ? random.between(0, 300 * ms) : some_time(world, random));
 }
 void broker_pause(World& world, Random& random) {
@@ -123,14 +123,11 @@ void disk_slow(World& world, Random& random) {
 }
 void disk_full(World& world, Random& random) { world.broker.full_disk(random.between(50 * ms, 2 * s)); }
 void disk_low(World& world, Random& random) { world.broker.low_disk(random.between(50 * ms, 2 * s)); }
-void sync_fails(World& world, Random&) {
-  if (!world.broker.was_put_back()) world.broker.fail_next_sync();
-}
+void sync_fails(World& world, Random&) { world.broker.fail_next_sync(); }
 
 // ---- the data folder
 
 void replace_store(World& world, Random& random, bool wipe) {
-  if (!wipe && world.broker.was_put_back()) return;
   if (world.broker.is_up()) {
     crash_broker(world, random.between(0, 300 * ms));
   }

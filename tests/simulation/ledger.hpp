@@ -219,8 +219,8 @@ class Ledger {
     std::int64_t dead_since_us{};
     v1::Suspicion suspicion{};
     bool blamed = false;
-    bool lost = false;              ///< it was on disk, or need not be, in a store that is no more
-    std::uint32_t killed{};         ///< processes, unsettled, since all is well and it was last unsuspected, or replayed
+    bool lost = false;       ///< it was on disk, or need not be, in a store that is no more
+    std::uint32_t killed{};  ///< processes, unsettled, since all is well and it was last unsuspected, or replayed
     std::uint64_t applied_grant{};  ///< under which the last outcome was applied
     std::vector<Grant> grants;      ///< the last of each worker
     std::vector<HoldingId> holdings;
@@ -329,7 +329,8 @@ class Ledger {
   void on(const core::PutPublisher&) {}
   void on(const core::DropPublisher&) {}
   void on(const core::PutQueue& write);
-  void check_charged(Uid uid) const;
+  void check_charged(Uid uid);
+  void check_killer(Uid uid) const;
   void check_moved_by_a_death(Uid uid, const core::MoveMessage& write, std::int64_t early_us);
   /// The least that the policy makes a message wait after so many attempts that failed.
   [[nodiscard]] std::int64_t backoff_us(const Message& message, std::uint32_t attempts) const;
@@ -392,6 +393,7 @@ class Ledger {
   std::vector<Uid> batch_stored_;  ///< outputs of the batch that is being applied
   std::vector<HoldingId> batch_acks_;
   std::vector<Uid> batch_moved_;
+  std::vector<Uid> batch_charged_;     ///< for a death that did not name them
   std::set<QueueId> batch_published_;  ///< queues of which it stores what was published
   struct Dead {
     std::uint64_t now{}, least{};  ///< on disk; and the fewest while this batch was gathered

@@ -37,11 +37,11 @@ struct Line {
   bool reset = false;    ///< the broker's next send finds it gone
   bool refused = false;  ///< the broker has closed it
   bool claims_old_leases = false;
-  bool hello_in_parts = false;                          ///< none of which names all that is claimed
-  StoreHeard speaks_of;                                 ///< its HELLO
-  std::uint32_t store{};                                ///< of the broker that it was made to
-  bool of_another_store = false, must_be_told = false;  ///< what it speaks of; and the broker can tell
-  bool may_be_in_doubt = false;                         ///< by that, or since it was told so, and published nothing
+  bool hello_in_parts = false;    ///< none of which names all that is claimed
+  StoreHeard speaks_of;           ///< its HELLO
+  std::uint32_t store{};          ///< of the broker that it was made to
+  bool of_another_store = false;  ///< what it speaks of
+  bool may_be_in_doubt = false;   ///< by that, or since it was told so, and published nothing
 };
 
 class Network {

@@ -28,7 +28,6 @@ void BrokerHost::wipe() {
   stage_.say("operator", "wipes the data folder");
   began(0, true);
   copy_.reset();
-  was_put_back_ = false;
   stage_.ledger.put_back(nullptr);
 }
 
@@ -39,8 +38,6 @@ bool BrokerHost::put_back() {
              static_cast<unsigned long long>(store_.commits()));
   store_ = copy_->store;
   began(copy_->generation, false);
-  was_put_back_ = true;
-  sync_fails_ = false;
   stage_.ledger.put_back(copy_->disk.get());
   return true;
 }
@@ -63,20 +60,11 @@ void BrokerHost::heard_hello(Line& line, const Endpoint& from) {
   line.may_be_in_doubt = doubted_.contains(line.endpoint);
   if (line.speaks_of.store == 0 || is_of_this_store(line.speaks_of)) return;
   line.of_another_store = line.may_be_in_doubt = true;
-  // A copy that has had as many commits of its own since is not known to be older. (Of leases it is.)
-  bool is_copy = false;
-  for (std::uint32_t at = clients_.store; at != 0 && !is_copy; at = generations_[at].parent) {
-    for (std::uint32_t was = line.speaks_of.store; was != 0 && !is_copy; was = generations_[was].parent) {
-      is_copy = at == was;
-    }
-  }
-  const std::uint64_t told = store_.commits() - (writing_ && written_ ? 1 : 0);
-  line.must_be_told = !is_copy || line.speaks_of.commits > told;
   if (from.worker != nobody) stage_.ledger.speaks_of_another_store(from.worker);
 }
 
 void BrokerHost::check_welcome(const Line& line, const v1::Welcome& welcome) const {
-  if (!line.must_be_told) return;
+  if (!line.of_another_store) return;
   const Endpoint& to = *clients_.all[line.endpoint];
   const bool stale = std::all_of(welcome.claims().begin(), welcome.claims().end(),
                                  [](const v1::ClaimAnswer& answer) { return answer.stale(); });

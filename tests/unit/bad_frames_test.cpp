@@ -365,6 +365,7 @@ TEST_F(BadFrames, AHelloWithoutEndIsRefusedAtItsBound) {
 TEST_F(BadFrames, APartOfAHelloOver64KiBIsRefused) {
   v1::Frame frame = hello_part(20'000, 1, true);
   frame.mutable_hello()->set_store(std::string(broker_.store_id.view()));
+  frame.mutable_hello()->set_start(std::string(broker_.start_id.view()));
   EXPECT_EQ(answer_to(frame).message(),
             "HELLO: a part of " + std::to_string(frame.hello().ByteSizeLong()) +
                 " bytes; at most 65536, what is held and settled may follow in further parts (`more`), queues and "

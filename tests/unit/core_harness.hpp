@@ -43,7 +43,9 @@ struct Broker {
   }
 
   void start() {
-    core = std::make_unique<Core>(config, store.recover(), store, now);
+    Recovered recovered = store.recover();
+    start_id = recovered.starts.back().id;
+    core = std::make_unique<Core>(config, std::move(recovered), store, now);
     frames_out.clear();
   }
   /// As after kill -9: what was sealed and not committed is gone.
@@ -69,6 +71,9 @@ struct Broker {
     // Unless a test says otherwise, what a client speaks of is of this store.
     if (frame.has_hello() && frame.hello().store().empty()) {
       frame.mutable_hello()->set_store(std::string(store_id.view()));
+    }
+    if (frame.has_hello() && frame.hello().start().empty()) {
+      frame.mutable_hello()->set_start(std::string(start_id.view()));
     }
     Actions actions;
     core->frame(now, from, frame, Slice::of(std::move(run)), actions);
@@ -319,6 +324,7 @@ struct Broker {
   Now now{Instant{Duration{1h}}, WallTime{Duration{1'000'000s}}};
   Config config;
   StoreId store_id = random_id<StoreId>();
+  StartId start_id;  ///< the last one
   engine::memory::MemoryStore store{store_id};
   std::unique_ptr<Core> core;
   std::optional<Batch> sealed;

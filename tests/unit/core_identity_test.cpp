@@ -14,21 +14,33 @@ StoreId another() {
   return id;
 }
 
-v1::Frame hello_of(StoreId store, std::uint64_t heard, std::vector<v1::Claim> held,
-                   std::vector<v1::Claim> settled = {}) {
+/// What a client has heard of: a store, the start that it was welcomed by, and how many commits since.
+struct Heard {
+  StoreId store;
+  StartId start;
+  std::uint64_t commits{};
+
+  Heard(const Broker& broker, std::uint64_t of_commits)
+      : store(broker.store_id), start(broker.start_id), commits(of_commits) {}
+  void tell(v1::Hello& hello) const {
+    hello.set_store(std::string(store.view()));
+    hello.set_start(std::string(start.view()));
+    hello.set_heard(commits);
+  }
+};
+
+v1::Frame hello_of(const Heard& heard, std::vector<v1::Claim> held, std::vector<v1::Claim> settled = {}) {
   v1::Frame frame = Broker::worker_hello(token(1), 100, 2);
   v1::Hello& hello = *frame.mutable_hello();
-  hello.set_store(std::string(store.view()));
-  hello.set_heard(heard);
+  heard.tell(hello);
   for (auto& claim : held) *hello.add_held() = claim;
   for (auto& claim : settled) *hello.add_settled() = claim;
   return frame;
 }
 
-v1::Frame publisher_of(StoreId store, std::uint64_t heard, std::uint64_t lowest_unanswered) {
+v1::Frame publisher_of(const Heard& heard, std::uint64_t lowest_unanswered) {
   v1::Frame frame = Broker::publisher_hello(7, lowest_unanswered);
-  frame.mutable_hello()->set_store(std::string(store.view()));
-  frame.mutable_hello()->set_heard(heard);
+  heard.tell(*frame.mutable_hello());
   return frame;
 }
 
@@ -55,10 +67,12 @@ void put_back(Broker& broker, const engine::memory::MemoryStore& store) {
   broker.store = store;
   broker.restart();
 }
-/// The folder is wiped. Returns what it was.
-StoreId wipe(Broker& broker) {
+/// The folder is wiped. Returns what a client had heard of that.
+Heard wipe(Broker& broker, std::uint64_t commits = 2) {
+  const Heard before(broker, commits);
   put_back(broker, engine::memory::MemoryStore(another()));
-  return std::exchange(broker.store_id, another());
+  broker.store_id = another();
+  return before;
 }
 
 TEST(Identity, WelcomeTellsTheStoreAndHowManyCommitsItHas) {
@@ -118,12 +132,12 @@ TEST(Identity, AWipedFolderTakesNoSettlementOfTheOldOne) {
   Broker broker;
   broker.give(10, worker, token(1));
   const auto held = broker.deliveries(worker).front();
-  const StoreId before = wipe(broker);
+  const Heard before = wipe(broker);
   // The new store gives the same numbers to other messages, and the same leases to another worker.
   broker.give(10, other, token(2));
   ASSERT_EQ(broker.deliveries(other).front().lease(), held.lease());
 
-  broker.say(worker, hello_of(before, 2, {broker.claim_of(held, 1)}, {broker.claim_of(held, 1)}));
+  broker.say(worker, hello_of(before, {broker.claim_of(held, 1)}, {broker.claim_of(held, 1)}));
 
   const v1::Welcome& welcome = welcome_of(broker, worker);
   ASSERT_EQ(welcome.claims_size(), 2);
@@ -138,9 +152,9 @@ TEST(Identity, ItIsSaidOnceAClientHoweverOftenItComes) {
   Broker broker;
   broker.give(10, worker, token(1));
   const auto held = broker.deliveries(worker).front();
-  const StoreId before = wipe(broker);
+  const Heard before = wipe(broker);
   for (const Connection again : {worker, worker + 10, worker + 20}) {
-    broker.say(again, hello_of(before, 2, {broker.claim_of(held, 1)}));
+    broker.say(again, hello_of(before, {broker.claim_of(held, 1)}));
     EXPECT_TRUE(all_stale(welcome_of(broker, again)));
   }
   EXPECT_EQ(notes_of(broker, "store_is_another"), 1U);
@@ -158,44 +172,89 @@ TEST(Identity, AnOlderCopyMakesStaleWhatIsSaidOfALaterOneAndTouchesNobodyElse) {
   broker.commit();
   broker.publish(publisher, 6, 1);
   broker.commit();
+  const Heard later(broker, copied + 2);
+  const Heard what_it_has(broker, copied);
   put_back(broker, copy);
 
-  broker.say(worker, hello_of(broker.store_id, copied + 2, {broker.claim_of(held, 1)}));
+  broker.say(worker, hello_of(later, {broker.claim_of(held, 1)}));
   EXPECT_TRUE(all_stale(welcome_of(broker, worker)));
+  EXPECT_TRUE(welcome_of(broker, worker).store_is_older());
   EXPECT_EQ(notes_of(broker, "store_is_older", "2"), 1U);
   v1::Frame untouched = Broker::worker_hello(token(2), 100, 2);
-  untouched.mutable_hello()->set_heard(copied);
+  what_it_has.tell(*untouched.mutable_hello());
   broker.say(other, untouched);
+  EXPECT_FALSE(welcome_of(broker, other).store_is_older());
   EXPECT_EQ(notes_of(broker, "store_is_older"), 1U) << "the other heard of nothing that is not there";
 }
 
-TEST(Identity, ACopyThatHasOvertakenWhatAClientHeardIsStillOlder) {
-  Broker broker;
-  broker.give(4, worker, token(1));
-  const auto held = broker.deliveries(worker).front();
-  const auto copy = broker.store;
-  const std::uint64_t copied = broker.last(publisher).confirmed().commits() + 1;
-  put_back(broker, copy);
+/// Five commits of its own.
+void go_on(Broker& broker) {
   broker.open_publisher(other, 9);
   for (std::uint64_t n = 1; n <= 5; ++n) {
     broker.publish(other, n, 1);
     broker.commit();
   }
-  // It had heard of two commits that the copy does not have; by now that has five others.
-  broker.say(worker, hello_of(broker.store_id, copied + 2, {broker.claim_of(held, 1)}));
-  EXPECT_TRUE(all_stale(welcome_of(broker, worker)));
 }
 
-TEST(Identity, ARestartOfTheSameStoreLooksOlderToNobody) {
+TEST(Identity, ACopyThatHasOvertakenWhatAClientHeardIsStillOlder) {
+  for (const bool restarted : {false, true}) {
+    Broker broker;
+    broker.give(4, worker, token(1));
+    const auto held = broker.deliveries(worker).front();
+    const Heard later(broker, broker.last(publisher).confirmed().commits() + 3);
+    put_back(broker, engine::memory::MemoryStore(broker.store));
+    go_on(broker);
+    if (restarted) broker.restart();  // its client was cut off over two starts
+    broker.say(worker, hello_of(later, {broker.claim_of(held, 1)}));
+    EXPECT_TRUE(all_stale(welcome_of(broker, worker))) << restarted;
+  }
+}
+
+TEST(Identity, WhoWasWelcomedByAStartThatTheCopyLacksSpeaksOfALaterStore) {
   Broker broker;
   broker.give(4, worker, token(1));
   const auto held = broker.deliveries(worker).front();
-  const std::uint64_t heard = broker.last(publisher).confirmed().commits();
+  const auto copy = broker.store;
   broker.restart();
-  broker.say(worker, hello_of(broker.store_id, heard, {broker.claim_of(held, 1)}));
-  EXPECT_FALSE(all_stale(welcome_of(broker, worker)));
-  broker.say(publisher, publisher_of(broker.store_id, heard, 5));
-  EXPECT_TRUE(welcome_of(broker, publisher).publisher_known());
+  const Heard later(broker, 0);  // of no commit since
+  put_back(broker, copy);        // which repeats that start's incarnation
+  broker.say(worker, hello_of(later, {broker.claim_of(held, 1)}));
+  EXPECT_TRUE(all_stale(welcome_of(broker, worker)));
+  EXPECT_EQ(notes_of(broker, "store_is_older"), 1U);
+}
+
+TEST(Identity, ARestartOfTheSameStoreLooksOlderToNobody) {
+  for (const int restarts : {0, 1, 3}) {
+    Broker broker;
+    broker.give(4, worker, token(1));
+    broker.commit();
+    const auto held = broker.deliveries(worker).front();
+    const Heard heard(broker, broker.last(publisher).confirmed().commits());
+    for (int i = 0; i < restarts; ++i) broker.restart();
+    broker.say(worker + 20, hello_of(heard, {broker.claim_of(held, 1)}));
+    EXPECT_FALSE(all_stale(welcome_of(broker, worker + 20))) << restarts;
+    broker.say(publisher + 10, publisher_of(heard, 5));
+    EXPECT_TRUE(welcome_of(broker, publisher + 10).publisher_known());
+  }
+}
+
+// Simulation, seed 122570: it had heard of as many commits of the later store as of the copy since, and its claims were
+// stale once more.
+TEST(Identity, WhoWasToldThatItIsOlderIsWelcomeFromThenOn) {
+  Broker broker;
+  broker.give(4, worker, token(1));
+  const auto held = broker.deliveries(worker).front();
+  const std::uint64_t copied = broker.store.commits();
+  const auto copy = broker.store;
+  const Heard later(broker, copied + 4);
+  put_back(broker, copy);
+  broker.say(worker, hello_of(later, {broker.claim_of(held, 1)}));
+  ASSERT_TRUE(all_stale(welcome_of(broker, worker)));
+  go_on(broker);
+  ASSERT_FALSE(broker.deliveries(worker).empty());
+  const auto now_held = broker.deliveries(worker).front();
+  broker.say(worker + 10, hello_of({broker, copied + 4}, {broker.claim_of(now_held, 2)}));
+  EXPECT_FALSE(all_stale(welcome_of(broker, worker + 10)));
 }
 
 TEST(Identity, WhatAPublisherHasUnansweredOfAnotherStoreIsInDoubt) {
@@ -203,15 +262,15 @@ TEST(Identity, WhatAPublisherHasUnansweredOfAnotherStoreIsInDoubt) {
   broker.open_publisher(publisher);
   broker.publish(publisher, 1, 3);
   broker.commit();
-  const StoreId before = wipe(broker);
+  const Heard before = wipe(broker);
 
-  broker.say(publisher, publisher_of(before, 2, 1));  // unanswered from its first on
+  broker.say(publisher, publisher_of(before, 1));  // unanswered from its first on
 
   EXPECT_FALSE(welcome_of(broker, publisher).publisher_known());
   // Its WELCOME may be lost on the way: it is told again.
-  broker.say(publisher + 10, publisher_of(before, 2, 1));
+  broker.say(publisher + 10, publisher_of(before, 1));
   EXPECT_FALSE(welcome_of(broker, publisher + 10).publisher_known());
-  broker.say(publisher + 20, publisher_of(another(), 0, 4));  // it heard, and has given those up
+  broker.say(publisher + 20, publisher_of({broker, 0}, 4));  // it heard, and has given those up
   EXPECT_TRUE(welcome_of(broker, publisher + 20).publisher_known());
 }
 
@@ -222,19 +281,16 @@ TEST(Identity, WhatAPublisherHasUnansweredOfALaterStoreIsInDoubt) {
   broker.commit();
   const auto copy = broker.store;
   const std::uint64_t copied = broker.last(publisher).confirmed().commits();
+  const Heard later(broker, copied + 2);
   put_back(broker, copy);
-  broker.say(publisher, publisher_of(broker.store_id, copied + 2, 6));
+  broker.say(publisher, publisher_of(later, 6));
   EXPECT_FALSE(welcome_of(broker, publisher).publisher_known());
   EXPECT_EQ(notes_of(broker, "store_is_older", "2"), 1U);
   EXPECT_GE(welcome_of(broker, publisher).publisher_mark(), 5U) << "it goes on above";
   // The copy has as many of its own by now, and the WELCOME was lost.
-  broker.open_publisher(other, 9);
-  for (std::uint64_t n = 1; n <= 5; ++n) {
-    broker.publish(other, n, 1);
-    broker.commit();
-  }
+  go_on(broker);
   ASSERT_EQ(notes_of(broker, "store_is_older"), 1U);
-  broker.say(publisher + 10, publisher_of(broker.store_id, copied + 2, 6));
+  broker.say(publisher + 10, publisher_of(later, 6));
   ASSERT_GE(welcome_of(broker, publisher + 10).commits(), copied + 2);
   EXPECT_FALSE(welcome_of(broker, publisher + 10).publisher_known());
 }
@@ -258,7 +314,7 @@ TEST(Identity, AClaimOfALeaseThatWasNeverGrantedIsStale) {
       Broker again;
       again.give(4, worker, token(1));
       const std::vector<v1::Claim> claims{claim};
-      again.say(other, hello_of(again.store_id, 0, settled ? std::vector<v1::Claim>{} : claims,
+      again.say(other, hello_of({again, 0}, settled ? std::vector<v1::Claim>{} : claims,
                                 settled ? claims : std::vector<v1::Claim>{}));
       EXPECT_TRUE(all_stale(welcome_of(again, other)));
     }
@@ -269,7 +325,7 @@ TEST(Identity, WhoSpeaksOfNoStoreSpeaksOfAnother) {
   Broker broker;
   broker.give(4, worker, token(1));
   const auto held = broker.deliveries(worker).front();
-  v1::Frame frame = hello_of(broker.store_id, 0, {broker.claim_of(held, 1)});
+  v1::Frame frame = hello_of({broker, 0}, {broker.claim_of(held, 1)});
   frame.mutable_hello()->set_store("short");
   broker.say(other, frame);
   EXPECT_TRUE(all_stale(welcome_of(broker, other)));

@@ -69,6 +69,7 @@ TEST(FrameCosts, AHelloThatNamesAllThatAWorkerMayHold) {
   ASSERT_EQ(broker.delivered(one_worker), n);
   const auto held = broker.deliveries(one_worker);
   const std::string store = broker.inbox[one_worker].front().welcome().store();
+  const std::string start = broker.inbox[one_worker].front().welcome().start();
 
   // Message by message, in parts, in another session; then once more after a restart.
   for (const bool restarted : {false, true}) {
@@ -76,6 +77,7 @@ TEST(FrameCosts, AHelloThatNamesAllThatAWorkerMayHold) {
     const Connection again = restarted ? 4 : 3;
     v1::Frame frame = Broker::worker_hello(token(1), n, 2);
     frame.mutable_hello()->set_store(store);
+    frame.mutable_hello()->set_start(start);
     int room = 1'000;
     for (const auto& delivery : held) {
       for (int i = 0; i < delivery.index().lengths_size(); ++i) {

@@ -41,6 +41,8 @@ class Play {
     welcome.set_publisher_known(known);
     welcome.set_publisher_mark(mark);
     welcome.set_store(store);
+    welcome.set_start(start);
+    welcome.set_store_is_older(store_is_older);
     welcome.set_commits(commits);
     welcome.set_message_most_bytes(1'000'000);
     ++epoch;
@@ -95,7 +97,8 @@ class Play {
     welcome(window);
   }
 
-  std::string store = "store of 16 bits";
+  std::string store = "store of 16 bits", start = "start of 16 bits";
+  bool store_is_older = false;
   std::uint64_t commits = 0;
   Instant now{10s};
   std::uint64_t number = 0;
@@ -468,6 +471,7 @@ TEST(Idempotence, HelloSaysOfWhichStoreItSpeaksAndTheHighestCountThatItHeard) {
   play.machine.ended(play.now, "cut");
   v1::Hello hello = play.open();
   EXPECT_EQ(hello.store(), play.store);
+  EXPECT_EQ(hello.start(), play.start);
   EXPECT_EQ(hello.heard(), 9U);
 
   // An older copy, by the broker's word: from now on its count is what was heard.
@@ -476,11 +480,13 @@ TEST(Idempotence, HelloSaysOfWhichStoreItSpeaksAndTheHighestCountThatItHeard) {
   play.machine.ended(play.now, "cut");
   EXPECT_EQ(play.open().heard(), 4U);
   play.store = "another one, 16.";
+  play.start = "a later start 16";
   play.commits = 2;
   play.welcome();
   play.machine.ended(play.now, "cut");
   hello = play.open();
   EXPECT_EQ(hello.store(), play.store);
+  EXPECT_EQ(hello.start(), play.start);
   EXPECT_EQ(hello.heard(), 2U);
 }
 
@@ -494,7 +500,7 @@ TEST(Idempotence, WhatIsInDoubtSaysWhatHasBecomeOfTheStore) {
     play.machine.ended(play.now, "cut");
     play.open();
     if (why == "another store") play.store = "another one, 16.";
-    if (why == "older copy") play.commits = 4;
+    play.store_is_older = why == "older copy";  // though it may have more commits by now
     play.welcome({Messages{10}, Bytes{1000}}, false);
     const auto answers = play.machine.take_answers();
     ASSERT_THAT(answers, SizeIs(1));

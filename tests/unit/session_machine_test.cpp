@@ -61,6 +61,8 @@ class Play {
     auto& welcome = *frame.mutable_welcome();
     welcome.set_incarnation(incarnation);
     welcome.set_store(store);
+    welcome.set_start(start);
+    welcome.set_store_is_older(store_is_older);
     welcome.set_commits(commits);
     welcome.set_session_timeout_us(10'000'000);
     for (std::uint32_t id : {7U, 8U}) {
@@ -136,7 +138,8 @@ class Play {
     say(frame);
   }
 
-  std::string store = "store of 16 bits";
+  std::string store = "store of 16 bits", start = "start of 16 bits";
+  bool store_is_older = false;
   std::uint64_t commits = 0;
   Instant now = at(1s);
   std::uint64_t number = 0;
@@ -171,6 +174,7 @@ TEST(Reconnecting, HelloSaysOfWhichStoreItsClaimsAreAndTheHighestCountThatItHear
   play.machine.ended(play.now, "cut");
   v1::Hello hello = play.open();
   EXPECT_EQ(hello.store(), play.store);
+  EXPECT_EQ(hello.start(), play.start);
   EXPECT_EQ(hello.heard(), 5U);
   play.welcome(1);  // it is in the same state as before
   play.commits = 8;

@@ -385,6 +385,21 @@ TEST_F(StoreTest, ItIsTheSameStoreAtEachStartAndCountsItsCommits) {
   EXPECT_EQ(LmdbStore(settings()).recover().commits, 4U);
 }
 
+TEST_F(StoreTest, ItKeepsItsStartsAndHowManyCommitsThereWereBeforeEach) {
+  std::vector<core::Recovered::Start> before;
+  for (std::uint64_t start = 0; start < core::Recovered::starts_most + 3; ++start) {
+    LmdbStore store(settings());
+    const auto starts = store.recover().starts;
+    ASSERT_EQ(starts.size(), std::min<std::size_t>(start + 1, core::Recovered::starts_most));
+    EXPECT_EQ(starts.back().commits, start);
+    const std::size_t gone = before.size() == starts.size() ? 1 : 0;
+    for (std::size_t i = gone; i < before.size(); ++i) EXPECT_EQ(starts[i - gone].id, before[i].id);
+    EXPECT_TRUE(before.empty() || before.back().id != starts.back().id);
+    before = starts;
+    store.commit(batch_of());
+  }
+}
+
 TEST_F(StoreTest, ACompactedCopyIsTheSameStoreAndACopyKeepsItsCount) {
   const auto copy = folder_ / "copy";
   std::filesystem::create_directories(copy);

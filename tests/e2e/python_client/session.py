@@ -25,7 +25,8 @@ class Session:
         self.sent = self.received = 0
         hello.magic, hello.version_lowest, hello.version_highest = MAGIC, 2, 2
         hello.build, hello.host, hello.pid = "python_client", socket.gethostname(), os.getpid()
-        hello.store, hello.heard = (before.welcome.store, before.heard) if before else (b"", 0)
+        if before:
+            hello.store, hello.start, hello.heard = before.welcome.store, before.welcome.start, before.heard
         self.heard = 0  # commits of the store
         self.send(hello=hello)
         self.welcome = self.receive(5)

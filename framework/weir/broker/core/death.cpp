@@ -86,8 +86,8 @@ class Verdict {
       if (held.suspicion() != v1::UNSUSPECTED) tried.push_back(&held);
     }
     for (const Held* held : tried) {
-      const bool alone = held->suspicion() == v1::ALONE || death_->started_size() == 1;  // nothing else ever ran there
-      const bool only = on_cpu.empty() ? alone && begun.size() == 1 : on_cpu.size() == 1 && on_cpu[0] == held;
+      const bool only = on_cpu.empty() ? held->suspicion() == v1::ALONE && begun.size() == 1
+                                       : on_cpu.size() == 1 && on_cpu[0] == held;
       if (!only) continue;
       tried_and_died(*held, why_ + " while it was tried, and nothing else was on the CPU");
       for (const Held* other : begun) {

@@ -63,6 +63,7 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
 void fill_welcome(State& state, v1::Welcome& welcome) {
   welcome.set_version(protocol::version_highest);
   welcome.set_store(std::string(state.store_id.view()));
+  if (!state.starts.empty()) welcome.set_start(std::string(state.starts.back().id.view()));
   welcome.set_incarnation(state.incarnation);
   welcome.set_build(state.config.build);
   welcome.set_session_timeout_us(static_cast<std::uint64_t>(state.config.session_timeout.count()));
@@ -125,7 +126,8 @@ void hello_worker(State& state, Now now, Client& client, Named named, Actions& a
   worker.build = hello.build();
   worker.window_epoch = hello.window().epoch();
   worker.window = cut_window(state, worker, hello.window(), actions);
-  named.of_this_store = speaks_of_this_store(state, worker, hello, client.claims, actions);
+  named.speaks_of = speaks_of(state, hello, client.named > 0);
+  tell_of_store(state, hello, named.speaks_of, print_worker(worker), worker.told_of_store, actions);
   name_leases(state, now, client, worker, std::move(named), actions);
 }
 
@@ -150,7 +152,11 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   v1::Welcome& welcome = *frame.mutable_welcome();
   fill_welcome(state, welcome);
   const std::uint64_t answered = std::max<std::uint64_t>(hello.lowest_unanswered(), 1) - 1;
-  const bool in_doubt = !speaks_of_this_store(state, publisher, hello, actions) || (is_new && answered > 0);
+  const SpeaksOf what = speaks_of(state, hello, false);
+  tell_of_store(state, hello, what, "publisher " + hello.host() + "/" + std::to_string(hello.pid()),
+                publisher.told_of_store, actions);
+  welcome.set_store_is_older(what == SpeaksOf::later_store);
+  const bool in_doubt = what != SpeaksOf::this_store || (is_new && answered > 0);
   if (in_doubt) {
     // Its mark is gone, or another store's, and with it what it had published: it goes on above. It is told so in each
     // WELCOME until it publishes: a connection may be cut before it has read the first. (Who speaks of another store
@@ -273,8 +279,6 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
   for (const auto* claims : {&part.held(), &part.settled()}) {
     for (const auto& one : *claims) {
       client.named += std::max(one.count(), 1U);
-      client.claims.any = true;
-      client.claims.of_this_start = client.claims.of_this_start || one.incarnation() == state.incarnation;
     }
   }
   if (client.named > hello_named_most) {

@@ -1,14 +1,11 @@
 // Identity: whether what a HELLO speaks of is in this store.
 //
 // Places and leases mean something in one store only. A folder that was wiped repeats the numbers of the one before it;
-// one that was put back from a copy repeats those given since the copy was made. So a HELLO says of which store it
-// speaks, and how many of its commits it has heard of: a store that has fewer is an older copy. What such a client
-// claims is stale, and what it has unanswered is in doubt; it goes on as one that is new.
-//
-// A copy that was put back goes on counting, and may soon have as many commits of its own. So a client's first HELLO
-// after a start is held against what there was at the start: it cannot have heard of this one's commits. What that does
-// not find is a client that was cut off over two starts, between which the copy made as many commits as the client had
-// heard of beyond it.
+// one that was put back from a copy repeats those given since the copy was made, and has as many commits of its own
+// before long. So a HELLO says of which store it speaks, by which start of the broker it was welcomed last, and how
+// many commits it has heard of since. The store keeps its starts, each with the commits before it: a start that it does
+// not know was of a broker on what the copy lacks, and so were commits of a start beyond those that the next one found.
+// What such a client claims is stale, and what it has unanswered is in doubt; it goes on as one that is new.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -16,47 +13,38 @@
 namespace weir::broker::core {
 namespace {
 
-/// `most`: as many commits as a client of this store can have heard of.
-bool is_of_this_store(const State& state, const v1::Hello& hello, bool claims_something, std::uint64_t most) {
-  const bool has_nothing = !claims_something && hello.lowest_unanswered() <= 1;
-  if (hello.store().empty() && has_nothing) return true;  // it was never welcomed
-  return hello.store() == state.store_id.view() && hello.heard() <= most;
-}
-
-void tell(const State& state, const v1::Hello& hello, std::uint64_t most, const std::string& client, bool& told,
-          Actions& actions) {
-  if (std::exchange(told, true)) return;
-  std::vector<std::pair<std::string, std::string>> fields;
-  const bool is_copy = hello.store() == state.store_id.view();
-  if (is_copy) fields.emplace_back("by", std::to_string(std::max(hello.heard(), most) - most));
-  fields.emplace_back("client", client);
-  fields.emplace_back("doing", "what it holds is stale, and what it has unanswered is in doubt; it goes on as new");
-  note(actions, Note::Level::warning, is_copy ? "store_is_older" : "store_is_another", std::move(fields));
+/// As many commits as a client can have heard of that was welcomed by that start; nothing if this store had none such.
+/// (Nor one that is too long ago to be kept.)
+std::optional<std::uint64_t> commits_of(const State& state, std::string_view start) {
+  const auto at = std::ranges::find(state.starts, start, [](const auto& one) { return one.id.view(); });
+  if (at == state.starts.end()) return std::nullopt;
+  return std::next(at) == state.starts.end() ? state.commits : std::next(at)->commits;
 }
 
 }  // namespace
 
-bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello, const Claims& claims,
-                          Actions& actions) {
-  // Who claims leases of an earlier start has not heard of this one's commits; who is not back yet, nor of its leases.
-  const bool has_heard_of_this_start = !worker.recovering && claims.of_this_start;
-  const bool claims_what_it_cannot = worker.recovering && claims.of_this_start;
-  const std::uint64_t most = has_heard_of_this_start || !claims.any ? state.commits : state.commits_at_start;
-  if (!claims_what_it_cannot && worker.heard_elsewhere != hello.heard() &&
-      is_of_this_store(state, hello, claims.any, most)) {
-    return true;
-  }
-  worker.heard_elsewhere = hello.heard();
-  tell(state, hello, most, print_worker(worker), worker.told_of_store, actions);
-  return false;
+SpeaksOf speaks_of(const State& state, const v1::Hello& hello, bool claims_something) {
+  const bool has_nothing = !claims_something && hello.lowest_unanswered() <= 1;
+  if (hello.store().empty() && has_nothing) return SpeaksOf::this_store;  // it was never welcomed
+  if (hello.store() != state.store_id.view()) return SpeaksOf::another_store;
+  const auto most = commits_of(state, hello.start());
+  return most && hello.heard() <= *most ? SpeaksOf::this_store : SpeaksOf::later_store;
 }
 
-bool speaks_of_this_store(const State& state, Publisher& publisher, const v1::Hello& hello, Actions& actions) {
-  const std::uint64_t most = std::exchange(publisher.away, false) ? state.commits_at_start : state.commits;
-  if (is_of_this_store(state, hello, false, most)) return true;
-  const std::string name = "publisher " + hello.host() + "/" + std::to_string(hello.pid());
-  tell(state, hello, most, name, publisher.told_of_store, actions);
-  return false;
+void tell_of_store(const State& state, const v1::Hello& hello, SpeaksOf what, const std::string& client, bool& told,
+                   Actions& actions) {
+  if (what == SpeaksOf::this_store || std::exchange(told, true)) return;
+  std::vector<std::pair<std::string, std::string>> fields;
+  const bool is_older = what == SpeaksOf::later_store;
+  if (is_older) {
+    // Of a start that it does not know, by as many at least as the client has heard of beyond what there was before
+    // this.
+    const std::uint64_t most = commits_of(state, hello.start()).value_or(state.starts.back().commits);
+    fields.emplace_back("by", std::to_string(std::max(hello.heard(), most) - most));
+  }
+  fields.emplace_back("client", client);
+  fields.emplace_back("doing", "what it holds is stale, and what it has unanswered is in doubt; it goes on as new");
+  note(actions, Note::Level::warning, is_older ? "store_is_older" : "store_is_another", std::move(fields));
 }
 
 }  // namespace weir::broker::core

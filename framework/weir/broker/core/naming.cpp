@@ -26,14 +26,15 @@ constexpr std::int64_t lease_ns = 100;
 /// returns. Until that is done its worker has no connection, so that nothing is delivered to it.
 class Naming final : public Work {
  public:
-  Naming(Connection of, Worker& worker, v1::Hello first, std::vector<std::string> parts, bool of_this_store)
+  Naming(Connection of, Worker& worker, v1::Hello first, std::vector<std::string> parts, SpeaksOf what)
       : of_(of),
         token_(worker.token),
         shard_(worker.shard),
         hello_(std::move(first)),
         parts_(std::move(parts)),
-        of_this_store_(of_this_store) {
+        of_this_store_(what == SpeaksOf::this_store) {
     worker.naming = of;
+    welcome().set_store_is_older(what == SpeaksOf::later_store);
   }
 
   bool go_on(State& state, Now now, Actions& actions) override {
@@ -267,7 +268,7 @@ class Naming final : public Work {
 
 void name_leases(State& state, Now now, Client& client, Worker& worker, Named named, Actions& actions) {
   auto naming = std::make_unique<Naming>(client.connection, worker, std::move(named.first), std::move(named.parts),
-                                         named.of_this_store);
+                                         named.speaks_of);
   if (!naming->go_on(state, now, actions)) begin_work(state, client, std::move(naming));
 }
 

@@ -151,7 +151,8 @@ std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queu
 
 void recover(State& state, Now now, Recovered recovered) {
   state.store_id = recovered.store;
-  state.commits = state.commits_at_start = recovered.commits;
+  state.commits = recovered.commits;
+  state.starts = std::move(recovered.starts);
   state.incarnation = recovered.incarnation;
   state.last_turn = now.instant;
   state.last_wall_us = micros(now.wall);
@@ -227,7 +228,7 @@ void recover(State& state, Now now, Recovered recovered) {
     publisher.id = found.id;
     publisher.taken = publisher.committed = found.mark.mark();
     publisher.mark = std::move(found.mark);
-    publisher.stored = publisher.away = true;
+    publisher.stored = true;
     publisher.ended_at = now.instant;
   }
 }

@@ -73,9 +73,6 @@ struct Worker {
   bool noting = false;         ///< it will be, with a commit that is under way
   bool recovering = false;     ///< noted before a restart, and not yet back
   bool told_of_store = false;  ///< people were told that it spoke of another store, or a later one
-  /// What it had heard of in a store that had other commits than this one. Until it sends a frame it may not have heard
-  /// that its claims are stale.
-  std::optional<std::uint64_t> heard_elsewhere;
   struct Trial {
     v1::Suspicion suspicion{};
     Instant since;
@@ -134,7 +131,6 @@ struct Publisher {
   v1::PublisherMark mark;      ///< as committed, or as the next commit has it
   std::uint64_t committed{};   ///< mark.mark on disk
   bool stored = false;         ///< a mark of it is on disk: the next broker will know it
-  bool away = false;           ///< found at the start, and not back yet
   bool in_doubt = false;       ///< told that what it has unanswered is, and silent since: it may not have heard it
   bool told_of_store = false;  ///< people were told that it spoke of another store, or a later one
   /// Above it: what was confirmed without being written, first and last.
@@ -144,20 +140,13 @@ struct Publisher {
   std::set<QueueId> queues;  ///< with a window
 };
 
-/// What all parts of a HELLO claim.
-struct Claims {
-  bool any = false;
-  bool of_this_start = false;  ///< leases that the broker has granted since its start, or that say so
-};
-
 /// One connection.
 struct Client {
   Connection connection{};
   v1::Kind kind = v1::KIND_UNSPECIFIED;
   std::uint64_t frames_in{};
   std::uint64_t frames_out{};
-  Claims claims;          ///< of its HELLO, so far
-  std::uint64_t named{};  ///< messages that it names so far
+  std::uint64_t named{};  ///< messages that its HELLO names so far
   /// Of a HELLO that is not complete, encoded: parsed they are many times as large.
   std::vector<std::string> hello_parts;
   std::size_t hello_bytes{};  ///< of them

@@ -153,10 +153,7 @@ void on_frame(State& state, Now now, Connection from, const v1::Frame& head, con
     client = (state.clients[from] = std::make_unique<Client>()).get();
     client->connection = from;
   }
-  if (client->worker != nullptr) {
-    vouch(state, now, client->worker->token);
-    client->worker->heard_elsewhere.reset();
-  }
+  if (client->worker != nullptr) vouch(state, now, client->worker->token);
   if (client->busy) return wait_for_work(state, *client, head, run, actions);
   handle_frame(state, now, *client, head, run, actions);
 }

@@ -70,7 +70,7 @@ class State {
   Store& store;
   StoreId store_id;
   std::uint64_t commits{};  ///< of the store, that are on disk
-  std::uint64_t commits_at_start{};
+  std::vector<Recovered::Start> starts;
   Instant called_at;  ///< when the call that is under way began
   Effort effort;      ///< what is left of it
   std::uint32_t incarnation{};
@@ -294,19 +294,19 @@ void hellos_tick(State& state, Now now, Actions& actions);
 [[nodiscard]] Load cut_window(const State& state, const Worker& worker, const v1::Window& wanted, Actions& actions);
 
 // identity.cpp
-/// Whether what the HELLO claims, or has unanswered, is of this store, and not of one that had other commits. If it is
-/// not, that is said once to people.
-[[nodiscard]] bool speaks_of_this_store(const State& state, Worker& worker, const v1::Hello& hello,
-                                        const Claims& claims, Actions& actions);
-[[nodiscard]] bool speaks_of_this_store(const State& state, Publisher& publisher, const v1::Hello& hello,
-                                        Actions& actions);
+/// Whether what the HELLO claims, or has unanswered, is of this store, and not of one that had other commits.
+enum class SpeaksOf : std::uint8_t { this_store, another_store, later_store };
+[[nodiscard]] SpeaksOf speaks_of(const State& state, const v1::Hello& hello, bool claims_something);
+/// Says to people, once a client (`told`), that it speaks of another.
+void tell_of_store(const State& state, const v1::Hello& hello, SpeaksOf what, const std::string& client, bool& told,
+                   Actions& actions);
 
 // naming.cpp
 /// A HELLO of a worker: `parts` are its further ones, encoded.
 struct Named {
   v1::Hello first;
   std::vector<std::string> parts;
-  bool of_this_store = true;  ///< else all that it names is stale
+  SpeaksOf speaks_of{};  ///< if not of this store, all that it names is stale
 };
 /// What the HELLO names stays the worker's, the rest of what it had returns; then it is welcomed.
 void name_leases(State& state, Now now, Client& client, Worker& worker, Named named, Actions& actions);

@@ -278,8 +278,15 @@ struct Recovered {
     std::string what;   ///< for people: of what kind, and under which key
     Messages messages;  ///< that are not delivered for it; 0 if it cannot be said how many
   };
+  /// The last ones, as many as a store keeps.
+  struct Start {
+    StartId id;
+    std::uint64_t commits{};  ///< that there were before it
+  };
+  static constexpr std::size_t starts_most = 1024;
   StoreId store;
   std::uint64_t commits{};      ///< so many batches were committed
+  std::vector<Start> starts;    ///< this one is the last, and on disk before this is returned
   std::uint32_t incarnation{};  ///< raised, and on disk, before this is returned
   std::vector<Damaged> damaged;
   QueueId highest_queue{};  ///< that anything in the store is of

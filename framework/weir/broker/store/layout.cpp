@@ -90,6 +90,15 @@ Key<8> bytes_of(std::uint64_t count) {
   return bytes;
 }
 
+std::string bytes_of(const std::vector<core::Recovered::Start>& starts) {
+  std::string bytes;
+  for (const auto& [id, commits] : starts) {
+    bytes += id.view();
+    bytes += bytes_of(commits).view();
+  }
+  return bytes;
+}
+
 Key<12> bytes_of(const DueValue& value) {
   Key<12> bytes;
   append(value.body_bytes, append(static_cast<std::uint64_t>(value.due_us), bytes.bytes.data()));
@@ -150,6 +159,16 @@ DueValue read_due_value(std::string_view bytes) {
 std::uint64_t read_count(std::string_view bytes) {
   expect_size(bytes, 8, "a count");
   return take<std::uint64_t>(bytes);
+}
+
+std::vector<core::Recovered::Start> read_starts(std::string_view bytes) {
+  constexpr std::size_t size = 24;
+  if (bytes.size() % size != 0) expect_size(bytes, bytes.size() / size * size + size, "the store's starts");
+  std::vector<core::Recovered::Start> starts;
+  for (; !bytes.empty(); bytes.remove_prefix(size)) {
+    starts.push_back({*StartId::from(bytes.substr(0, 16)), read_count(bytes.substr(16, 8))});
+  }
+  return starts;
 }
 
 SessionId read_session(std::string_view bytes) {

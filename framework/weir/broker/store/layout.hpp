@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "weir/broker/core/store.hpp"
 
@@ -49,6 +50,9 @@ struct DueValue {
 /// A count: 8 bytes.
 [[nodiscard]] Key<8> bytes_of(std::uint64_t count);
 
+/// Starts, the oldest first: 16 bytes of id and 8 of commits each.
+[[nodiscard]] std::string bytes_of(const std::vector<core::Recovered::Start>& starts);
+
 /// The other way. Throws StoreBroken if `bytes` is not of that length.
 [[nodiscard]] QueueId read_queue(std::string_view bytes);
 [[nodiscard]] core::SegmentKey read_segment_key(std::string_view bytes);
@@ -69,6 +73,7 @@ struct DueAt {
 [[nodiscard]] DueAt read_due_key(std::string_view bytes);
 [[nodiscard]] DueValue read_due_value(std::string_view bytes);
 [[nodiscard]] std::uint64_t read_count(std::string_view bytes);
+[[nodiscard]] std::vector<core::Recovered::Start> read_starts(std::string_view bytes);
 struct SessionId {
   ProcessToken token;
   std::uint32_t shard{};

@@ -138,6 +138,7 @@ void LmdbStore::make_new() {
     lmdb::put(txn.get(), made.meta, layout::format_key, layout::key_of(layout::format_version).view());
     values::put(txn.get(), made.meta, "store", random_id<StoreId>().view());
     values::put(txn.get(), made.meta, "commits", layout::bytes_of(std::uint64_t{0}).view());
+    values::put(txn.get(), made.meta, "starts", "");
     txn.commit();
   } catch (const lmdb::Failure& failure) {
     if (is_want_of_room(failure.code, folder_.path())) throw_no_room(folder_.path());
@@ -225,15 +226,22 @@ void LmdbStore::commit_with_ballast(Write write) {
 void LmdbStore::identify(MDB_txn* txn, core::Recovered& recovered) {
   const auto store = StoreId::from(values::get(txn, databases_.meta, "store").value_or(""));
   const bool counted = values::get(txn, databases_.meta, "commits").has_value();
+  const auto starts = values::get(txn, databases_.meta, "starts");
+  if (starts) recovered.starts = layout::read_starts(*starts);
   recovered.store = store.value_or(StoreId{});
-  if (!store || !counted) {
+  if (!store || !counted || !starts) {
     // Then nobody may speak of it: what clients hold is stale or in doubt, and all that is stored goes on.
     recovered.store = random_id<StoreId>();
     values::put(txn, databases_.meta, "store", recovered.store.view());
     values::put(txn, databases_.meta, "commits", layout::bytes_of(commits_).view());
-    recovered.damaged.push_back({0, "the store's identity, or the count of its commits: it has another one now", {}});
+    recovered.damaged.push_back(
+        {0, "the store's identity, the count of its commits, or its starts: it has another identity now", {}});
   }
   recovered.commits = commits_;
+  auto& all = recovered.starts;
+  all.push_back({random_id<StartId>(), commits_});
+  if (all.size() > core::Recovered::starts_most) all.erase(all.begin());
+  values::put(txn, databases_.meta, "starts", layout::bytes_of(all));
 }
 
 core::Recovered LmdbStore::recover() {

@@ -27,6 +27,8 @@ class MemoryStore final : public core::Store {
   void commit(const core::Batch& batch) override;
   [[nodiscard]] std::unique_ptr<core::Snapshot> snapshot() override;
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
+  /// The id of its next start, instead of one at random.
+  void starts_as(StartId id) { next_start_ = id; }
 
   struct DueKey {
     QueueId queue{};
@@ -51,6 +53,8 @@ class MemoryStore final : public core::Store {
   Maps maps_;
   std::uint64_t commits_ = 0;
   std::uint32_t incarnation_ = 0;
+  std::vector<core::Recovered::Start> starts_;
+  std::optional<StartId> next_start_;
 };
 
 }  // namespace weir::engine::memory

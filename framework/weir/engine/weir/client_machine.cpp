@@ -89,12 +89,13 @@ void ClientMachine::up(Instant now, const v1::Welcome& welcome) {
     session_timeout_ = std::max(session_timeout_least, Duration(static_cast<Duration::rep>(said)));
   }
   const bool is_new = store_.empty();
-  store_now_ = is_new                       ? Store::same
-               : welcome.store() != store_  ? Store::another
-               : welcome.commits() < heard_ ? Store::older
-                                            : Store::same;
+  store_now_ = is_new                      ? Store::same
+               : welcome.store() != store_ ? Store::another
+               : welcome.store_is_older()  ? Store::older
+                                           : Store::same;
   // From now on all that is held is of this one.
   store_ = welcome.store();
+  start_ = welcome.start();
   heard_ = welcome.commits();
   welcomed(now, welcome);
 }
@@ -217,6 +218,7 @@ v1::Hello ClientMachine::hello_of(v1::Kind kind) const {
   hello.set_host(settings_.host);
   hello.set_pid(settings_.pid);
   hello.set_store(store_);
+  hello.set_start(start_);
   hello.set_heard(heard_);
   return hello;
 }

@@ -150,7 +150,8 @@ class ClientMachine {
   std::uint64_t connections_ = 0;
   Duration session_timeout_ = std::chrono::seconds(10);
   std::string store_;        // as the last WELCOME said it
-  std::uint64_t heard_ = 0;  // of its commits, the highest count
+  std::string start_;        // of the broker, likewise
+  std::uint64_t heard_ = 0;  // of its commits, the highest count since
   Store store_now_ = Store::same;
   std::optional<std::string> failure_;
   std::string last_error_;
