@@ -49,7 +49,8 @@ volatile int zero = 0;
 [[gnu::noinline]] void sigkill() { ::raise(SIGKILL); }
 [[gnu::noinline]] void sigtrap() { ::raise(SIGTRAP); }
 [[gnu::noinline]] void trap() { __builtin_trap(); }
-[[gnu::noinline]] void divide_by_zero() { deepest = deepest / zero; }
+// A sanitizer would only report it, as it reports what was not meant.
+[[gnu::noinline]] __attribute__((no_sanitize("undefined"))) void divide_by_zero() { deepest = deepest / zero; }
 [[gnu::noinline]] void jump_to_nowhere() { reinterpret_cast<void (*)()>(nowhere)(); }
 [[gnu::noinline]] void bus_error() {
   const int file = ::memfd_create("empty", 0);

@@ -160,8 +160,9 @@ void Ledger::ended_its_process(Uid uid, HoldingId id, bool healed) {
   Message& m = message(uid);
   // What was settled may have been heard: then it has ended, or was counted.
   if (!healed || holding(id).settled) return;
-  // While a restart is not over nobody pays for what was claimed.
-  if (holding(id).granted_at_us < started_at_us_) return;
+  // While a restart is not over nobody pays for what was claimed; nor for what a process of two stores names.
+  if (holding(id).granted_at_us < started_at_us_ || processes_[workers_[holding(id).worker].process].of_two_stores)
+    return;
   // Unsuspected, among others, one of one, and alone once for each attempt.
   const std::uint32_t most = policy(m).attempts + 3;
   if (++m.killed <= most) return;

@@ -228,10 +228,11 @@ class Ledger {
   };
   struct ProcessState {
     bool alive = true;
-    bool told = false;        ///< somebody will say how it ended
-    bool explained = false;   ///< on purpose, or with a culprit
-    std::set<Uid> started{};  ///< that had, when it ended
-    std::size_t cleared{};    ///< suspects that it has settled
+    bool told = false;           ///< somebody will say how it ended
+    bool explained = false;      ///< on purpose, or with a culprit
+    bool of_two_stores = false;  ///< nobody judges how it ended
+    std::set<Uid> started{};     ///< that had, when it ended
+    std::size_t cleared{};       ///< suspects that it has settled
     std::int64_t heard_at_us{};
     std::int64_t expired_at_us = -1;  ///< when its time was last out
     Uid died_of{};                    ///< the message that ended it; 0: none, or it lives

@@ -87,7 +87,10 @@ void Ledger::put_back(const Disk* then) {
   }
 }
 
-void Ledger::speaks_of_another_store(WorkerId worker) { forget(worker, grants_before_); }
+void Ledger::speaks_of_another_store(WorkerId worker) {
+  forget(worker, grants_before_);
+  processes_[workers_[worker].process].of_two_stores = true;
+}
 
 bool Ledger::is_of_what_is_no_more(std::uint64_t grant) const {
   return std::any_of(granted_since_.begin(), granted_since_.end(),

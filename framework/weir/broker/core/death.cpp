@@ -258,7 +258,16 @@ void on_death(State& state, Now now, const Client& client, const v1::DeathReport
   }
   const std::string why = death.signal() != 0 ? "its process was ended by signal " + std::to_string(death.signal())
                                               : "its process exited with " + std::to_string(death.exit_code());
-  const std::vector<Held> all = all_held(state, process->second, by_place(state, death));
+  std::vector<Held> all;
+  if (process->second.of_two_stores) {
+    note(actions, Note::Level::warning, "death_is_not_judged",
+         {{"why", why},
+          {"doing",
+           "its process had messages of another store too, and the places that it names may be of that: nobody "
+           "is charged or suspect"}});
+  } else {
+    all = all_held(state, process->second, by_place(state, death));
+  }
   Verdict verdict(state, now, &death, why, actions);
   for (const Held& held : all) {
     if (held.is(v1::Started::CULPRIT)) verdict.culprit(held);

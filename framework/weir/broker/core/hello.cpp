@@ -76,6 +76,15 @@ void fill_welcome(State& state, v1::Welcome& welcome) {
   }
 }
 
+NoteSession note_of(const Worker& worker) {
+  v1::SessionNote session;
+  session.set_group(worker.group);
+  session.set_host(worker.host);
+  session.set_pid(worker.pid);
+  session.set_of_two_stores(worker.process->of_two_stores);
+  return {worker.token, worker.shard, std::move(session)};
+}
+
 void hello_worker(State& state, Now now, Client& client, Named named, Actions& actions) {
   const v1::Hello& hello = named.first;
   const auto token = ProcessToken::from(hello.process_token());
@@ -128,6 +137,9 @@ void hello_worker(State& state, Now now, Client& client, Named named, Actions& a
   worker.window = cut_window(state, worker, hello.window(), actions);
   named.speaks_of = speaks_of(state, hello, client.named > 0);
   tell_of_store(state, hello, named.speaks_of, print_worker(worker), worker.told_of_store, actions);
+  if (named.speaks_of != SpeaksOf::this_store && !std::exchange(process.of_two_stores, true) && worker.noted) {
+    state.gathering.writes.emplace_back(note_of(worker));  // the next broker must know it
+  }
   name_leases(state, now, client, worker, std::move(named), actions);
 }
 
@@ -222,11 +234,7 @@ void welcome_worker(State& state, Now now, Client& client, Worker& worker, v1::F
   const bool is_new = !worker.noted && !std::exchange(worker.noting, true);
   if (is_new) {
     // Before its first delivery: a restart must know whom to wait for.
-    v1::SessionNote session;
-    session.set_group(worker.group);
-    session.set_host(worker.host);
-    session.set_pid(worker.pid);
-    state.gathering.writes.emplace_back(NoteSession{worker.token, worker.shard, std::move(session)});
+    state.gathering.writes.emplace_back(note_of(worker));
     state.gathering.noted.emplace_back(worker.token, worker.shard);
   }
   note(actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",

@@ -170,7 +170,7 @@ class Naming final : public Work {
           run.key.segment == wanted.segment() && run.first + offset == wanted.first() + done_) {
         const std::uint32_t n =
             std::min({run.open.next_clear(offset), run.count, offset + wanted.count() - done_}) - offset;
-        named_[at->first].set(offset, offset + n);
+        name_kept(lease, n);
         if (!settled && run.settled_by_worker) {
           run.settled_by_worker = false;
           hold(state, worker, run, run.open);
@@ -188,6 +188,25 @@ class Naming final : public Work {
     return 1;
   }
 
+  void name_kept(std::uint64_t first, std::uint64_t count) {
+    auto at = named_.upper_bound(first);
+    if (at != named_.begin() && first - std::prev(at)->first <= std::prev(at)->second) {
+      --at;
+      count = std::max(at->second, first + count - at->first);
+      first = at->first;
+      at = std::next(at);
+    }
+    while (at != named_.end() && at->first <= first + count) {
+      count = std::max(count, at->first + at->second - first);
+      at = named_.erase(at);
+    }
+    named_[first] = count;
+  }
+  [[nodiscard]] bool is_named(std::uint64_t lease) const {
+    const auto after = named_.upper_bound(lease);
+    return after != named_.begin() && lease - std::prev(after)->first < std::prev(after)->second;
+  }
+
   /// What was on its way and was lost with the connection was never seen: ready at once, not counted.
   bool return_unnamed(State& state, Worker& worker) {
     for (auto at = worker.leases.lower_bound(returned_up_to_);
@@ -196,7 +215,6 @@ class Naming final : public Work {
       if (state.effort.spent()) return false;
       state.effort.spend(keep_ns);
       LeaseRun& run = at->second;
-      const auto named = named_.find(at->first);
       LeaseRun rest;
       rest.key = run.key;
       rest.first = run.first;
@@ -204,7 +222,7 @@ class Naming final : public Work {
       rest.attempt = run.attempt;
       rest.source = run.source;
       for (std::uint32_t i = run.open.next_set(0); i < run.count; i = run.open.next_set(i + 1)) {
-        if (named != named_.end() && named->second.test(i)) continue;
+        if (is_named(at->first + i)) continue;
         rest.open.set(i);
         run.open.clear(i);
       }
@@ -261,7 +279,8 @@ class Naming final : public Work {
     std::uint32_t count{};
   };
   std::map<LeaseId, Granted> reclaimed_;  ///< by the first lease claimed: the lease granted for it
-  std::map<std::uint64_t, Bits> named_;   ///< by run: what is still theirs
+  /// What is still theirs: the first lease of a run, and how many. (Compaction may cut the runs meanwhile.)
+  std::map<std::uint64_t, std::uint64_t> named_;
 };
 
 }  // namespace

@@ -120,6 +120,7 @@ struct Process {
   std::map<std::uint32_t, std::unique_ptr<Worker>> workers;  ///< by shard
   std::map<std::uint32_t, v1::ShardState> shards;
   std::uint64_t cleared{};     ///< suspects that it has settled
+  bool of_two_stores = false;  ///< it has held messages of another store: places that it names may be of that
   bool was_sent = false;       ///< some message; before, it can have left nothing behind
   std::optional<Place> alone;  ///< it is sent nothing but this suspect
 };
