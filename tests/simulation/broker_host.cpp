@@ -191,6 +191,7 @@ void BrokerHost::frame(const Event& event) {
       for (const auto& claim : *claims) line.claims_old_leases |= claim.incarnation() < incarnation_;
     }
     line.hello_in_parts |= head_.hello().more();
+    if (from.worker != nobody) stage_.ledger.names_settled(from.worker, head_.hello());
     if (from.worker != nobody && !line.hello_in_parts) stage_.ledger.claimed(from.worker, head_.hello());
   }
   if (head_.has_hello()) heard_hello(line, from);

@@ -113,6 +113,8 @@ class Ledger {
   }
   /// It tells a publisher that these places are confirmed.
   void says_confirmed(const v1::Confirmed& confirmed);
+  /// A part of its HELLO: what it has settled, and has not heard confirmed.
+  void names_settled(WorkerId worker, const v1::Hello& part);
   /// WELCOME grants claims that an earlier incarnation's leases stand behind.
   void claims_granted(WorkerId worker);
   /// All of `batch` is on disk, and to be read there.
@@ -232,6 +234,7 @@ class Ledger {
     bool explained = false;      ///< on purpose, or with a culprit
     bool of_two_stores = false;  ///< nobody judges how it ended
     std::set<Uid> started{};     ///< that had, when it ended
+    std::set<Place> settled{};   ///< that it said it had settled, begun or not
     std::size_t cleared{};       ///< suspects that it has settled
     std::int64_t heard_at_us{};
     std::int64_t expired_at_us = -1;  ///< when its time was last out

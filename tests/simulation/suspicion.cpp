@@ -19,6 +19,14 @@ void Ledger::death_told(ProcessId id, const v1::DeathReport& report) {
   }
 }
 
+void Ledger::names_settled(WorkerId worker, const v1::Hello& part) {
+  for (const auto& claim : part.settled()) {
+    for (std::uint32_t i = 0; i < claim.count(); ++i) {
+      processes_[workers_[worker].process].settled.insert({claim.queue(), claim.segment(), claim.first() + i});
+    }
+  }
+}
+
 /// It is suspect from now on, or otherwise than before: some process that had begun it must have ended of nobody knows
 /// what. One that was killed on purpose, or whose end has a culprit, can only have been lost before that was heard.
 void Ledger::check_suspected(Uid uid) {
@@ -26,11 +34,9 @@ void Ledger::check_suspected(Uid uid) {
   const bool unexplained = std::any_of(m.grants.begin(), m.grants.end(), [&](const Grant& grant) {
     const ProcessState& process = processes_[workers_[grant.worker].process];
     if (!process.told) return may_have_lost(grant.worker, grant.at_us);
-    // What it had settled, and its HELLO still names, its handlers may have left something of.
-    const bool settled = std::any_of(m.holdings.begin(), m.holdings.end(), [&](HoldingId held) {
-      return holding(held).settled && holding(held).worker == grant.worker;
-    });
-    if (!process.explained && (settled || process.started.contains(uid))) return true;
+    // What it had settled, and its HELLO still named, its handlers may have left something of.
+    const bool had = process.settled.contains(m.place) || process.started.contains(uid);
+    if (!process.explained && had) return true;
     return process.expired_at_us >= grant.at_us ||
            clock_.now_us - process.heard_at_us > scenario_.session_timeout.count();
   });
