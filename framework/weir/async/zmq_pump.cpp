@@ -312,6 +312,7 @@ void ZmqPump::State::read_monitor() {
     told.kind = kind_of(code);
     told.endpoint = address.bytes();
     owner->on_monitor(told);
+    schedule();  // its owner may have something to do soon, and nothing else may wake it
   }
 }
 
