@@ -47,6 +47,38 @@ struct Death : ::testing::Test {
   std::unique_ptr<Broker> broker;
 };
 
+// Simulation, seed 207402. The places that it names may be of a store that was wiped, or of what an older copy lacks.
+TEST_F(Death, AProcessOfTwoStoresJudgesNobodyAlsoAfterARestart) {
+  for (const bool restarted : {false, true}) {
+    SCOPED_TRACE(restarted);
+    Broker again({{"orders", written_first()}});
+    again.open_publisher(publisher);
+    again.publish(publisher, 1, 3);
+    again.commit();
+    v1::Frame hello = Broker::worker_hello(token(1), 100, 1);
+    hello.mutable_hello()->set_store("another of 16 B.");
+    again.say(worker, hello);
+    again.commit();
+    ASSERT_EQ(again.delivered(worker), 3U);
+    const auto held = again.deliveries(worker).front();
+    if (restarted) {
+      again.restart();
+      hello = Broker::worker_hello(token(1), 100, 2);
+      *hello.mutable_hello()->add_held() = again.claim_of(held, 1);
+      again.say(worker + 10, hello);
+      again.commit();
+    }
+    again.open_keeper(keeper);
+    again.report(keeper, token(1), {started(0, v1::Started::SUSPENDED), started(1, v1::Started::CULPRIT)}, 11);
+    again.commit();
+    again.attach(other, token(2));
+    again.commit();
+    EXPECT_EQ(again.delivered(other), 3U);
+    EXPECT_EQ(again.queue().retried(), 0U);
+    for (const auto& note : again.notes) EXPECT_NE(note.event, "suspects");
+  }
+}
+
 TEST_F(Death, TheCulpritIsChargedAndTheRestReturnsAtOnceUncharged) {
   v1::Started culprit = started(4, v1::Started::CULPRIT);
   culprit.mutable_attempt()->set_error("signal 11 (SIGSEGV) at address 0");
