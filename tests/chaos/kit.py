@@ -197,10 +197,12 @@ class Suite:
             self.failed += 1
             print(f"FAIL {name}: {type(error).__name__}: {error}", flush=True)
 
-    def run_all(self, tests, only=""):
-        """Those (name, function, argument…) whose name has `only` in it, all at once: they mostly wait."""
+    def run_all(self, tests, only="", sanitized_at_once=None):
+        """Those (name, function, argument…) whose name has `only` in it, all at once: they mostly wait. Where that is not so
+        under a sanitizer, as their processes take seconds to start, so many at once there."""
         tests = [each for each in tests if only in each[0]]
-        with concurrent.futures.ThreadPoolExecutor(max(1, len(tests))) as pool:
+        at_once = sanitized_at_once if SANITIZED and sanitized_at_once else max(1, len(tests))
+        with concurrent.futures.ThreadPoolExecutor(at_once) as pool:
             for each in [pool.submit(self.run, *test) for test in tests]:
                 each.result()
 

@@ -188,7 +188,8 @@ def main():
                    ("a half-saved deployment file and a broker that dies", a_broker_of_a_half_saved_file),
                    ("no pause after clean ends", no_pause_after_a_clean_end),
                    ("no pause after deaths whose culprit is charged", no_pause_after_a_charged_death),
-                   ("a growing pause after deaths in vain", the_pause_grows_in_vain)], args.only)
+                   ("a growing pause after deaths in vain", the_pause_grows_in_vain)],
+                  args.only, sanitized_at_once=2)
     suite.end()
 
 
