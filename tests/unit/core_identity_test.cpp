@@ -295,6 +295,21 @@ TEST(Identity, WhatAPublisherHasUnansweredOfALaterStoreIsInDoubt) {
   EXPECT_FALSE(welcome_of(broker, publisher + 10).publisher_known());
 }
 
+TEST(Identity, APublishThatOverlapsWithWhatWasTakenIsRefusedAndTakesNothing) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3);
+  broker.commit();
+  constexpr Connection again = publisher + 10;
+  broker.open_publisher(again);
+  broker.publish(again, 2, 3);  // what is sent again comes in other frames
+  ASSERT_TRUE(broker.last(again).has_error());
+  EXPECT_EQ(broker.last(again).error().code(), v1::Error::MALFORMED);
+  EXPECT_EQ(broker.last(again).error().message(),
+            "PUBLISH: messages 2 to 4 of queue 'orders' overlap with what was taken, up to 3");
+  EXPECT_EQ(broker.queue().ready(), 3U);
+}
+
 TEST(Identity, AClaimOfALeaseThatWasNeverGrantedIsStale) {
   Broker broker;
   broker.give(4, worker, token(1));
