@@ -67,8 +67,8 @@ using ProcessToken = RandomId<struct ProcessKind>;
 using PublisherId = RandomId<struct PublisherKind>;
 /// Made with a store. Places and leases of another store are nothing in this one.
 using StoreId = RandomId<struct StoreKind>;
-/// Of one start of a broker, drawn anew at each. Two histories of a store, of which one was copied from the other and put
-/// back, may repeat each other's incarnations and counts, but not these.
+/// Of one start of a broker, drawn anew at each. Two histories of a store, of which one was copied from the other and
+/// put back, may repeat each other's incarnations and counts, but not these.
 using StartId = RandomId<struct StartKind>;
 
 /// From std::random_device, which is the operating system's. Throws: std::exception if that has none.
