@@ -295,6 +295,14 @@ TEST(Identity, WhatAPublisherHasUnansweredOfALaterStoreIsInDoubt) {
   EXPECT_FALSE(welcome_of(broker, publisher + 10).publisher_known());
 }
 
+TEST(Identity, WhoWasForgottenIsToldSoUntilItPublishes) {
+  Broker broker;  // it has no mark of a publisher that has published before
+  for (const Connection again : {publisher, publisher + 10}) {
+    broker.say(again, publisher_of({broker, 0}, 5));
+    EXPECT_FALSE(welcome_of(broker, again).publisher_known()) << "its WELCOME may be lost on the way";
+  }
+}
+
 TEST(Identity, APublishThatOverlapsWithWhatWasTakenIsRefusedAndTakesNothing) {
   Broker broker;
   broker.open_publisher(publisher);
