@@ -56,7 +56,7 @@ class Settling {
       started_ = settle(state, now, worker, wanted, true);
       if (!started_) ++at_;
     }
-    finish(state, actions);
+    finish(state, now, actions);
     share_and_dispatch(state, now, worker, actions);
     return true;
   }
@@ -147,12 +147,13 @@ class Settling {
     state.effort.spend(stale_ns);
   }
 
-  void finish(State& state, Actions& actions) {
+  void finish(State& state, Now now, Actions& actions) {
     if (deferred_.empty()) {
       state.gathering.settled_frames.push_back({connection_, frame_});
     } else {
       for (auto& later : deferred_) state.deferred.push_back({token_, shard_, connection_, 0, std::move(later)});
-      state.deferred.back().frame = frame_;  // confirmed with the last of it
+      state.deferred.back().frame = frame_;              // confirmed with the last of it
+      if (state.recovered) settle_deferred(state, now);  // all were back before the last slice of it
     }
     if (stale.runs_size() > 0) state.gathering.stale.emplace_back(connection_, std::move(stale));
     tell_elided(state, actions);
