@@ -284,6 +284,11 @@ struct Recovered {
     std::uint64_t commits{};  ///< that there were before it
   };
   static constexpr std::size_t starts_most = 1024;
+  /// One more, at the commits that there are.
+  void started(StartId id) {
+    starts.push_back({id, commits});
+    if (starts.size() > starts_most) starts.erase(starts.begin());
+  }
   StoreId store;
   std::uint64_t commits{};      ///< so many batches were committed
   std::vector<Start> starts;    ///< this one is the last, and on disk before this is returned

@@ -238,10 +238,8 @@ void LmdbStore::identify(MDB_txn* txn, core::Recovered& recovered) {
         {0, "the store's identity, the count of its commits, or its starts: it has another identity now", {}});
   }
   recovered.commits = commits_;
-  auto& all = recovered.starts;
-  all.push_back({random_id<StartId>(), commits_});
-  if (all.size() > core::Recovered::starts_most) all.erase(all.begin());
-  values::put(txn, databases_.meta, "starts", layout::bytes_of(all));
+  recovered.started(random_id<StartId>());
+  values::put(txn, databases_.meta, "starts", layout::bytes_of(recovered.starts));
 }
 
 core::Recovered LmdbStore::recover() {

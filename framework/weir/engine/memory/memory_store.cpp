@@ -214,10 +214,10 @@ core::Recovered MemoryStore::recover() {
   recovered.store = id_;
   recovered.commits = commits_;
   recovered.incarnation = ++incarnation_;
-  starts_.push_back({next_start_ ? *next_start_ : random_id<StartId>(), commits_});
+  recovered.starts = std::move(starts_);
+  recovered.started(next_start_ ? *next_start_ : random_id<StartId>());
   next_start_.reset();
-  if (starts_.size() > core::Recovered::starts_most) starts_.erase(starts_.begin());
-  recovered.starts = starts_;
+  starts_ = recovered.starts;
   std::map<QueueId, std::size_t> at;
   for (const auto& [id, state] : maps_.queues) {
     at[id] = recovered.queues.size();
