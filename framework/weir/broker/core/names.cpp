@@ -28,6 +28,14 @@ PublisherId hash_of(std::string_view input) {
 
 }  // namespace
 
+void append(const NameRun& run, NameRuns& to) {
+  if (!to.empty() && to.back().publisher == run.publisher && to.back().first + to.back().count == run.first) {
+    to.back().count += run.count;
+  } else {
+    to.push_back(run);
+  }
+}
+
 MessageName name_of_place(const Place& place) {
   std::string input(1, '\2');  // unlike an output's
   append(place.queue, input);

@@ -2,6 +2,7 @@
 
 /// What names messages for good: where a segment's messages have their names, and how outputs get theirs.
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <optional>
 #include <span>
@@ -13,6 +14,11 @@
 #include "weir/protocol/names.hpp"
 
 namespace weir::broker::core {
+
+/// Mostly one: what came in one frame.
+using NameRuns = boost::container::small_vector<NameRun, 1>;
+/// Joined to the last run, where it goes on with it.
+void append(const NameRun& run, NameRuns& to);
 
 /// The names of a segment's messages, to be looked up by their indexes.
 class SegmentNames {

@@ -6,7 +6,6 @@
 /// it stand LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
 
 #include <array>
-#include <boost/container/small_vector.hpp>
 #include <boost/unordered/unordered_flat_set.hpp>
 #include <cstdint>
 #include <memory>
@@ -17,6 +16,7 @@
 #include <variant>
 #include <vector>
 
+#include "weir/broker/core/names.hpp"
 #include "weir/message/ids.hpp"
 #include "weir/message/name.hpp"
 #include "weir/message/slice.hpp"
@@ -38,17 +38,6 @@ enum class Source : std::uint8_t {
   segment,  ///< in its segment, at (lane, place)
   record,   ///< a record at its place
 };
-
-/// Mostly one: what came in one frame.
-using NameRuns = boost::container::small_vector<NameRun, 1>;
-/// Joined to the last run, where it goes on with it.
-inline void append(const NameRun& run, NameRuns& to) {
-  if (!to.empty() && to.back().publisher == run.publisher && to.back().first + to.back().count == run.first) {
-    to.back().count += run.count;
-  } else {
-    to.push_back(run);
-  }
-}
 
 /// A segment before it is on disk: its columns, and its run in one or more pieces, as they came.
 struct Contents {

@@ -6,10 +6,8 @@
 ///
 /// Only ends with words of the broker about what it was sent count here. A lost connection says nothing of anybody.
 
-#include <algorithm>
 #include <cstdint>
 #include <limits>
-#include <utility>
 
 namespace weir::engine::weir_broker {
 
@@ -17,19 +15,9 @@ class Probe {
  public:
   /// The broker refused what it was sent, and ended the session: so many messages were unanswered, of `all` that are to
   /// be sent again. True: it was one alone; it is to be sent no more.
-  [[nodiscard]] bool refused(std::uint64_t under_way, std::uint64_t all) {
-    suspects_ = all;
-    if (!std::exchange(seen_, true)) return false;  // once more as it was
-    const bool found = under_way == 1;
-    most_ = found ? std::max<std::uint64_t>(1, all / 2) : std::max<std::uint64_t>(1, under_way / 2);
-    return found;
-  }
+  [[nodiscard]] bool refused(std::uint64_t under_way, std::uint64_t all);
   /// Once all that was under suspicion is, nobody is.
-  void answered(std::uint64_t messages) {
-    if (!seen_) return;
-    suspects_ -= std::min(suspects_, messages);
-    if (suspects_ == 0) *this = {};
-  }
+  void answered(std::uint64_t messages);
   /// How many may be unanswered at once.
   [[nodiscard]] std::uint64_t most() const { return most_; }
   [[nodiscard]] bool active() const { return most_ != unbounded; }
