@@ -72,7 +72,7 @@ core::Connection Server::Loop::heard(std::string_view peer, int descriptor) {
   known->tcp = admission_.peers().meet(descriptor, known->connection);
   if (why.empty()) return known->connection;
   v1::Frame frame;
-  frame.mutable_error()->set_code(static_cast<v1::Error::Code>(11));
+  frame.mutable_error()->set_code(v1::Error::TOO_MANY_CONNECTIONS);
   frame.mutable_error()->set_message(std::move(why));
   frame.mutable_error()->set_fatal(true);
   actions_.emplace_back(core::Send{known->connection, std::move(frame)});

@@ -126,7 +126,7 @@ def search(fault, seeds):
         return program, options, " ".join(options)
     if any(path.is_relative_to(faults.STORE) for path in faults.planted(fault)):
         return "store_kill", ["--seed", "1", "--kills", str(KILLS), "--losses", str(LOSSES)], f"{KILLS} kills, {LOSSES} losses"
-    return "simulation", ["--seeds", f"1-{seeds}", "--no-shrink", "--quiet"], f"{seeds} seeds"
+    return "simulation", ["--no-shrink", "--quiet"], f"{seeds} seeds"
 
 
 def what_it_found(output, code):
@@ -143,6 +143,23 @@ def what_it_found(output, code):
     return (f": the program ended with {code}", "") if code != 0 else (None, "")
 
 
+def run(planted, fault, options, seeds):
+    """(how it was found, what else was found before): of a fault that says what it breaks, the first seed that breaks just that."""
+    first, others, until = 1, "", time.monotonic() + SECONDS
+    while True:
+        drawn_seeds = [] if fault.found_by or "--kills" in options else ["--seeds", f"{first}-{seeds}"]
+        done = subprocess.run([str(planted), *options, *drawn_seeds], capture_output=True, text=True,
+                              timeout=max(1, until - time.monotonic()))
+        found, promise = what_it_found(done.stdout, done.returncode)
+        if found is None or not fault.breaks or promise in fault.breaks.split():
+            return found, others
+        others = f"found{found}, and it says that it breaks {fault.breaks}"
+        seed = re.search(r" after (\d+) seeds", found)
+        if not seed or int(seed[1]) >= seeds:
+            return None, others
+        first = int(seed[1]) + 1
+
+
 def look_for(name, made, seeds):
     began = time.monotonic()
     try:
@@ -151,17 +168,14 @@ def look_for(name, made, seeds):
         with tempfile.TemporaryDirectory(prefix="weir-mutant-") as folder:
             planted = build(fault, program, Path(folder), made)
             built = time.monotonic()
-            done = subprocess.run([str(planted), *options], capture_output=True, text=True, timeout=SECONDS)
+            found, others = run(planted, fault, options, seeds)
     except faults.Unfit as why:
         return f"MISSED {name}: {why}", False
     except subprocess.TimeoutExpired:
         return f"MISSED {name}: nothing in {SECONDS} s", False
     took = f"({built - began:.0f} s to build, {time.monotonic() - built:.1f} s to find)"
-    found, promise = what_it_found(done.stdout, done.returncode)
     if found is None:
-        return f"MISSED {name}: nothing in {most} {took}", False
-    if fault.breaks and promise not in fault.breaks.split():
-        return f"MISSED {name}: found{found}, and it says that it breaks {fault.breaks} {took}", False
+        return f"MISSED {name}: {others or 'nothing'} in {most} {took}", False
     return f"found {name}{found} {took}", True
 
 
