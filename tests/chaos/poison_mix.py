@@ -10,9 +10,11 @@ NAMED = ["null_pointer", "abort", "stack_overflow", "exit", "exit_at_once", "exe
 RETRIED = ["null_what", "empty_what", "throw_int", "posted_exception", "spawned_exception", "timer_exception"]
 # Nobody can say of what the process died: it is suspect, tried, and charged.
 SUSPECT = ["sigkill", "posted_exit_while_it_waits", "thread_aborts", "thread_throws", "thread_exits", "closed_files"]
+# So too; it is killed for it three session timeouts later.
+STOPPED = ["sigstop"]
 # So too; but its handler has returned by then. If its ack was heard in time it is done, and its process died once.
 MAY_BE_ACKED = ["posted_crash", "posted_exit", "timer_crash", "spawned_crash", "late_thread", "alarm"]
-ALL = NAMED + RETRIED + SUSPECT + MAY_BE_ACKED
+ALL = NAMED + RETRIED + SUSPECT + STOPPED + MAY_BE_ACKED
 
 
 def drawn(seed):

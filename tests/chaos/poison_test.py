@@ -19,7 +19,7 @@ from memory_limit import MemoryLimit
 
 YAML = """
 engine: weir://127.0.0.1:{port}
-broker: {{ data: {folder}/data, session_timeout: 10s }}
+broker: {{ data: {folder}/data, session_timeout: {session_timeout}s }}
 queues:
   work: {{ attempts: {attempts}, backoff: {{ first: 20ms, most: 100ms }} }}
 workers:
@@ -35,8 +35,8 @@ workers:
 """
 
 
-def deployment(attempts=2, timeout="20s", stall_after="100ms", drain="2s", window=256):
-    return Deployment(YAML, attempts=attempts, timeout=timeout, stall_after=stall_after, drain=drain,
+def deployment(attempts=2, timeout="20s", stall_after="100ms", drain="2s", window=256, session_timeout=10):
+    return Deployment(YAML, session_timeout=session_timeout, attempts=attempts, timeout=timeout, stall_after=stall_after, drain=drain,
                       window=window,
                       plugin=plugin("work"))
 
@@ -213,7 +213,7 @@ def out_of_memory(messages, action):
 def mixed(kinds, good, attempts=3, seconds=120):
     """Each poison is charged `attempts` times, or acked before its process died; the good ones are handled, uncharged."""
     # A window in which few poisons meet: one that another's death cuts short is started once more for nothing.
-    with deployment(attempts, window=8) as d:
+    with deployment(attempts, window=8, session_timeout=2) as d:
         d.broker()
         tasks, poison = poison_mix.tasks(kinds, good)
         d.publish(tasks)

@@ -172,4 +172,11 @@ weir::task<> leave_behind(const std::string& kind, const asio::any_io_executor& 
   if (kind == "alarm") ::ualarm(2000, 0);
 }
 
+void crash_of_its_own(const std::string& while_there, std::chrono::milliseconds after) {
+  std::thread([while_there, after] {
+    std::this_thread::sleep_for(after);
+    if (::access(while_there.c_str(), F_OK) == 0) abort();
+  }).detach();
+}
+
 }  // namespace poison

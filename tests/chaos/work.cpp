@@ -73,6 +73,9 @@ struct Do {
 }  // namespace
 
 WEIR_PLUGIN(plugin) {
+  if (const std::string while_there = plugin.option("crashes_while", ""); !while_there.empty()) {
+    poison::crash_of_its_own(while_there, std::chrono::milliseconds(std::stoi(plugin.option("crashes_after_ms", "0"))));
+  }
   forks::loop = plugin.executor();
   plugin.on<work::Task>("work", Do{std::make_shared<Ledger>(plugin.option("ledger", "ledger.txt")), plugin.executor()});
 }

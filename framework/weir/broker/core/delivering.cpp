@@ -59,6 +59,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
   WEIR_ASSERT(worker.borrowed <= worker.outstanding.messages, worker.borrowed.value);
   worker.last_sent = now.instant;
   worker.process->was_sent = true;
+  worker.process->empty_since.reset();
   worker.queue_turn = run.key.queue;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
   if (worker.outbox.empty()) state.outboxes.push_back(&worker);

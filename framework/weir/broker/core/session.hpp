@@ -119,10 +119,11 @@ struct Process {
   Instant last_seen;
   std::map<std::uint32_t, std::unique_ptr<Worker>> workers;  ///< by shard
   std::map<std::uint32_t, v1::ShardState> shards;
-  std::uint64_t cleared{};     ///< suspects that it has settled
-  bool of_two_stores = false;  ///< it has held messages of another store: places that it names may be of that
-  bool was_sent = false;       ///< some message; before, it can have left nothing behind
-  std::optional<Place> alone;  ///< it is sent nothing but this suspect
+  std::uint64_t cleared{};             ///< suspects that it has settled
+  bool of_two_stores = false;          ///< it has held messages of another store: places that it names may be of that
+  bool was_sent = false;               ///< some message; before, it can have left nothing behind
+  std::optional<Place> alone;          ///< it is sent nothing but this suspect
+  std::optional<Instant> empty_since;  ///< when it was first seen to hold nothing, before that suspect
 };
 
 struct Publisher {

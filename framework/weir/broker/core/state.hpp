@@ -138,6 +138,7 @@ class State {
   /// By group. In memory alone (controls.cpp says why).
   std::map<std::string, Plugin> plugins;
   Instant next_control = Instant::max();  ///< when a control, or the end of a rest, is to be looked at
+  Instant next_trial = Instant::max();    ///< when a process has been quiet for long enough to try a suspect alone
 
   /// Connections ended since the last tick: the shell may not have closed them yet, and what it still reads of them is
   /// not wanted.
@@ -283,6 +284,8 @@ void acquit(State& state, const ProcessToken& died_with);
 bool control_died(State& state, Now now, const ProcessToken& token, const std::string& why, const std::string& stack,
                   Actions& actions);
 void controls_tick(State& state, Now now, Actions& actions);
+/// Tries suspects alone whose processes have been quiet for long enough.
+void trials_tick(State& state, Now now, Actions& actions);
 
 // hello.cpp
 void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);

@@ -11,6 +11,9 @@
 namespace weir::broker::core {
 namespace {
 
+/// What a handler left behind (a thread, a timer) ends its process within moments, as most do that a death later tells.
+constexpr Duration quiet_least = std::chrono::milliseconds(250);
+
 struct Trials {
   std::uint64_t all = 0;
   std::uint64_t one_by_one = 0;  ///< of these, those that want no other suspect beside them
@@ -94,9 +97,20 @@ void take(State& state, Now now, Queue& queue, std::deque<RecordHead>& heads, st
   hand(state, now, worker, attached, std::move(head), actions);
 }
 
+/// Holds nothing, and for a moment it held nothing: what it had handled before would have ended it by now. If not, it
+/// is looked at again when that moment is over.
+bool is_quiet(State& state, Now now, Process& process) {
+  if (held_by(process).value > 0) return false;
+  if (!process.was_sent) return true;
+  if (!process.empty_since) process.empty_since = now.instant;
+  const Instant due = *process.empty_since + quiet_least;
+  if (now.instant < due) state.next_trial = std::min(state.next_trial, due);
+  return now.instant >= due;
+}
+
 bool hand_alone(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
   const auto kind = queue.suspects.find(v1::ALONE);
-  if (kind == queue.suspects.end() || held_by(*worker.process).value > 0) return false;
+  if (kind == queue.suspects.end() || !is_quiet(state, now, *worker.process)) return false;
   auto& heads = kind->second;
   const auto at = std::ranges::find(heads, *worker.process->alone, &RecordHead::place);
   if (at == heads.end() || !serves(worker, attached, *at)) return false;
@@ -153,6 +167,15 @@ void on_trial(Now now, Worker& worker, std::uint64_t lease, const RecordHead& he
   if (head.suspicion == v1::UNSUSPECTED) return;
   worker.trials.emplace(lease, Worker::Trial{head.suspicion, now.instant});
   if (head.suspicion == v1::ALONE) worker.process->alone = head.place;
+}
+
+void trials_tick(State& state, Now now, Actions& actions) {
+  if (now.instant < state.next_trial) return;
+  state.next_trial = Instant::max();
+  for (auto& [token, process] : state.processes) {
+    if (!process.alone) continue;
+    for (auto& [shard, worker] : process.workers) dispatch_for(state, now, *worker, actions);
+  }
 }
 
 }  // namespace weir::broker::core
