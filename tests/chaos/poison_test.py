@@ -36,9 +36,8 @@ workers:
 
 
 def deployment(attempts=2, timeout="20s", stall_after="100ms", drain="2s", window=256, session_timeout=10):
-    return Deployment(YAML, session_timeout=session_timeout, attempts=attempts, timeout=timeout, stall_after=stall_after, drain=drain,
-                      window=window,
-                      plugin=plugin("work"))
+    return Deployment(YAML, attempts=attempts, timeout=timeout, stall_after=stall_after, drain=drain, window=window,
+                      session_timeout=session_timeout, plugin=plugin("work"))
 
 
 class Keeper:

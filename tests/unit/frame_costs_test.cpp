@@ -154,6 +154,57 @@ TEST(FrameCosts, TheEndOfAWorkerThatHoldsAll) {
   EXPECT_LT(broker.worst_ms, turn_most_ms());
 }
 
+TEST(FrameCosts, ADeathThatNamesAllThatItsProcessHeld) {
+  Timed broker;
+  constexpr std::uint64_t n = 32'768;
+  publish_many(broker, n);
+  broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
+  broker.finish();
+  ASSERT_EQ(broker.delivered(one_worker), n);
+  v1::Frame frame;
+  auto& death = *frame.mutable_death();
+  death.set_process_token(std::string(token(1).view()));
+  death.set_signal(9);
+  for (const auto& delivery : broker.deliveries(one_worker)) {
+    for (int i = 0; i < delivery.index().lengths_size(); ++i) {
+      auto& started = *death.add_started();
+      started.set_queue("orders");
+      started.set_segment(delivery.segment());
+      started.set_index(delivery.first() + static_cast<std::uint32_t>(i));
+      started.set_part(v1::Started::SUSPENDED);
+    }
+  }
+  constexpr Connection reporter = 5;
+  broker.open_keeper(reporter, token(1));
+  broker.say_timed(reporter, frame);
+  broker.go_on();
+  EXPECT_EQ(broker.queue().suspects() + broker.queue().ready() + broker.queue().delayed(), n);
+  EXPECT_LT(broker.worst_ms, turn_most_ms());
+}
+
+TEST(FrameCosts, AProcessThatIsLostWithAllThatItHeldAndComesBack) {
+  Timed broker;
+  constexpr std::uint64_t n = 32'768;
+  publish_many(broker, n);
+  broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
+  broker.finish();
+  ASSERT_EQ(broker.delivered(one_worker), n);
+  for (int i = 0; i < 12; ++i) {
+    broker.now.instant += 1s;
+    broker.now.wall += 1s;
+    broker.timed([&](Actions& actions) { broker.core->tick(broker.now, actions); });
+  }
+  broker.go_on();
+  EXPECT_LT(broker.worst_ms, turn_most_ms()) << "lost";
+  broker.say_timed(neighbour, Broker::worker_hello(token(9), 1, 1));  // so that they are looked for
+  broker.go_on();
+  EXPECT_LT(broker.worst_ms, turn_most_ms()) << "and looked for";
+
+  broker.say_timed(one_worker + 1, Broker::worker_hello(token(1), n, 1));
+  broker.go_on();
+  EXPECT_LT(broker.worst_ms, turn_most_ms()) << "and found";
+}
+
 TEST(FrameCosts, APublishOfAllThatAWindowHoldsWithDelays) {
   Timed broker;
   constexpr int groups = 64;

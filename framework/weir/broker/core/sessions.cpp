@@ -300,18 +300,12 @@ void sessions_tick(State& state, Now now, Actions& actions) {
     }
   }
   for (auto at = state.processes.begin(); at != state.processes.end();) {
-    Process& process = at->second;
-    if (now.instant - process.last_seen > timeout) {
-      const std::string why =
-          "no keep-alive for " + std::to_string((now.instant - process.last_seen).count() / 1000) + " ms";
-      on_lost(state, now, at->first, process, why, actions);
-      while (!process.workers.empty()) {
-        end_worker(state, process, *process.workers.begin()->second, why, actions);
-      }
-      at = state.processes.erase(at);
-    } else {
-      ++at;
-    }
+    const auto one = at++;
+    const Duration silent = now.instant - one->second.last_seen;
+    if (silent <= timeout) continue;
+    auto gone = state.processes.extract(one);
+    on_lost(state, now, gone.key(), gone.mapped(), "no keep-alive for " + std::to_string(silent.count() / 1000) + " ms",
+            actions);
   }
   constexpr Duration lost_kept = std::chrono::hours(1);
   std::erase_if(state.lost, [&](const auto& lost) { return now.instant - lost.second.at > lost_kept; });

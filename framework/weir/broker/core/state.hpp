@@ -243,11 +243,24 @@ struct Charge {
 void charge(State& state, Now now, const Charge& charge, v1::Attempt attempt, Actions& actions);
 /// A process died, as who saw it says: its culprits are charged, all else that it held returns at once.
 void on_death(State& state, Now now, const Client& client, const v1::DeathReport& death, Actions& actions);
-/// Nobody has heard of the process for too long: all that it holds is suspect. Its sessions are still to be ended.
+/// Nobody has heard of the process for too long: its sessions end, and all that it held is suspect.
 void on_lost(State& state, Now now, const ProcessToken& token, Process& process, const std::string& why,
              Actions& actions);
 /// A process that was lost is back: it was not its messages.
 void on_found(State& state, Now now, const ProcessToken& token, Actions& actions);
+
+// judging.cpp
+/// What is known of a process's end.
+struct Finding {
+  std::string why;
+  const v1::DeathReport* report{};  ///< nullptr: nobody reports, and any of what it held may be the cause
+  Connection reporter{};            ///< is answered once all is judged, and on disk
+  bool blind = false;               ///< what it held is not looked at
+  bool known = false;               ///< its cause is: nobody becomes suspect, the report's culprits pay
+};
+/// Ends the sessions of a process that was taken out of the state. What they held is charged, suspect, or returns: now,
+/// and in later turns.
+void judge_death(State& state, Now now, const ProcessToken& token, Process& process, Finding finding, Actions& actions);
 
 // late.cpp
 /// Of what a lost process held, these are still suspect, and so; the others are cleared.

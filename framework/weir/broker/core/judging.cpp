@@ -1,0 +1,322 @@
+// Judging: what a process held when it died, or was lost; who is charged for it, and who is suspect. A process may have
+// held tens of thousands of messages, all of them begun: so it goes on in later turns.
+#include <algorithm>
+#include <boost/unordered/unordered_flat_map.hpp>
+#include <deque>
+#include <limits>
+#include <utility>
+
+#include "weir/broker/core/state.hpp"
+
+namespace weir::broker::core {
+namespace {
+
+/// A session that has ended, and what it held.
+struct Gone {
+  std::string name;  ///< as it is printed
+  std::string group;
+  std::map<std::uint64_t, Worker::Trial> trials;
+  Leases leases;
+};
+
+constexpr std::size_t none = std::numeric_limits<std::size_t>::max();
+
+/// One delivery that the process held.
+struct Held {
+  const Gone* of{};
+  std::uint64_t lease{};  ///< of the run
+  LeaseRun* run{};
+  std::uint32_t offset{};
+  std::optional<v1::Started::Part> part{};  ///< as the report says; nothing: its handler had not begun, or ended before
+  std::size_t attempt = none;               ///< of those that the report gives
+
+  [[nodiscard]] Place place() const { return {run->key.queue, run->key.segment, run->first + offset}; }
+  [[nodiscard]] LeaseId lease_id(const State& state) const { return {state.incarnation, lease + offset}; }
+  [[nodiscard]] v1::Suspicion suspicion() const { return run->record ? run->record->suspicion : v1::UNSUSPECTED; }
+  [[nodiscard]] bool is(v1::Started::Part wanted) const { return part == wanted; }
+  /// It was settled, and that was not heard: its worker said so in a HELLO, or its recorder does.
+  [[nodiscard]] bool had_ended() const { return run->settled_by_worker || is(v1::Started::ENDED); }
+  [[nodiscard]] bool had_begun() const { return part || run->settled_by_worker; }
+};
+
+/// What looking at a delivery costs, and what moving it does, in nanoseconds.
+constexpr std::int64_t look_ns = 150;
+constexpr std::int64_t move_ns = 700;
+
+/// Passes judgement on what a process held; what it does not speak of returns as it was.
+class Judging final : public Work {
+ public:
+  /// Ends the sessions of the process, which is none of the state's any more.
+  Judging(State& state, Now now, const ProcessToken& token, Process& process, Finding finding, Actions& actions)
+      : token_(token), died_at_(now.instant), finding_(std::move(finding)), is_told_(finding_.report != nullptr) {
+    while (!process.workers.empty()) {
+      Worker& worker = *process.workers.begin()->second;
+      sessions_.push_back(
+          {print_worker(worker), worker.group, std::move(worker.trials), std::exchange(worker.leases, {})});
+      end_worker(state, process, worker, finding_.why, actions);
+    }
+    if (finding_.report != nullptr) read(state, *std::exchange(finding_.report, nullptr));
+  }
+
+  bool go_on(State& state, Now now, Actions& actions) override {
+    now_ = now;
+    if (stage_ == Stage::looking && look(state)) {
+      choose(actions, state);
+      stage_ = Stage::judging;
+    }
+    if (stage_ == Stage::looking || !judge(state, actions)) return false;
+    for (Gone& gone : sessions_) {
+      if (!gone.leases.empty()) state.gathering.returning.push_back(std::move(gone.leases));
+    }
+    if (finding_.reporter != 0) state.gathering.buried.push_back(finding_.reporter);
+    if (!fresh_.empty()) {
+      state.lost[token_] = {died_at_, std::move(fresh_)};
+      if (state.processes.contains(token_)) on_found(state, now, token_, actions);  // meanwhile
+    }
+    return true;
+  }
+
+ private:
+  enum class Stage { looking, judging };
+  struct Said {
+    v1::Started::Part part{};
+    std::size_t attempt = none;
+    std::size_t rank{};  ///< its place in the report
+  };
+
+  /// What it needs of it: the frame goes with this turn.
+  void read(State& state, const v1::DeathReport& report) {
+    stack_ = report.stack();
+    log_ = {report.log().begin(), report.log().end()};
+    said_.reserve(static_cast<std::size_t>(report.started_size()));
+    const Queue* queue = nullptr;
+    for (const auto& one : report.started()) {
+      if (queue == nullptr || queue->name != one.queue()) {  // mostly the same
+        const auto found = state.queues_by_name.find(one.queue());
+        if (found == state.queues_by_name.end()) continue;
+        queue = found->second;
+      }
+      const auto [at, is_new] =
+          said_.try_emplace({queue->id, one.segment(), one.index()}, Said{one.part(), none, said_.size()});
+      // It may have ended, and come again: then it is at work.
+      if (!is_new && one.part() == v1::Started::ENDED) continue;
+      at->second.part = one.part();
+      if (!one.has_attempt()) continue;
+      at->second.attempt = attempts_.size();
+      attempts_.push_back(one.attempt());
+    }
+    named_.resize(said_.size());
+  }
+
+  /// All that the process held and that can be its end's cause. Not what it claimed while a restart is not over: a
+  /// session that is yet to come back may hold it under a later lease. False: the effort is spent.
+  bool look(State& state) {
+    if (finding_.blind) return true;
+    for (; session_ < sessions_.size(); ++session_, lease_ = 0) {
+      auto& leases = sessions_[session_].leases;
+      for (auto at = leases.lower_bound(lease_); at != leases.end(); ++at, offset_ = 0) {
+        lease_ = at->first;
+        LeaseRun& run = at->second;
+        if (!state.recovered && run.claimed != LeaseId{}) continue;
+        for (auto i = run.open.next_set(offset_); i < run.count; i = run.open.next_set(i + 1)) {
+          offset_ = i;
+          if (state.effort.spent()) return false;
+          state.effort.spend(look_ns);
+          look_at({&sessions_[session_], at->first, &run, i});
+        }
+      }
+    }
+    return true;
+  }
+
+  void look_at(Held held) {
+    const auto at = said_.find(held.place());
+    if (at != said_.end()) {
+      held.part = at->second.part;
+      held.attempt = at->second.attempt;
+    }
+    if (is_told_ && !held.had_begun()) return;
+    if (held.is(v1::Started::ON_CPU)) ++on_cpu_;
+    if (held.suspicion() != v1::UNSUSPECTED) tried_.push_back(held);
+    ++begun_;
+    if (at != said_.end()) {
+      named_[at->second.rank] = held;
+    } else {
+      others_.push_back(held);
+    }
+  }
+
+  [[nodiscard]] const Held* begun(std::size_t i) const {
+    if (i < others_.size()) return &others_[i];
+    const Held& held = named_[i - others_.size()];
+    return held.run == nullptr ? nullptr : &held;
+  }
+
+  /// Whether one of them is known to have done it; else they are suspect, what ended last first, and it is told.
+  void choose(Actions& actions, State& state) {
+    if (finding_.known) return;
+    for (const Held& held : tried_) {
+      const bool only = !is_told_ || on_cpu_ == 0 ? held.suspicion() == v1::ALONE && begun_ == 1
+                                                  : on_cpu_ == 1 && held.is(v1::Started::ON_CPU);
+      if (!only) continue;
+      only_ = held;
+      return;
+    }
+    tell_suspects(state, actions);
+  }
+
+  /// False: the effort is spent.
+  bool judge(State& state, Actions& actions) {
+    for (; judged_ < others_.size() + named_.size(); ++judged_) {
+      const Held* held = begun(judged_);
+      if (held == nullptr) continue;
+      if (state.effort.spent()) return false;
+      state.effort.spend(move_ns);
+      if (finding_.known) {
+        if (held->is(v1::Started::CULPRIT)) pay(state, *held, attempt_of(*held, finding_.why), actions);
+      } else if (only_) {
+        const bool is_it = held->run == only_->run && held->offset == only_->offset;
+        is_it ? tried_and_died(state, *held, actions) : suspect(state, *held, v1::UNSUSPECTED);
+      } else {
+        if (!is_told_ && held->suspicion() == v1::UNSUSPECTED) fresh_.insert(held->place());
+        suspect(state, *held, next(*held));
+      }
+    }
+    return true;
+  }
+
+  /// How it is tried next.
+  [[nodiscard]] v1::Suspicion next(const Held& held) const {
+    const bool on_cpu = held.is(v1::Started::ON_CPU);
+    if (tried_.empty() || (held.suspicion() == v1::UNSUSPECTED && !on_cpu)) {
+      if (!is_told_) return v1::WAS_STARTED;
+      return on_cpu ? v1::WAS_ON_CPU : held.had_ended() ? v1::HAD_ENDED : v1::WAS_STARTED;
+    }
+    if (on_cpu || tried_.size() == 1) return v1::ALONE;
+    return std::max(held.suspicion(), v1::WAS_ON_CPU);  // of several: one by one
+  }
+
+  /// Ready again at once, uncharged, and to be tried as `suspicion` says.
+  void suspect(State& state, const Held& held, v1::Suspicion suspicion) {
+    if (held.suspicion() == suspicion) return;
+    LeaseRun& run = *held.run;
+    const SegmentKey key = run.key;
+    Queue& queue = *state.find_queue(key.queue);
+    // One after the other: in this order they are tried.
+    const std::int64_t at = state.clock_us(died_at_) - suspects_most_ + std::min(suspects_++, suspects_most_);
+    std::optional<RecordHead> head;
+    if (may_wait_in_memory(state, now_, queue, at, DueBy::broker)) {
+      head = head_of(state, run, held.offset, run.attempt - 1, at, held.lease_id(state));
+      head->suspicion = suspicion;
+    }
+    auto& moved = move_message(state, queue, key, run.first + held.offset, run.source, false, at, run.attempt - 1,
+                               held.lease_id(state), std::nullopt, suspicion);
+    moved.head = std::move(head);
+    run.open.clear(held.offset);
+  }
+
+  void tried_and_died(State& state, const Held& held, Actions& actions) {
+    const std::string how =
+        is_told_ ? " while it was tried, and nothing else was on the CPU" : " while it was tried alone";
+    Accused accused{held.place(), held.lease_id(state), {}, token_, attempt_of(held, finding_.why + how)};
+    const auto trial = held.of->trials.find(held.lease);
+    if (trial != held.of->trials.end()) accused.trial = died_at_ - trial->second.since;
+    if (accused.attempt.started_at_us() == 0) {
+      accused.attempt.set_started_at_us(micros(now_.wall) - accused.trial.count());
+      accused.attempt.set_duration_us(static_cast<std::uint64_t>(accused.trial.count()));
+    }
+    const bool is_last = held.run->attempt >= state.find_queue(held.run->key.queue)->policy.attempts;
+    if (may_charge(state, now_, held.of->group, accused, is_last)) {
+      return pay(state, held, std::move(accused.attempt), actions);
+    }
+    suspect(state, held, v1::ALONE);
+    accuse(state, now_, held.of->group, std::move(accused));
+  }
+
+  [[nodiscard]] v1::Attempt attempt_of(const Held& held, const std::string& error) const {
+    v1::Attempt attempt;
+    if (held.attempt != none) attempt = attempts_[held.attempt];
+    if (attempt.error().empty()) attempt.set_error(error);
+    attempt.set_worker(held.of->name);
+    if (attempt.stack().empty()) attempt.set_stack(stack_);
+    if (attempt.log().empty()) *attempt.mutable_log() = {log_.begin(), log_.end()};
+    return attempt;
+  }
+
+  void pay(State& state, const Held& held, v1::Attempt attempt, Actions& actions) {
+    LeaseRun& run = *held.run;
+    charge(state, now_,
+           {.key = run.key,
+            .index = run.first + held.offset,
+            .source = run.source,
+            .bytes = Bytes{bytes_of(state, run, held.offset, held.offset + 1)},
+            .number = run.attempt,
+            .lease = held.lease_id(state),
+            .suspicion = held.suspicion()},
+           std::move(attempt), actions);
+    run.open.clear(held.offset);
+  }
+
+  /// One line, however many they are.
+  void tell_suspects(State& state, Actions& actions) {
+    if (begun_ == 0) return;
+    constexpr int told_most = 10;
+    std::string names;
+    int told = 0;
+    const Gone* of = nullptr;
+    for (std::size_t i = 0; i < others_.size() + named_.size() && told < told_most; ++i) {
+      const Held* held = begun(i);
+      if (held == nullptr) continue;
+      const Place place = held->place();
+      names += (told++ > 0 ? " " : "") + print_id(state.find_queue(place.queue)->name, place.segment, place.index);
+      if (of == nullptr) of = held->of;
+    }
+    if (begun_ > told_most) names += " …";
+    note(actions, Note::Level::warning, "suspects",
+         {{"worker", of->name}, {"why", finding_.why}, {"messages", std::to_string(begun_)}, {"tried_first", names}});
+  }
+
+  static constexpr std::int64_t suspects_most_ = 30'000;  ///< due times that differ, half a bucket of them at most
+
+  ProcessToken token_;
+  Instant died_at_;
+  Now now_;
+  Finding finding_;
+  std::vector<Gone> sessions_;
+  bool is_told_;  ///< somebody reports; else any of what it held may be the cause
+  boost::unordered_flat_map<Place, Said> said_;
+  std::vector<v1::Attempt> attempts_;
+  std::string stack_;
+  std::vector<std::string> log_;
+
+  Stage stage_ = Stage::looking;
+  std::size_t session_ = 0;   ///< looked at up to here: of this session,
+  std::uint64_t lease_ = 0;   ///< this run,
+  std::uint32_t offset_ = 0;  ///< and from here on
+
+  // What had begun: what the report names, in its order, after what only its worker named.
+  std::deque<Held> others_;
+  std::vector<Held> named_;
+  std::uint64_t begun_ = 0, on_cpu_ = 0;
+  std::vector<Held> tried_;   ///< of these, those that were suspect already
+  std::optional<Held> only_;  ///< it was tried, and can be nobody else
+
+  std::size_t judged_ = 0;
+  std::int64_t suspects_ = 0;
+  std::set<Place> fresh_;  ///< suspects since nobody heard of the process
+};
+
+}  // namespace
+
+void judge_death(State& state, Now now, const ProcessToken& token, Process& process, Finding finding,
+                 Actions& actions) {
+  auto judging = std::make_unique<Judging>(state, now, token, process, std::move(finding), actions);
+  bool done = judging->go_on(state, now, actions);
+  // While a restart is not over somebody may yet claim what it held: then it is all judged at once.
+  for (; !done && !state.recovered; done = judging->go_on(state, now, actions)) {
+    state.effort.refill(state.config.effort_ns);
+  }
+  if (!done) state.work.push_back(std::move(judging));
+}
+
+}  // namespace weir::broker::core
