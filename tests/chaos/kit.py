@@ -130,7 +130,8 @@ class Deployment:
         """Of each number: how often its handler started, and how often it ended."""
         starts, ends = collections.Counter(), collections.Counter()
         if self.ledger.exists():
-            for line in self.ledger.read_text().splitlines():
+            # The last one may be half there yet: a line that crosses a page can be seen so.
+            for line in self.ledger.read_text().split("\n")[:-1]:
                 what, number = line.split()[:2]
                 (starts if what == "start" else ends)[int(number)] += 1
         return starts, ends
