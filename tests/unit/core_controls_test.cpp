@@ -26,6 +26,18 @@ struct Controls : Suspects {
     for (const std::uint32_t index : of) parts.emplace_back(index, suspended);
     die(process, parts);
   }
+  /// Of two suspects that died alone, 3 and then 6, the first is charged at once, and the second waits for a control.
+  void charge_one_and_accuse_another() {
+    make_suspects(1, {3, 6});
+    attach(2);
+    die(2, {{3, ended}});
+    attach(3);
+    dies_alone(3, 3);
+    attach(4);
+    die(4, {{6, ended}});
+    attach(5);
+    dies_alone(5, 6);
+  }
   std::uint32_t attempts_of(std::uint32_t index) { return broker->record({1, 1, index}).attempts(); }
 };
 
@@ -130,15 +142,7 @@ TEST_F(Controls, ASecondMessageIsChargedOnlyOnceItsPluginHasLivedAsLongWithoutIt
 }
 
 TEST_F(Controls, IfTheProcessDiesWithoutThemNobodyIsChargedAndSuspectsWait) {
-  make_suspects(1, {3, 6});
-  attach(2);
-  die(2, {{3, ended}});
-  attach(3);
-  dies_alone(3, 3);
-  attach(4);
-  die(4, {{6, ended}});
-  attach(5);
-  dies_alone(5, 6);
+  charge_one_and_accuse_another();
   attach(6);
   live(6, 100ms);
   die(6, {});
@@ -204,15 +208,7 @@ TEST_F(Controls, AfterAnHourTheFirstIsChargedAsItIsAgain) {
 }
 
 TEST_F(Controls, OfSeveralProcessesOneStandsByAndTheOthersWork) {
-  make_suspects(1, {3, 6});
-  attach(2);
-  die(2, {{3, ended}});
-  attach(3);
-  dies_alone(3, 3);
-  attach(4);
-  die(4, {{6, ended}});
-  attach(5);
-  dies_alone(5, 6);
+  charge_one_and_accuse_another();
   attach(6);
   attach(7);
   live(6, 30ms);
@@ -222,15 +218,7 @@ TEST_F(Controls, OfSeveralProcessesOneStandsByAndTheOthersWork) {
 }
 
 TEST_F(Controls, OneThatIsStoppedOnPurposeSaysNothing) {
-  make_suspects(1, {3, 6});
-  attach(2);
-  die(2, {{3, ended}});
-  attach(3);
-  dies_alone(3, 3);
-  attach(4);
-  die(4, {{6, ended}});
-  attach(5);
-  dies_alone(5, 6);
+  charge_one_and_accuse_another();
   attach(6);
   live(6, 100ms);
   die(6, {}, true);

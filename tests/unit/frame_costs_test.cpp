@@ -59,6 +59,14 @@ void publish_many(Broker& broker, std::uint64_t n, int together = 256) {
   }
 }
 
+/// One worker holds so many.
+void hold(Broker& broker, std::uint64_t n) {
+  publish_many(broker, n);
+  broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
+  broker.finish();
+  ASSERT_EQ(broker.delivered(one_worker), n);
+}
+
 TEST(FrameCosts, AHelloThatNamesAllThatAWorkerMayHold) {
   Timed broker;
   constexpr std::uint64_t n = 65'536;
@@ -114,10 +122,7 @@ TEST(FrameCosts, ASettleThatRetriesAllThatAWorkerHolds) {
   for (const auto outcome : {v1::RETRY, v1::RELEASE, v1::DEFER, v1::REJECT, v1::ACK}) {
     Timed broker;
     constexpr std::uint64_t n = 65'536;
-    publish_many(broker, n);
-    broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
-    broker.finish();
-    ASSERT_EQ(broker.delivered(one_worker), n);
+    hold(broker, n);
     broker.open_publisher(neighbour, 9);
     broker.commit();
 
@@ -143,9 +148,7 @@ TEST(FrameCosts, ASettleThatRetriesAllThatAWorkerHolds) {
 TEST(FrameCosts, TheEndOfAWorkerThatHoldsAll) {
   Timed broker;
   constexpr std::uint64_t n = 65'536;
-  publish_many(broker, n);
-  broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
-  broker.finish();
+  hold(broker, n);
   v1::Frame goodbye;
   goodbye.mutable_goodbye();
   broker.say_timed(one_worker, goodbye);
@@ -157,10 +160,7 @@ TEST(FrameCosts, TheEndOfAWorkerThatHoldsAll) {
 TEST(FrameCosts, ADeathThatNamesAllThatItsProcessHeld) {
   Timed broker;
   constexpr std::uint64_t n = 32'768;
-  publish_many(broker, n);
-  broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
-  broker.finish();
-  ASSERT_EQ(broker.delivered(one_worker), n);
+  hold(broker, n);
   v1::Frame frame;
   auto& death = *frame.mutable_death();
   death.set_process_token(std::string(token(1).view()));
@@ -185,10 +185,7 @@ TEST(FrameCosts, ADeathThatNamesAllThatItsProcessHeld) {
 TEST(FrameCosts, AProcessThatIsLostWithAllThatItHeldAndComesBack) {
   Timed broker;
   constexpr std::uint64_t n = 32'768;
-  publish_many(broker, n);
-  broker.say(one_worker, Broker::worker_hello(token(1), n, 1));
-  broker.finish();
-  ASSERT_EQ(broker.delivered(one_worker), n);
+  hold(broker, n);
   for (int i = 0; i < 12; ++i) {
     broker.now.instant += 1s;
     broker.now.wall += 1s;
