@@ -219,7 +219,7 @@ TEST_F(BadFrames, APublishIsToldWhichOfItsGroupsIsWrong) {
             "PUBLISH: group 1: group without `types`");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.set_queue(77); }), "PUBLISH: group 1: unknown queue id 77");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.set_first_number(0); }),
-            "PUBLISH: group 1: first_number 0 of 1 messages; numbers go from 1 to 18446744073709551615");
+            "PUBLISH: group 1: first_number 0 of 1 messages; numbers go from 1 to 18446744073709551614");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.set_priority(10); }),
             "PUBLISH: group 1: priority 10 is not 0 to 9");
   const auto two_from = [](std::uint64_t first) {
@@ -231,7 +231,10 @@ TEST_F(BadFrames, APublishIsToldWhichOfItsGroupsIsWrong) {
   };
   EXPECT_EQ(answer_to_broken(two_from(0xffffffffffffffffU)),
             "PUBLISH: group 1: first_number 18446744073709551615 of 2 messages; numbers go from 1 to "
-            "18446744073709551615");
+            "18446744073709551614");
+  EXPECT_EQ(answer_to_broken([](auto& group) { group.set_first_number(0xffffffffffffffffU); }),
+            "PUBLISH: group 1: first_number 18446744073709551615 of 1 messages; numbers go from 1 to "
+            "18446744073709551614");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.mutable_index()->set_types(0, std::string(513, 't')); }),
             "PUBLISH: group 1: type of 513 bytes; at most 512");
   EXPECT_EQ(answer_to_broken([](auto& group) { group.mutable_index()->add_key(std::string(4097, 'k')); }),

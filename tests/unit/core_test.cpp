@@ -360,7 +360,30 @@ TEST(Types, AWorkerIsSentOnlyTypesThatItNamed) {
   broker.attach(worker, token(1), 100, {}, {}, "orders", "b.B");
   broker.commit();
   EXPECT_EQ(broker.delivered(worker), 3U);
-  EXPECT_EQ(broker.queue().unknown(), 2U);
+  EXPECT_EQ(broker.queue().unknown(), 3U);  // the last one stands between those that it knows
+}
+
+TEST(Types, AWorkerIsWellWhileOnlyTypesThatItDoesNotKnowWaitBesideThoseThatItHad) {
+  Broker broker;
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 1, 0, "a.A");
+  broker.publish(publisher, 2, 1, 0, "b.B");  // one segment of two types
+  broker.commit();
+  broker.attach(worker, token(1), 100, {}, {}, "orders", "b.B");
+  broker.commit();
+  broker.settle(worker, broker.deliveries(worker).front().lease(), 1, v1::ACK);
+  broker.commit();
+  broker.pass(1s);
+  broker.keep_alive(worker, token(1));
+  broker.pass(1500ms);
+  const auto shown = [&] {
+    v1::Workers workers;
+    broker.core->list_workers(broker.now, workers);
+    return workers.workers(0).consuming();
+  };
+  EXPECT_TRUE(shown());
+  EXPECT_EQ(broker.queue().ready(), 1U);
+  EXPECT_EQ(broker.queue().unknown(), 1U);
 }
 
 }  // namespace

@@ -37,10 +37,12 @@ void tell_of_store(const State& state, const v1::Hello& hello, SpeaksOf what, co
   std::vector<std::pair<std::string, std::string>> fields;
   const bool is_older = what == SpeaksOf::later_store;
   if (is_older) {
+    const auto known = commits_of(state, hello.start());
     // Of a start that it does not know, by as many at least as the client has heard of beyond what there was before
     // this.
-    const std::uint64_t most = commits_of(state, hello.start()).value_or(state.starts.back().commits);
-    fields.emplace_back("by", std::to_string(std::max(hello.heard(), most) - most));
+    const std::uint64_t most = known.value_or(state.starts.back().commits);
+    if (hello.heard() > most) fields.emplace_back("by", std::to_string(hello.heard() - most));
+    if (!known) fields.emplace_back("start", "unknown");
   }
   fields.emplace_back("client", client);
   fields.emplace_back("doing", "what it holds is stale, and what it has unanswered is in doubt; it goes on as new");

@@ -15,18 +15,42 @@ constexpr std::uint32_t page_rows_most = 1000;
 constexpr std::size_t page_segments_most = 16'384;
 constexpr std::size_t page_queues_most = 4096;
 constexpr std::size_t records_looked_at_most = 64;
+/// Segments of which some types are known and some are not, looked at message by message: so many a page. What is
+/// unknown beyond them is not counted.
+constexpr int mixed_most = 256;
 
 struct States {
   std::uint64_t ready{}, delayed{}, leased{}, unknown{}, suspects{};
 };
 
-bool known(const Queue& queue, const std::vector<std::string>& types) {
-  if (queue.attached.empty()) return true;
-  return std::any_of(queue.attached.begin(), queue.attached.end(), [&](Worker* worker) {
-    const Attached* one = worker->attachment(&queue);
-    return one->types.empty() ||
-           std::any_of(types.begin(), types.end(), [&](const auto& type) { return one->types.contains(type); });
-  });
+/// Somebody knows it, or nobody is there who could say so.
+bool known(const Queue& queue, const std::string& type) {
+  return queue.attached.empty() ||
+         std::ranges::any_of(queue.attached, [&](Worker* worker) { return knows(*worker->attachment(&queue), type); });
+}
+
+/// Ready messages of a segment whose type is one of `wanted`, which goes by the places of its types.
+std::uint32_t ready_of(const Segment& segment, const std::vector<bool>& wanted) {
+  std::uint32_t n = 0;
+  for (auto i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
+    if (wanted[segment.type_of.empty() ? 0 : segment.type_of[i]]) ++n;
+  }
+  return n;
+}
+
+/// Ready messages of a segment that nobody knows.
+std::uint32_t unknown_of(State& state, const Queue& queue, const SegmentKey& key, Segment& segment, int& mixed_left) {
+  const std::uint32_t free = segment.count - segment.taken.count();
+  if (free == 0 || queue.attached.empty()) return 0;
+  const auto& types = state.type_sets.types(segment.types);
+  std::vector<bool> unknown(types.size());
+  std::transform(types.begin(), types.end(), unknown.begin(),
+                 [&](const std::string& type) { return !known(queue, type); });
+  const auto n = std::ranges::count(unknown, true);
+  if (n == 0) return 0;
+  if (n == std::ssize(unknown)) return free;
+  if (mixed_left-- <= 0 || !load(state, key, segment)) return 0;
+  return ready_of(segment, unknown);
 }
 
 /// Records in somebody's hands, by queue; of these, suspects.
@@ -49,17 +73,16 @@ LeasedByQueue leased_records(const State& state) {
   return leased;
 }
 
-States count(const State& state, const Queue& queue, const LeasedRecords& leased) {
+States count(State& state, Queue& queue, const LeasedRecords& leased, int& mixed_left) {
   States states;
-  for (const auto& lane : queue.lanes) {
-    for (const auto& [number, segment] : lane.segments) {
+  for (Lane lane = 0; lane < lanes_most; ++lane) {
+    for (auto& [number, segment] : queue.lanes[lane].segments) {
+      states.unknown += unknown_of(state, queue, {queue.id, lane, number}, segment, mixed_left);
       states.leased += segment.taken.count() - segment.settled.count() - segment.aside;
-      const std::uint32_t free = segment.count - segment.taken.count();
-      if (free > 0 && !known(queue, state.type_sets.types(segment.types))) states.unknown += free;
     }
   }
   for (const auto& record : queue.ready_records) {
-    if (!known(queue, {record.type})) ++states.unknown;
+    if (!known(queue, record.type)) ++states.unknown;
   }
   std::uint64_t waiting = queue.ready_records.size();  // records that are due
   states.suspects = leased.suspects;
@@ -67,7 +90,7 @@ States count(const State& state, const Queue& queue, const LeasedRecords& leased
     waiting += heads.size();
     states.suspects += heads.size();
     for (const auto& head : heads) {
-      if (!known(queue, {head.type})) ++states.unknown;
+      if (!known(queue, head.type)) ++states.unknown;
     }
   }
   states.leased += leased.all;
@@ -84,9 +107,9 @@ std::size_t effort(const Queue& queue) {
   return segments;
 }
 
-void describe(const State& state, const Queue& queue, const LeasedByQueue& leased, v1::Queues::Queue& one) {
+void describe(State& state, Queue& queue, const LeasedByQueue& leased, int& mixed_left, v1::Queues::Queue& one) {
   const auto records = leased.find(queue.id);
-  const States states = count(state, queue, records == leased.end() ? LeasedRecords{} : records->second);
+  const States states = count(state, queue, records == leased.end() ? LeasedRecords{} : records->second, mixed_left);
   one.set_name(queue.name);
   one.set_id(queue.id);
   one.set_in_file(queue.in_file);
@@ -107,13 +130,31 @@ void describe(const State& state, const Queue& queue, const LeasedByQueue& lease
   one.set_publishers(static_cast<std::uint32_t>(queue.windows.size()));
 }
 
+/// Of segments whose types it knows in part, one has a message for it.
+bool some_wait_for(State& state, const Attached& attached, Lane lane, TypeSet types, int& mixed_left) {
+  LaneState& the_lane = attached.queue->lanes[lane];
+  const auto& names = state.type_sets.types(types);
+  std::vector<bool> wanted(names.size());
+  std::transform(names.begin(), names.end(), wanted.begin(),
+                 [&](const std::string& name) { return knows(attached, name); });
+  for (const SegmentNumber number : the_lane.ready.at(types)) {
+    if (mixed_left-- <= 0) return true;  // as far as anybody has looked
+    Segment& segment = the_lane.segments.at(number);
+    if (load(state, {attached.queue->id, lane, number}, segment) && ready_of(segment, wanted) > 0) return true;
+  }
+  return false;
+}
+
 /// Something may be delivered to this session: it is ready, and of a type that it knows.
-bool waits_for(State& state, Attached& attached) {
-  const Queue& queue = *attached.queue;
+bool waits_for(State& state, Attached& attached, int& mixed_left) {
+  Queue& queue = *attached.queue;
   if (has_ahead(state, queue)) return true;
-  for (const auto& lane : queue.lanes) {
-    for (const auto& [types, ready] : lane.ready) {
-      if (!ready.empty() && match(state, attached, types) != Attached::Match::none) return true;
+  for (Lane lane = 0; lane < lanes_most; ++lane) {
+    for (const auto& [types, ready] : queue.lanes[lane].ready) {
+      if (ready.empty()) continue;
+      const auto matches = match(state, attached, types);
+      if (matches == Attached::Match::all) return true;
+      if (matches == Attached::Match::some && some_wait_for(state, attached, lane, types, mixed_left)) return true;
     }
   }
   const std::size_t looked_at = std::min(queue.ready_records.size(), records_looked_at_most);
@@ -121,7 +162,7 @@ bool waits_for(State& state, Attached& attached) {
                      [&](const RecordHead& head) { return knows(attached, head.type); });
 }
 
-void describe(State& state, Now now, Worker& worker, v1::Workers::Worker& one) {
+void describe(State& state, Now now, Worker& worker, int& mixed_left, v1::Workers::Worker& one) {
   const Process& process = *worker.process;
   one.set_group(worker.group);
   one.set_host(worker.host);
@@ -131,7 +172,7 @@ void describe(State& state, Now now, Worker& worker, v1::Workers::Worker& one) {
   bool waiting = false;
   for (auto& attached : worker.attached) {
     one.add_queues(attached.queue->name);
-    waiting = waiting || waits_for(state, attached);
+    waiting = waiting || waits_for(state, attached, mixed_left);
   }
   one.set_window_messages(worker.window.messages.value);
   one.set_window_bytes(worker.window.bytes.value);
@@ -161,15 +202,16 @@ int rows(std::uint32_t wanted) {
 
 }  // namespace
 
-void describe_queues(const State& state, const v1::ListQueues& wanted, v1::Queues& page) {
+void describe_queues(State& state, const v1::ListQueues& wanted, v1::Queues& page) {
   const auto after = state.queues_by_name.find(wanted.after());
   auto at = after == state.queues_by_name.end() ? state.queues.begin() : state.queues.upper_bound(after->second->id);
   const LeasedByQueue leased = leased_records(state);
   const int most = page.queues_size() + rows(wanted.most());
+  int mixed_left = mixed_most;
   for (std::size_t looked_at = 0; at != state.queues.end() && page.queues_size() < most; ++at) {
-    const Queue& queue = *at->second;
+    Queue& queue = *at->second;
     looked_at += effort(queue);
-    describe(state, queue, leased, *page.add_queues());
+    describe(state, queue, leased, mixed_left, *page.add_queues());
     if (looked_at >= page_segments_most) {
       ++at;
       break;
@@ -182,11 +224,12 @@ void describe_workers(State& state, Now now, const v1::ListWorkers& wanted, v1::
   auto at = state.workers_by_number.upper_bound(wanted.after());
   const int most = page.workers_size() + rows(wanted.most());
   std::uint64_t last = 0;
+  int mixed_left = mixed_most;
   for (std::size_t queues = 0; at != state.workers_by_number.end() && page.workers_size() < most; ++at) {
     if (queues >= page_queues_most) break;
     Worker& worker = *at->second;
     queues += 1 + worker.attached.size();
-    describe(state, now, worker, *page.add_workers());
+    describe(state, now, worker, mixed_left, *page.add_workers());
     last = at->first;
   }
   if (at != state.workers_by_number.end()) page.set_next(last);

@@ -274,12 +274,12 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
       return refuse(state, client.connection, v1::Error::MALFORMED,
                     which + "priority " + std::to_string(group.priority()) + " is not 0 to 9", true, actions);
     }
-    // Its last one must be a number too.
+    // Its last one must be a number too, and have one behind it: names are ranges, of a first number and how many.
     const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
-    if (group.first_number() == 0 || group.first_number() - 1 > std::numeric_limits<std::uint64_t>::max() - n) {
+    if (group.first_number() == 0 || group.first_number() > std::numeric_limits<std::uint64_t>::max() - n) {
       return refuse(state, client.connection, v1::Error::MALFORMED,
                     which + "first_number " + std::to_string(group.first_number()) + " of " + std::to_string(n) +
-                        " messages; numbers go from 1 to 18446744073709551615",
+                        " messages; numbers go from 1 to 18446744073709551614",
                     true, actions);
     }
     at += bytes;

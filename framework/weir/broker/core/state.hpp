@@ -530,7 +530,7 @@ void on_committed(State& state, Now now, Actions& actions);
 
 // looking.cpp
 /// One page each: `wanted` says from where on. What it costs is bounded, however many there are.
-void describe_queues(const State& state, const v1::ListQueues& wanted, v1::Queues& page);
+void describe_queues(State& state, const v1::ListQueues& wanted, v1::Queues& page);
 void describe_workers(State& state, Now now, const v1::ListWorkers& wanted, v1::Workers& page);
 
 [[nodiscard]] inline std::int64_t micros(WallTime wall) { return wall.time_since_epoch().count(); }

@@ -73,9 +73,13 @@ v1::ControlReply Control::request(v1::ControlRequest request) {
   State& state = *state_;
   state.machine.ask(std::move(request));
   state.client.start();
-  const auto deadline = std::chrono::steady_clock::now() + state.limit;
-  while (!state.machine.reply && !state.machine.failure() && std::chrono::steady_clock::now() < deadline) {
-    state.loop.run_one_until(deadline);
+  // While the broker is there it is at it, however long it takes: 3,000,000 dead letters are replayed in some 10 s.
+  for (auto deadline = std::chrono::steady_clock::now() + state.limit;
+       !state.machine.reply && !state.machine.failure();) {
+    if (state.loop.run_one_until(deadline) == 0 && std::chrono::steady_clock::now() >= deadline) {
+      if (!state.machine.is_up()) break;
+      deadline += state.limit;
+    }
   }
   if (state.machine.failure()) throw Refused(state.url + ": " + *state.machine.failure());
   if (!state.machine.reply) {
