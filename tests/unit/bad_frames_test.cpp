@@ -123,6 +123,25 @@ TEST_F(BadFrames, ASecondHelloEndsTheSession) {
   expect_ended();
 }
 
+TEST_F(BadFrames, AFrameAmongThePartsOfAHelloEndsTheSession) {
+  v1::Frame part = Broker::worker_hello(token(5), 10, 1);
+  part.mutable_hello()->set_more(true);
+  broker_.say(stranger, part);
+  v1::Frame window;
+  window.mutable_window()->set_epoch(2);
+  broker_.say(stranger, window);
+  EXPECT_EQ(broker_.last(stranger).error().message(), "a frame before HELLO was complete");
+  EXPECT_TRUE(broker_.last(stranger).error().fatal());
+}
+
+TEST_F(BadFrames, APublishToAQueueThatItsHelloDidNotNameIsTaken) {
+  constexpr Connection other = stranger + 20;
+  broker_.say(other, Broker::publisher_hello(9));
+  broker_.publish(other, 1, 1);
+  broker_.commit();
+  EXPECT_EQ(broker_.confirmed(other), 1U);
+}
+
 TEST_F(BadFrames, WhatIsNotForThisKindOfSessionIsNamed) {
   be_welcomed();
   v1::Frame settle;

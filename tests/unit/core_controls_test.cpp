@@ -174,6 +174,27 @@ TEST_F(Controls, APluginThatDiesByItselfChargesNobodyTwiceHoweverLongItGoesOn) {
   EXPECT_TRUE(told("plugin_dies_by_itself"));
 }
 
+TEST_F(Controls, APluginThatDiesOfItsAgeChargesNobodyASecondTime) {
+  // Every process dies when it is two seconds old, whatever it is at; its trials are much shorter.
+  make_suspects(1, {0, 1, 2, 3, 4, 5});
+  unsigned char process = 2;
+  for (int round = 0; round < 60; ++round, process = process == 250 ? 2 : process + 1) {
+    attach(process);
+    for (int i = 0; i < 20; ++i) {
+      live(process, 100ms);
+      if (i < 17) {
+        for (const auto& [index, lease] : held(process)) settle(process, index, v1::RELEASE);
+      }
+    }
+    Parts parts;
+    for (const auto& [index, lease] : held(process)) parts.emplace_back(index, suspended);
+    die(process, parts);
+    broker->inbox.erase(of(process));
+  }
+  EXPECT_LE(broker->queue().retried(), 1U);
+  EXPECT_EQ(broker->queue().dead(), 0U);
+}
+
 struct OnlyAttempt : Suspects {
   OnlyAttempt() : Suspects(1) {}
 };

@@ -240,8 +240,31 @@ TEST_F(Suspects, OneThatIsLostWithItsProcessTwiceIsTriedAloneAndThenCharged) {
   attach(3);
   EXPECT_THAT(indexes(3), ElementsAre(0));
   lose();
+  // It may come back: it is given up only once who froze it has had the time to kill it for that.
+  attach(4);
+  live(4, 18s);
+  EXPECT_EQ(broker->record({1, 1, 0}).attempts(), 0U);
+  live(4, 3s);
   EXPECT_EQ(broker->record({1, 1, 0}).attempts(), 1U);
   EXPECT_EQ(broker->record({1, 1, 0}).history_size(), 1);
+}
+
+TEST_F(Suspects, OneThatIsLostWhileItIsTriedAloneIsNotChargedIfItsProcessComesBack) {
+  const auto lose = [&] {
+    for (int i = 0; i < 12; ++i) broker->pass(1s);
+    broker->commit();
+  };
+  lose();
+  attach(2, 1);
+  lose();
+  attach(3);
+  ASSERT_THAT(indexes(3), ElementsAre(0));
+  lose();
+  broker->attach(of(3) + 1, token(3), 100);
+  broker->commit();
+  for (int i = 0; i < 40; ++i) live(3, 1s);
+  EXPECT_EQ(broker->record({1, 1, 0}).attempts(), 0U);
+  EXPECT_EQ(broker->queue().retried(), 0U);
 }
 
 TEST_F(Suspects, ThereAreNoneWhenAProcessIsKilledOnPurposeOrTheCulpritIsKnown) {

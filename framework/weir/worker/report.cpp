@@ -159,13 +159,22 @@ DeadProcess describe(const std::string& group, const Death& death, const recorde
 Reported run_report(const std::string& group, const Death& death) {
   const auto [process, engine] = take_over(token_fd);
   if (!engine.starts_with("weir://")) return Reported::told;  // nobody else asks
+  const auto record = recorder::read_record(read_all(recorder_fd));
+  if (!record && !death.on_purpose) {
+    // A report would say that nobody had begun. Of a process that nobody reports, all that it held is suspect.
+    log::error("recorder_unreadable",
+               {{"worker", group},
+                {"why", "a handler, or memory that is corrupted, wrote over it"},
+                {"doing", "once its session's time is out the broker tries all that it held, a few at a time"}});
+    return Reported::not_told;
+  }
   DeadProcess dead{.exit_code = death.exit_code,
                    .signal = death.signal,
                    .on_purpose = death.on_purpose,
                    .started = {},
                    .stack = {},
                    .log = {}};
-  if (const auto record = recorder::read_record(read_all(recorder_fd))) dead = describe(group, death, *record);
+  if (record) dead = describe(group, death, *record);
   const DeathAnswer answer = engine::weir_broker::report_death(engine, process, dead, death.limit);
   if (answer == DeathAnswer::no_answer) {
     log::warn("death_not_reported", {{"worker", group}, {"engine", engine}, {"tried", death.limit}});

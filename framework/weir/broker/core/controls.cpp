@@ -1,8 +1,10 @@
 // Controls: before suspects are charged one after the other, the plugin must show that it lives without them. The
 // first in an hour is charged as it is, if that leaves it an attempt. Before the next one (another message, or a longer
-// trial of the same) a process of the group is sent nothing for as long as the trial lasted, and a little longer. If it
+// trial of the same) a process of the group is sent nothing for as long as the trial lasted, and a little longer, and
+// until it is older than those were that died: a plugin may die so long after its start, whatever was tried then. If it
 // lives, those accused are charged. If it dies, the plugin itself is at fault: nobody is charged, and the group's
-// suspects wait, longer each time.
+// suspects wait, longer each time. For an hour a control must then be four times as old as it was: it may die at
+// random.
 //
 // None of this is written. After a restart of the broker those accused are suspects still, and are tried once more; the
 // first charge is free again, and is never a message's last attempt.
@@ -19,6 +21,7 @@ constexpr Duration remembered = std::chrono::hours(1);
 constexpr Duration longer_least = std::chrono::milliseconds(250);
 constexpr Duration rest_first = std::chrono::seconds(1);
 constexpr Duration rest_most = std::chrono::minutes(5);
+constexpr int older = 4;
 /// How soon it is looked again for a process that has finished what it held.
 constexpr Duration look_every = std::chrono::milliseconds(20);
 
@@ -90,11 +93,23 @@ void charge_accused(State& state, Now now, Plugin& plugin, Actions& actions) {
   }
 }
 
+/// Longer than that lasted.
+Duration longer_than(Duration time) { return time + std::max(time / 4, longer_least); }
+
+/// When the control, which holds nothing, will have lived for long enough.
+Instant control_due(const Plugin& plugin, const Process& control) {
+  Instant due = std::max({*plugin.empty_since + longer_than(plugin.longest), control.since + longer_than(plugin.oldest),
+                          control.since + plugin.dies_within * older});
+  for (const Accused& one : plugin.accused) due = std::max(due, one.earliest);
+  return due;
+}
+
 void lived(State& state, Now now, const std::string& group, Plugin& plugin, Actions& actions) {
   plugin.lived = now.instant - *plugin.empty_since;
+  plugin.lived_until = std::min(now.instant - state.processes.at(*plugin.control).since, age_most);
   note(actions, Note::Level::info, "plugin_lives_without_suspects",
        {{"worker", group}, {"for_ms", std::to_string(plugin.lived.count() / 1000)}});
-  plugin.rest = plugin.longest = {};
+  plugin.rest = plugin.longest = plugin.oldest = {};
   plugin.control.reset();
   charge_accused(state, now, plugin, actions);
   serve_again(state, now, group, actions);
@@ -112,7 +127,7 @@ Instant watch_control(State& state, Now now, const std::string& group, Plugin& p
     if (process == nullptr || held_by(*process).value > 0) return now.instant + look_every;
   }
   if (!plugin.empty_since) plugin.empty_since = now.instant;
-  const Instant due = *plugin.empty_since + plugin.longest + std::max(plugin.longest / 4, longer_least);
+  const Instant due = control_due(plugin, *process);
   if (now.instant < due) return due;
   const auto waits = [&](const Accused& one) { return is_on_its_way(state, one.place); };
   if (std::ranges::any_of(plugin.accused, waits)) return now.instant + look_every;
@@ -124,10 +139,13 @@ Instant watch_control(State& state, Now now, const std::string& group, Plugin& p
 
 bool may_charge(State& state, Now now, const std::string& group, const Accused& accused, bool last_attempt) {
   Plugin& plugin = state.plugins[group];
-  const bool is_first = !plugin.charged_at || now.instant - *plugin.charged_at > remembered;
-  const bool may = is_first ? !last_attempt : plugin.charged == accused.place && plugin.lived >= accused.trial;
+  const bool is_first =
+      (!plugin.charged_at || now.instant - *plugin.charged_at > remembered) && plugin.dies_within == Duration{};
+  const bool may = is_first ? !last_attempt
+                            : plugin.charged == accused.place && plugin.lived >= accused.trial &&
+                                  (plugin.dies_within == Duration{} || plugin.lived_until >= accused.age);
   if (may) {
-    if (is_first) plugin.lived = {};
+    if (is_first) plugin.lived = plugin.lived_until = {};
     plugin.charged = accused.place;
     plugin.charged_at = now.instant;
   }
@@ -137,6 +155,7 @@ bool may_charge(State& state, Now now, const std::string& group, const Accused& 
 void accuse(State& state, Now now, const std::string& group, Accused accused) {
   Plugin& plugin = state.plugins[group];
   plugin.longest = std::max(plugin.longest, accused.trial);
+  plugin.oldest = std::max(plugin.oldest, accused.age);
   plugin.accused.push_back(std::move(accused));
   state.next_control = now.instant;
 }
@@ -167,7 +186,10 @@ bool control_died(State& state, Now now, const ProcessToken& token, const std::s
     plugin.control.reset();
     const auto since = std::exchange(plugin.empty_since, std::nullopt);
     // What it had handled just before may have left something behind: that says nothing of the plugin.
-    if (!since || (state.processes.at(token).was_sent && now.instant - *since < longer_least)) return false;
+    const Process& process = state.processes.at(token);
+    if (!since || (process.was_sent && now.instant - *since < longer_least)) return false;
+    plugin.dies_within = std::max(plugin.dies_within, std::min(now.instant - process.since, age_most));
+    plugin.died_at = now.instant;
     plugin.rest = std::clamp(plugin.rest * 2, rest_first, rest_most);
     plugin.rests_until = now.instant + plugin.rest;
     note(actions, Note::Level::error, "plugin_dies_by_itself",
@@ -177,7 +199,7 @@ bool control_died(State& state, Now now, const ProcessToken& token, const std::s
           {"suspects_wait_ms", std::to_string(plugin.rest.count() / 1000)},
           {"stack", stack}});
     plugin.accused.clear();
-    plugin.longest = {};
+    plugin.longest = plugin.oldest = {};
     state.next_control = now.instant;
     return true;
   }
@@ -195,7 +217,8 @@ void controls_tick(State& state, Now now, Actions& actions) {
     } else if (std::exchange(plugin.rests_until, Instant{}) != Instant{}) {
       serve_again(state, now, group, actions);
     }
-    const bool kept = !plugin.accused.empty() || plugin.rests_until != Instant{} ||
+    if (now.instant - plugin.died_at > remembered) plugin.dies_within = {};
+    const bool kept = !plugin.accused.empty() || plugin.rests_until != Instant{} || plugin.dies_within != Duration{} ||
                       (plugin.charged_at && now.instant - *plugin.charged_at <= remembered);
     at = kept ? std::next(at) : state.plugins.erase(at);
   }

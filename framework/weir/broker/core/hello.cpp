@@ -98,7 +98,9 @@ void hello_worker(State& state, Now now, Client& client, Named named, Actions& a
     return;
   }
   on_found(state, now, *token, actions);
-  Process& process = state.processes[*token];
+  const auto [at, is_first] = state.processes.try_emplace(*token);
+  Process& process = at->second;
+  if (is_first) process.since = now.instant;
   process.last_seen = now.instant;
   auto& slot = process.workers[hello.shard()];
   const bool is_new = slot == nullptr;

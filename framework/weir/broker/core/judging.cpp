@@ -48,7 +48,11 @@ class Judging final : public Work {
  public:
   /// Ends the sessions of the process, which is none of the state's any more.
   Judging(State& state, Now now, const ProcessToken& token, Process& process, Finding finding, Actions& actions)
-      : token_(token), died_at_(now.instant), finding_(std::move(finding)), is_told_(finding_.report != nullptr) {
+      : token_(token),
+        died_at_(now.instant),
+        age_(std::min(now.instant - process.since, age_most)),
+        finding_(std::move(finding)),
+        is_told_(finding_.report != nullptr) {
     while (!process.workers.empty()) {
       Worker& worker = *process.workers.begin()->second;
       sessions_.push_back(
@@ -218,7 +222,8 @@ class Judging final : public Work {
   void tried_and_died(State& state, const Held& held, Actions& actions) {
     const std::string how =
         is_told_ ? " while it was tried, and nothing else was on the CPU" : " while it was tried alone";
-    Accused accused{held.place(), held.lease_id(state), {}, token_, attempt_of(held, finding_.why + how)};
+    Accused accused{
+        held.place(), held.lease_id(state), {}, age_, died_at_, token_, attempt_of(held, finding_.why + how)};
     const auto trial = held.of->trials.find(held.lease);
     if (trial != held.of->trials.end()) accused.trial = died_at_ - trial->second.since;
     if (accused.attempt.started_at_us() == 0) {
@@ -226,7 +231,9 @@ class Judging final : public Work {
       accused.attempt.set_duration_us(static_cast<std::uint64_t>(accused.trial.count()));
     }
     const bool is_last = held.run->attempt >= state.find_queue(held.run->key.queue)->policy.attempts;
-    if (may_charge(state, now_, held.of->group, accused, is_last)) {
+    // Nobody saw it die. Who froze it kills it after three session timeouts; who only held it up lets it come back.
+    if (!is_told_) accused.earliest = died_at_ + 2 * state.config.session_timeout;
+    if (is_told_ && may_charge(state, now_, held.of->group, accused, is_last)) {
       return pay(state, held, std::move(accused.attempt), actions);
     }
     suspect(state, held, v1::ALONE);
@@ -280,6 +287,7 @@ class Judging final : public Work {
 
   ProcessToken token_;
   Instant died_at_;
+  Duration age_;  ///< of the process
   Now now_;
   Finding finding_;
   std::vector<Gone> sessions_;

@@ -209,7 +209,7 @@ void recover(State& state, Now now, Recovered recovered) {
   }
   for (auto& found : recovered.sessions) {
     Process& process = state.processes[found.token];
-    process.last_seen = now.instant;
+    process.since = process.last_seen = now.instant;
     process.of_two_stores = process.of_two_stores || found.note.of_two_stores();
     auto worker = std::make_unique<Worker>();
     worker->process = &process;

@@ -116,6 +116,7 @@ struct Worker {
 
 /// A worker process, vouched for by its keep-alives.
 struct Process {
+  Instant since;  ///< its first session's; of one that was noted before a restart, the restart
   Instant last_seen;
   std::map<std::uint32_t, std::unique_ptr<Worker>> workers;  ///< by shard
   std::map<std::uint32_t, v1::ShardState> shards;

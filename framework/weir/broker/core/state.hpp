@@ -45,20 +45,29 @@ struct Accused {
   Place place;
   LeaseId lease;     ///< under which it was tried
   Duration trial{};  ///< so long, until its process died
+  Duration age{};    ///< that its process had then, at most age_most
+  Instant earliest;  ///< not to be charged before: its process may yet come back
   ProcessToken died_with;
   v1::Attempt attempt;  ///< for its history
 };
+
+/// A plugin that dies by itself does so while it is young, or says nothing of what was tried.
+inline constexpr Duration age_most = std::chrono::seconds(10);
 
 /// What deaths have shown of a group's plugin.
 struct Plugin {
   std::optional<Place> charged;  ///< the suspect that was charged last, and when
   std::optional<Instant> charged_at;
-  Duration lived{};  ///< since then, without suspects
+  Duration lived{};        ///< since then, without suspects
+  Duration lived_until{};  ///< the age of who did so
   std::vector<Accused> accused;
   Duration longest{};                   ///< of their trials
+  Duration oldest{};                    ///< of the processes that they died with
   std::optional<ProcessToken> control;  ///< the process that must live so long, and is sent nothing
   std::optional<Instant> empty_since;   ///< it holds nothing
-  Duration rest{};                      ///< it died: how long suspects wait
+  Duration dies_within{};               ///< the age up to which it died by itself, in the last hour
+  Instant died_at;
+  Duration rest{};  ///< it died: how long suspects wait
   Instant rests_until;
 };
 
