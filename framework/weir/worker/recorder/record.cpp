@@ -147,7 +147,7 @@ std::optional<Record> read_record(std::span<const std::byte> bytes) {
     const auto line = copy_at<SlotLineOf<Plain>>(bytes, shape.slots_at() + i * sizeof(SlotLine));
     if (!line || line->state % 2 == 0) continue;
     const std::uint64_t queue = line->place >> 32;
-    if (queue >= names.size()) continue;
+    if (queue >= names.size()) return std::nullopt;  // somebody wrote over it: what it does not name had begun as well
     out.started.push_back({.slot = i,
                            .slot_state = line->state,
                            .queue = printable(names[queue]),

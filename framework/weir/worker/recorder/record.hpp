@@ -70,7 +70,7 @@ struct Record {
   [[nodiscard]] WallTime wall(std::chrono::nanoseconds steady) const;
 };
 
-/// Nothing if the bytes are no recorder's, or another version's.
+/// Nothing if the bytes are no recorder's, or another version's, or somebody wrote over them.
 [[nodiscard]] std::optional<Record> read_record(std::span<const std::byte> bytes);
 
 }  // namespace weir::worker::recorder
