@@ -39,7 +39,7 @@ inline constexpr int exit_start_again = 3;
 enum class Reported : std::uint8_t {
   told = 0,      ///< or there was nobody to tell, or nothing
   not_told = 1,  ///< no answer, or it died
-  charged = 3,   ///< told, with a culprit
+  charged = 3,   ///< told, with a culprit, or one alone that was on the CPU: the next death charges it
 };
 
 /// How a child died, as its reporter's last arguments say it.

@@ -180,9 +180,10 @@ Reported run_report(const std::string& group, const Death& death) {
     log::warn("death_not_reported", {{"worker", group}, {"engine", engine}, {"tried", death.limit}});
     return Reported::not_told;
   }
-  const bool charged = std::ranges::any_of(
-      dead.started, [](const StartedDelivery& each) { return each.part == StartedDelivery::Part::culprit; });
-  return charged ? Reported::charged : Reported::told;
+  using Part = StartedDelivery::Part;
+  const auto count = [&](Part part) { return std::ranges::count(dead.started, part, &StartedDelivery::part); };
+  // One alone that was on the CPU is charged at its next death.
+  return count(Part::culprit) > 0 || count(Part::on_cpu) == 1 ? Reported::charged : Reported::told;
 }
 
 }  // namespace weir::worker

@@ -1,8 +1,8 @@
 // Controls: before suspects are charged one after the other, the plugin must show that it lives without them. The
 // first in an hour is charged as it is, if that leaves it an attempt. Before the next one (another message, or a longer
 // trial of the same) a process of the group is sent nothing for as long as the trial lasted, and a little longer, and
-// until it is older than those were that died: a plugin may die so long after its start, whatever was tried then. If it
-// lives, those accused are charged. If it dies, the plugin itself is at fault: nobody is charged, and the group's
+// until it, or another of the group, is older than those were that died: a plugin may die so long after its start. If
+// it lives, those accused are charged. If it dies, the plugin itself is at fault: nobody is charged, and the group's
 // suspects wait, longer each time. For an hour a control must then be four times as old as it was: it may die at
 // random.
 //
@@ -22,6 +22,8 @@ constexpr Duration longer_least = std::chrono::milliseconds(250);
 constexpr Duration rest_first = std::chrono::seconds(1);
 constexpr Duration rest_most = std::chrono::minutes(5);
 constexpr int older = 4;
+/// Ages are told by HELLOs and reports, which take a while.
+constexpr Duration older_least = std::chrono::milliseconds(100);
 /// How soon it is looked again for a process that has finished what it held.
 constexpr Duration look_every = std::chrono::milliseconds(20);
 
@@ -96,10 +98,18 @@ void charge_accused(State& state, Now now, Plugin& plugin, Actions& actions) {
 /// Longer than that lasted.
 Duration longer_than(Duration time) { return time + std::max(time / 4, longer_least); }
 
+/// A process of the group lives that is older than those were that died: the plugin does not die of that age.
+bool anyone_is_as_old(const State& state, Now now, const std::string& group, const Plugin& plugin) {
+  return std::ranges::any_of(state.processes, [&](const auto& one) {
+    return is_of(one.second, group) && now.instant - one.second.since >= plugin.oldest + older_least;
+  });
+}
+
 /// When the control, which holds nothing, will have lived for long enough.
-Instant control_due(const Plugin& plugin, const Process& control) {
-  Instant due = std::max({*plugin.empty_since + longer_than(plugin.longest), control.since + longer_than(plugin.oldest),
-                          control.since + plugin.dies_within * older});
+Instant control_due(const State& state, Now now, const std::string& group, const Plugin& plugin,
+                    const Process& control) {
+  Instant due = std::max(*plugin.empty_since + longer_than(plugin.longest), control.since + plugin.dies_within * older);
+  if (!anyone_is_as_old(state, now, group, plugin)) due = std::max(due, control.since + plugin.oldest + older_least);
   for (const Accused& one : plugin.accused) due = std::max(due, one.earliest);
   return due;
 }
@@ -127,7 +137,7 @@ Instant watch_control(State& state, Now now, const std::string& group, Plugin& p
     if (process == nullptr || held_by(*process).value > 0) return now.instant + look_every;
   }
   if (!plugin.empty_since) plugin.empty_since = now.instant;
-  const Instant due = control_due(plugin, *process);
+  const Instant due = control_due(state, now, group, plugin, *process);
   if (now.instant < due) return due;
   const auto waits = [&](const Accused& one) { return is_on_its_way(state, one.place); };
   if (std::ranges::any_of(plugin.accused, waits)) return now.instant + look_every;
