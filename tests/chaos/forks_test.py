@@ -113,6 +113,23 @@ def ends_without_its_parent():
         assert "drained" in d.log_of("worker-w") and "stopped_at_once" not in d.log_of("worker-w")
 
 
+def hang_up_is_no_second_word():
+    """SIGHUP and SIGTERM drain together, in whichever order they come: of an orphaned group the kernel sends both."""
+    for first, then in ((signal.SIGHUP, signal.SIGTERM), (signal.SIGTERM, signal.SIGHUP)):
+        with Marked() as d:
+            d.broker()
+            worker = d.worker()
+            child = wait_for("a child", lambda: children(worker.pid))[0]
+            wait_for("a worker works", lambda: any(w["connected"] for w in d.workers() or []))
+            d.publish([{"number": 1, "action": "sleep", "millis": 1000}])
+            wait_for("it has started", lambda: d.runs()[0][1])
+            os.kill(child, first)
+            wait_for("it drains", lambda: "draining" in d.log_of("worker-w"))
+            os.kill(child, then)
+            assert worker.wait(15) == 0, d.log_of("worker-w")[-600:]
+            assert d.runs()[1][1] == 1 and "stopped_at_once" not in d.log_of("worker-w"), d.log_of("worker-w")[-600:]
+
+
 def a_copy_that_comes_back(*how):
     """A fork that returns from its handler, from offload, or into the loop ends at once; the worker goes on."""
     with Marked() as d:
@@ -193,6 +210,7 @@ def main():
     suite.run_all([("what handlers started ends with a worker that drains", ends_with_its_worker, signal.SIGTERM),
                    ("what handlers started ends with a worker that is killed", ends_with_its_worker, signal.SIGKILL),
                    ("what handlers started ends without the worker's parent", ends_without_its_parent),
+                   ("SIGHUP beside SIGTERM is no second word", hang_up_is_no_second_word),
                    ("a fork that comes back ends at once", a_copy_that_comes_back, ("poison", "fork_comes_back"),
                     ("offload_poison", "fork_comes_back"), ("poison", "fork_on_the_loop")),
                    ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started)],

@@ -5,6 +5,7 @@
 
 #include <map>
 
+#include "weir/protocol/bounds.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/protocol/limits.hpp"
 
@@ -152,6 +153,34 @@ TEST(Producer, FramesAreNoLargerThanABrokerTakesHoweverSmallMessagesAndLargeKeys
 
   EXPECT_GT(largest, 64U * 1024);
   EXPECT_LT(largest, protocol::frame_head_most);
+}
+
+TEST(Producer, FramesHaveNoMoreFieldsThanABrokerTakesHoweverTinyTheirMessagesAre) {
+  Play play;
+  play.ready({Messages{100'000}, Bytes{1'000'000}});
+  for (int i = 0; i < 30'000; ++i) {
+    Outgoing message;
+    message.queue = "orders";
+    message.type = i % 2 == 0 ? "A" : "B";
+    message.key = message.unique_id = "k";
+    message.body = "x";
+    message.priority = static_cast<Lane>(i % 10);
+    ASSERT_TRUE(play.machine.offer(message));
+  }
+  play.machine.flush(play.now);
+  play.open();
+  play.welcome({Messages{100'000}, Bytes{1'000'000}});  // and all of it is sent again
+  std::size_t messages = 0;
+
+  for (const std::string& frame : play.machine.outbox) {
+    v1::Frame head;
+    const auto run = protocol::decode_bounded(frame, head);
+    ASSERT_FALSE(run.has_error()) << run.error().message;
+    messages += run->size();
+  }
+
+  EXPECT_EQ(messages, 30'000U);
+  EXPECT_GT(play.machine.outbox.size(), 1U);
 }
 
 TEST(Producer, WhatEndedItsSessionTwiceIsTakenApartUntilOneIsFoundAndTheRestGoesOn) {

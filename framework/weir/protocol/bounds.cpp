@@ -12,13 +12,14 @@ struct Shape {
     const Shape* shape;
   };
   Part parts[2];
+  std::uint32_t fields_most = messages_head_fields_most;  // of a frame's body
 };
 constexpr Shape plain{};
 constexpr Shape group{{{5, &plain}, {}}};            // index
 constexpr Shape publish{{{2, &group}, {}}};          // groups
 constexpr Shape settle{{{1, &plain}, {2, &group}}};  // runs, outputs
 constexpr Shape started{{{5, &plain}, {}}};          // attempt
-constexpr Shape death{{{4, &started}, {}}};          // started
+constexpr Shape death{{{4, &started}, {}}, death_head_fields_most};
 constexpr std::uint64_t publish_number = v1::Frame::kPublishFieldNumber;
 constexpr std::uint64_t settle_number = v1::Frame::kSettleFieldNumber;
 constexpr std::uint64_t death_number = v1::Frame::kDeathFieldNumber;
@@ -99,9 +100,9 @@ Result<std::string_view> decode_bounded(std::string_view bytes, v1::Frame& head)
     if (split->head.size() > most) {
       return too_large(number, std::to_string(split->head.size()) + " bytes", std::to_string(most));
     }
-    std::uint32_t left = head_fields_most;
-    if (large == nullptr || !within(body, *large, left)) {
-      return too_large(number, "more fields than parse at once", std::to_string(head_fields_most));
+    std::uint32_t left = large->fields_most;  // one that is not large would be too large by now
+    if (!within(body, *large, left)) {
+      return too_large(number, "more fields than parse at once", std::to_string(large->fields_most));
     }
   }
   return parse_frame(bytes.size(), *split, head);

@@ -28,7 +28,7 @@ namespace {
 /// What the handler of stop signals writes. A signal handler has no other way to them.
 struct StopRequest {
   sem_t posted{};
-  std::atomic<int> signal{0};
+  std::atomic<int> terms{0};  ///< how often SIGTERM came
   std::atomic<pid_t> owner{0};
 };
 StopRequest stop_request;
@@ -40,7 +40,7 @@ constexpr std::array weirs_own{SIGTERM, SIGHUP, SIGINT, SIGTTIN, SIGTTOU, SIGURG
 void on_stop_signal(int signal) {
   const int error = errno;
   if (getpid() == stop_request.owner) {
-    stop_request.signal = signal;
+    if (signal == SIGTERM) ++stop_request.terms;
     sem_post(&stop_request.posted);
   } else {
     _exit(128 + signal);  // a copy without pthread_atfork's word: vfork, clone
@@ -57,6 +57,9 @@ void set_handler(int signal, void (*handler)(int)) {
 }
 
 /// Turns SIGTERM (and the death of the parent, which sends it) into a stop; a second one ends the process at once.
+///
+/// SIGHUP stops it too, but is nobody's second word: the kernel sends it, before or after the parent's SIGTERM, to a
+/// group that lost its last parent and has a stopped process in it.
 ///
 /// Taken, not blocked: what a handler starts inherits the mask, and must end by SIGTERM. No call of a handler is
 /// interrupted all the same: the kernel gives a process's signals to its main thread, which runs none.
@@ -88,14 +91,12 @@ class StopSignals {
 
  private:
   void wait() {
-    for (bool first = true;; first = false) {
+    for (;;) {
       while (sem_wait(&stop_request.posted) != 0) {
       }
       if (done_) return;
-      // The kernel's own, to a group that lost its last parent and has a stopped process in it.
-      if (!first && stop_request.signal == SIGHUP) continue;
-      if (!first) {
-        log::warn("stopped_at_once", {{"signal", stop_request.signal.load()}});
+      if (stop_request.terms > 1) {
+        log::warn("stopped_at_once", {{"signal", SIGTERM}});
         record_.ending();
         std::_Exit(1);
       }

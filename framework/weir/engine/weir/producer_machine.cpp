@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include "weir/engine/weir/outputs.hpp"
+#include "weir/protocol/bounds.hpp"
 
 namespace weir::engine::weir_broker {
 namespace {
@@ -18,6 +19,12 @@ constexpr Duration gathered_for = std::chrono::milliseconds(2);
 constexpr std::size_t hello_names_bytes = 32 * 1024;
 /// No broker has a queue of a longer name.
 constexpr std::size_t queue_name_bytes_most = 100;
+
+/// Of a group with that index, as protocol/bounds.hpp counts them: each entry of a column of text, any other column.
+std::size_t fields_most_of(const v1::Index& index) {
+  constexpr std::size_t others = 16;
+  return others + static_cast<std::size_t>(index.types_size() + index.key_size() + index.unique_id_size());
+}
 
 }  // namespace
 
@@ -188,11 +195,14 @@ void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count
       (i < first ? from : bytes) += group.index.lengths(static_cast<int>(i));
     }
   }
+  const std::size_t fields = fields_most_of(group.index);
   if (!run_.empty() &&
-      (run_bytes_ + bytes > protocol::segment_bytes_most || columns_ + group.columns > protocol::segment_bytes_most)) {
+      (run_bytes_ + bytes > protocol::segment_bytes_most || columns_ + group.columns > protocol::segment_bytes_most ||
+       fields_ + fields > protocol::messages_head_fields_most)) {
     send_frame();
   }
   columns_ += group.columns;
+  fields_ += fields;
   auto* out = head_.mutable_publish()->add_groups();
   out->set_queue(*group.queue->id);
   out->set_priority(group.lane);
@@ -221,7 +231,7 @@ void ProducerMachine::send_frame() {
   swapped_.clear();
   head_.Clear();
   run_.clear();
-  run_bytes_ = columns_ = 0;
+  run_bytes_ = columns_ = fields_ = 0;
 }
 
 std::uint64_t ProducerMachine::lowest_unanswered() const {
@@ -280,7 +290,7 @@ void ProducerMachine::disconnected(Instant now) {
   if (left_at_ == Instant::max()) left_at_ = std::min(now, away_since());
   head_.Clear();
   run_.clear();
-  run_bytes_ = columns_ = 0;
+  run_bytes_ = columns_ = fields_ = 0;
   // Taken from the caller within credit: they are numbered now, and go out with what is sent again.
   for (GroupPtr& open : open_) number(std::move(open));
   open_.clear();

@@ -138,6 +138,7 @@ class ProducerMachine final : public ClientMachine {
   std::vector<std::string_view> run_;  // of the frame being made, by group
   std::size_t run_bytes_ = 0;
   std::size_t columns_ = 0;      // and of its keys and ids
+  std::size_t fields_ = 0;       // at most; see protocol/bounds.hpp
   std::vector<Group*> swapped_;  // whose index is lent to head_
 };
 

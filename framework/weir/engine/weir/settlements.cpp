@@ -9,8 +9,9 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// A settle frame's bounds: larger ones gain nothing.
-constexpr std::size_t frame_runs_most = 4096;
+/// A settle frame's bounds: larger ones gain nothing. A run has 8 fields, and outputs of 64 KiB some 14,000: within
+/// protocol::messages_head_fields_most.
+constexpr std::size_t frame_runs_most = 2048;
 constexpr std::uint64_t frame_bytes_most = protocol::segment_bytes_most;
 
 /// What it weighs in a frame: of outputs their columns, too.
