@@ -171,7 +171,14 @@ bool has_some(const State& state, Now now, const Queue& queue) {
   return has_ready(state, queue) || has_due(state, now, queue);
 }
 
-bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
+/// What the worker has below that level (bursts.cpp).
+std::uint64_t below(std::uint64_t level, const Worker& worker) {
+  const std::uint64_t held = worker.outstanding.messages.value;
+  return level > held ? level - held : 0;
+}
+
+bool hand_to(State& state, Now now, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level,
+             Actions& actions) {
   if (!state.plugins.empty() && stands_by(state, worker)) return false;
   Attached& attached = *worker.attachment(&queue);
   if (worker.process->alone && !takes_others(state, now, *worker.process)) {
@@ -187,15 +194,21 @@ bool hand_to(State& state, Now now, Queue& queue, Worker& worker, Actions& actio
     }
     if (hand_record(state, now, queue, worker, attached, actions)) return true;
   }
-  if (hand_from_lanes(state, now, queue, worker, attached, messages_most, actions)) return true;
-  return run_ahead(state, queue) && hand_from_lanes(state, now, queue, worker, attached, messages_most, actions);
+  if (!level) level = level_of(state, queue);
+  const std::uint64_t most = std::min(messages_most, below(*level, worker));
+  if (most == 0) return false;
+  if (hand_from_lanes(state, now, queue, worker, attached, most, actions)) return true;
+  if (!run_ahead(state, queue)) return false;
+  level = level_of(state, queue);  // what has appeared counts
+  return hand_from_lanes(state, now, queue, worker, attached, std::min(messages_most, below(*level, worker)), actions);
 }
 
 /// One piece for one worker; false if it can take none.
-bool hand_one(State& state, Now now, Queue& queue, Worker& worker, Actions& actions) {
+bool hand_one(State& state, Now now, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level,
+              Actions& actions) {
   if (worker.connection == 0 || !worker.noted) return false;
   if (!reads(state, worker)) return false;
-  if (hand_to(state, now, queue, worker, actions)) return true;
+  if (hand_to(state, now, queue, worker, level, actions)) return true;
   worker.turned_away = true;
   return false;
 }
@@ -241,14 +254,20 @@ void serve(State& state, Now now, Queue& queue, Actions& actions) {
   if (queue.paused_until && now.instant >= *queue.paused_until) queue.paused_until.reset();
   const std::size_t n = queue.attached.size();
   if (n > 0 && !queue.paused_until) {
-    // In turns, a piece each, until nobody can take more.
+    // In turns, a piece each, until nobody can take more: up to a level, to that of those who have room then, without.
+    std::optional<std::uint64_t> level;
+    bool again = true;
     for (std::size_t refusals = 0; refusals < n && has_some(state, now, queue);) {
       if (state.effort.spent()) {
         state.unserved.emplace(queue.id, &queue);
         break;
       }
       Worker& worker = *queue.attached[queue.turn++ % n];
-      refusals = hand_one(state, now, queue, worker, actions) ? 0 : refusals + 1;
+      refusals = hand_one(state, now, queue, worker, level, actions) ? 0 : refusals + 1;
+      if (refusals == n && level && *level != no_level) {
+        level = std::exchange(again, false) ? level_of(state, queue) : no_level;
+        refusals = 0;
+      }
     }
   }
   if (has_some(state, now, queue)) {

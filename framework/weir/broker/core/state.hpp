@@ -11,6 +11,7 @@
 ///   naming      the leases that a HELLO names
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
+///   bursts      what is published together is for all who have room
 ///   sharing     how a worker's queues share its window
 ///   reading     who does not read is sent no more
 ///   ahead       what is not on disk yet goes to who has credit
@@ -98,9 +99,10 @@ class State {
   /// Queues with something for somebody, and perhaps a few more: whose window is freed, or shared, looks at these
   /// alone.
   std::map<QueueId, Queue*> waiting;
-  std::vector<Worker*> outboxes;  ///< not empty, while queues are dispatched
-  Bytes unread;                   ///< by all workers together, of what they were sent
-  std::set<Worker*> choked;       ///< were sent nothing more, since they had not read enough
+  std::vector<Worker*> outboxes;    ///< not empty, while queues are dispatched
+  std::vector<std::uint64_t> held;  ///< messages, by worker with room: level_of's own
+  Bytes unread;                     ///< by all workers together, of what they were sent
+  std::set<Worker*> choked;         ///< were sent nothing more, since they had not read enough
 
   std::deque<std::unique_ptr<Work>> work;  ///< nobody's in particular
   std::deque<Connection> busy;             ///< clients with work, in turn
@@ -391,6 +393,11 @@ void record_ready(State& state, Queue& queue, LeaseRun& run);
 /// What is still open of a run is ready again; its attempt does not count.
 void give_back(State& state, Queue& queue, LeaseRun& run);
 [[nodiscard]] Attached::Match match(State& state, Attached& attached, TypeSet types);
+
+// bursts.cpp
+inline constexpr std::uint64_t no_level = ~std::uint64_t{0};
+/// What each session with room may hold, so that all that is ready is shared evenly; no_level if it need not be.
+[[nodiscard]] std::uint64_t level_of(State& state, const Queue& queue);
 
 // sharing.cpp
 /// Something of the queue may be delivered to somebody who knows its type.
