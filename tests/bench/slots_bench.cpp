@@ -31,6 +31,7 @@ class Engine final : public engine::Session {
 void run(benchmark::State& state, const std::string& payload, const std::function<void(Plugin&)>& registration) {
   GroupSettings settings;
   settings.queues = {"orders"};
+  settings.concurrency = settings.window.messages.value;
   Engine session;
   recorder::Recorder record({.shards = 1, .slots = slots_most(settings), .queues = settings.queues});
   std::unique_ptr<Slots> slots;

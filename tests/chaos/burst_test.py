@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""A burst is shared by all shards and processes of its group: of handlers that block, each shard has as many."""
+"""A burst is shared by all shards and processes of its group, and waits in line for a limit without being retried."""
 
 import collections
 import time
@@ -17,7 +17,7 @@ workers:
     queues: [work]
     processes: {{ least: {processes} }}
     shards: {shards}
-    timeout: 60s
+    timeout: {timeout}
     drain: 2s
     with: {{ ledger: {ledger} }}
 """
@@ -27,8 +27,8 @@ SLOWER = 3 if SANITIZED else 1
 class Group(Deployment):
     """`weir up` with so many idle sessions of one queue."""
 
-    def __init__(self, processes, shards):
-        super().__init__(YAML, plugin=plugin("work"), processes=processes, shards=shards)
+    def __init__(self, processes, shards, timeout="60s"):
+        super().__init__(YAML, plugin=plugin("work"), processes=processes, shards=shards, timeout=timeout)
         self.sessions = processes * shards
 
     def __enter__(self):
@@ -71,6 +71,21 @@ def many_over_processes(messages, most):
         return ", ".join(str(n) for n in sorted(by_process.values()))
 
 
+def in_line_for_five(messages, millis):
+    """Far more wait in line than have their turn within the timeout: none is retried, each is done once."""
+    with Group(1, 1, timeout="1s") as d:
+        begin = time.monotonic()
+        d.publish([{"number": n, "action": "limited", "millis": millis} for n in range(messages)])
+        wait_for("all are handled", lambda: d.settled() and d.queue()["acked"] == messages, 60 * SLOWER, 0.1)
+        took, (starts, ends), counts = time.monotonic() - begin, d.runs(), d.queue()
+        assert counts["retried"] == 0 and counts["dead"] == 0, counts
+        assert set(ends.values()) == {1}, ends.most_common(3)
+        log = (d.folder / "up.log").read_text()
+        assert "deferred_in_line" in log and "limit=gate" in log, log[-600:]
+        d.stop()
+        return f"{took:.1f} s, at best {messages * millis / 5000:.1f}; {sum(starts.values()) - messages} deferred"
+
+
 def main():
     suite = Suite()
     suite.run("12 that block are shared by six shards", twelve_that_block, 1, 6, False)
@@ -78,6 +93,7 @@ def main():
     suite.run("12 published one by one are shared", twelve_that_block, 1, 6, True)
     suite.run("200 are shared by three processes", many_over_processes, 200, 80)
     suite.run("1,000 are shared by three processes", many_over_processes, 1000, 400)
+    suite.run("of 400 in line for five none is retried", in_line_for_five, 400, 50)
     suite.end()
 
 

@@ -24,6 +24,7 @@ workers:
     queues: [work]
     processes: {{ least: {processes} }}
     window: {{ messages: 512, bytes: 16MiB }}
+    concurrency: 512
     timeout: 60s
     drain: 1s
     with: {{ ledger: {ledger}, crashes_while: {folder}/crashes, crashes_after_ms: "{crashes_after_ms}" }}

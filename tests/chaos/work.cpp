@@ -48,11 +48,13 @@ class Ledger {
 struct Do {
   std::shared_ptr<Ledger> ledger;
   boost::asio::any_io_executor loop;
+  std::shared_ptr<weir::Semaphore> gate = std::make_shared<weir::Semaphore>(5, "gate");
 
   weir::task<> operator()(weir::Context& ctx, const work::Task& task) const {
     ledger->write("start", task.number(), ctx);
     const std::chrono::milliseconds time(task.millis());
     if (task.action() == "sleep") co_await weir::sleep(time);
+    if (task.action() == "limited") co_await weir::limit(*gate, weir::sleep(time));
     if (task.action() == "block") block(time);
     while (task.action() == "never") co_await weir::sleep(std::chrono::hours(1));
     const std::string& kind = task.poison();

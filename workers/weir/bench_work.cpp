@@ -77,7 +77,7 @@ int bench_work(const BenchPartOptions& options) {
   settings.queues = bench_queues(options.queues);
   settings.shards = options.shards;
   settings.window.messages = Messages{options.window};
-  settings.concurrency = options.concurrency;
+  settings.concurrency = options.concurrency.value_or(options.window);
   std::stop_source stop;
   worker::Ended ended;
   std::uint64_t last_ns = 0;

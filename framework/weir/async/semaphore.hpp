@@ -2,15 +2,21 @@
 
 /// weir::Semaphore: at most so many at once, on one loop.
 ///
-///     auto per_host = std::make_shared<weir::Semaphore>(4);      // at registration
-///     co_await weir::limit(*per_host, send(request));            // in the handler
+///     auto gate = std::make_shared<weir::Semaphore>(4, "gateway");   // at registration
+///     co_await weir::limit(*gate, send(request));                    // in the handler
 ///
-/// Permits cannot leak: one is given back when its Permit dies, whatever ended the coroutine that held it.
+/// Permits cannot leak: one is given back when its Permit dies, whatever ended the coroutine that held it. Time in line
+/// is not the handler's (in_line.hpp): it may stand there for as long as its timeout is, besides.
 
+#include <boost/asio/this_coro.hpp>
 #include <cstddef>
+#include <cstdint>
 #include <list>
+#include <string>
 #include <utility>
 
+#include "weir/async/deadlines.hpp"
+#include "weir/async/in_line.hpp"
 #include "weir/async/suspended.hpp"
 #include "weir/async/task.hpp"
 
@@ -37,17 +43,28 @@ class Semaphore {
     Semaphore* semaphore_ = nullptr;
   };
 
-  explicit Semaphore(std::size_t permits) : free_(permits) {}
+  /// `name` is for logs: what waited in line for too long says so by it.
+  explicit Semaphore(std::size_t permits, std::string name = {}) : name_(std::move(name)), free_(permits) {}
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
 
   /// Waits for a permit, first come, first served. Cancellation: terminal; takes none.
+  ///
+  /// Throws: StillInLine when a handler has stood in line, here and elsewhere, for as long as its timeout is.
   [[nodiscard]] task<Permit> acquire() {
     if (free_ > 0) {
       --free_;
       co_return Permit(this);
     }
-    co_await async::suspend([this](async::Suspended waiter) { wait(std::move(waiter)); });
+    const asio::any_io_executor executor = co_await asio::this_coro::executor;
+    const async::InLine line(executor);
+    Place place(*this);
+    if (line.until() != async::Timekeeper::Clock::time_point::max()) {
+      async::Deadlines::of(executor).arm(place, line.until());
+    }
+    Place* const at = &place;
+    co_await async::suspend([this, at](async::Suspended waiter) { wait(std::move(waiter), *at); });
+    if (place.given_up) throw StillInLine(name_, line.waited(), ++given_up_);
     co_return Permit(this);  // give_back() left it to us
   }
 
@@ -55,32 +72,54 @@ class Semaphore {
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
 
  private:
-  void wait(async::Suspended waiter) {
-    auto slot = waiter.get_cancellation_slot();
-    const auto at = waiting_.insert(waiting_.end(), std::move(waiter));
+  struct Place;
+  struct Waiting {
+    async::Suspended coroutine;
+    Place* place;
+  };
+  /// A coroutine's place in line, in its own frame.
+  struct Place final : async::Deadline {
+    explicit Place(Semaphore& of) : semaphore(of) {}
+    void passed() override {
+      given_up = true;
+      semaphore.take_out(at, {});
+    }
+    Semaphore& semaphore;
+    std::list<Waiting>::iterator at;
+    bool given_up = false;
+  };
+
+  void wait(async::Suspended coroutine, Place& place) {
+    auto slot = coroutine.get_cancellation_slot();
+    place.at = waiting_.insert(waiting_.end(), Waiting{std::move(coroutine), &place});
     if (!slot.is_connected()) return;
-    // Cleared by Asio when the waiter is resumed, so `at` is valid whenever this runs.
-    slot.assign([this, at](asio::cancellation_type type) {
-      if (!async::is_terminal(type)) return;
-      async::Suspended cancelled = std::move(*at);
-      waiting_.erase(at);
-      async::resume_later(std::move(cancelled), asio::error::operation_aborted);
+    // Cleared by Asio when the waiter is resumed, so the place is there whenever this runs.
+    slot.assign([this, &place](asio::cancellation_type type) {
+      if (async::is_terminal(type)) take_out(place.at, asio::error::operation_aborted);
     });
+  }
+
+  /// It is resumed with `result`; without one it is too late to cancel it.
+  void take_out(std::list<Waiting>::iterator at, boost::system::error_code result) {
+    async::Suspended coroutine = std::move(at->coroutine);
+    at->place->disarm();
+    waiting_.erase(at);
+    if (!result) coroutine.get_cancellation_slot().clear();
+    async::resume_later(std::move(coroutine), result);
   }
 
   void give_back() {
     if (waiting_.empty()) {
       ++free_;
-      return;
+    } else {
+      take_out(waiting_.begin(), {});  // the permit is its own from here
     }
-    async::Suspended first = std::move(waiting_.front());
-    waiting_.pop_front();
-    first.get_cancellation_slot().clear();  // the permit is its own from here: too late to cancel
-    async::resume_later(std::move(first));
   }
 
+  std::string name_;
   std::size_t free_;
-  std::list<async::Suspended> waiting_;
+  std::uint64_t given_up_ = 0;  ///< places in line, when the time was out
+  std::list<Waiting> waiting_;
 };
 
 /// Awaits `work` under a permit of `semaphore`.

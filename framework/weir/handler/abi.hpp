@@ -14,7 +14,7 @@
 namespace weir::handler {
 
 /// Raised with every change of what a plugin compiles in: Context, Plugin, Handler, and what async/ keeps out of line.
-inline constexpr std::uint32_t abi_number = 4;
+inline constexpr std::uint32_t abi_number = 5;
 inline constexpr char abi_magic[8] = {'W', 'E', 'I', 'R', 'A', 'B', 'I', '\n'};
 
 /// Sanitizers change the runtime that both sides must share.

@@ -40,6 +40,8 @@ class DeliveryContext final : public Context {
     pinned_ = headers_parsed_ = false;
     if (buffer_.capacity() > buffer_most) buffer_ = {};
   }
+  /// It stood in line meanwhile.
+  void put_off(Clock::duration by) { deadline_ += by; }
   /// It was lost: from here on it looks at `delivery` without a place.
   void detached() { place_ = nullptr; }
   void end() {

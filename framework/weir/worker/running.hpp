@@ -30,6 +30,10 @@ class Running {
   /// The slot's code runs (again) from `since` on.
   void enters(std::uint32_t slot, Clock::time_point since) { recorder_.enter(line_, first_slot_ + slot, since); }
   void leaves() { recorder::Recorder::leave(line_); }
+  /// The slot's handler may run until then.
+  void may_run_until(std::uint32_t slot, Clock::time_point deadline) {
+    recorder_.slot(first_slot_ + slot).deadline.store(deadline.time_since_epoch().count(), std::memory_order_relaxed);
+  }
 
   /// Nothing while no handler is on the CPU (or one changes just now).
   [[nodiscard]] std::optional<recorder::OnCpu> read() const { return recorder_.on_cpu(line_); }

@@ -14,6 +14,11 @@
 
 namespace weir::worker {
 
+/// Handlers at once a shard, of a group that does not say. A shard takes so many in as long as one waits: 25,000
+/// messages a second of handlers that wait 10 ms, 2,500 of 100 ms (tests/bench/RESULTS.md). More would mostly wait in
+/// line for what they call, and are all suspect when their process dies.
+inline constexpr std::uint64_t concurrency_default = 256;
+
 struct GroupSettings {
   std::string name;
   std::string engine;            ///< URL
@@ -24,7 +29,8 @@ struct GroupSettings {
   std::uint32_t processes_most = 1;
   std::uint32_t shards = 1;                                 ///< threads a process
   Load window{Messages{4096}, Bytes{64ULL * 1024 * 1024}};  ///< a shard's
-  std::optional<std::uint64_t> concurrency;                 ///< handlers at once a shard; absent: the window's messages
+  /// Handlers at once a shard; absent: concurrency_default, or the window's messages if they are fewer.
+  std::optional<std::uint64_t> concurrency;
   Duration timeout = std::chrono::seconds(30);
   Duration stall_after = std::chrono::milliseconds(100);
   Duration drain = std::chrono::seconds(30);

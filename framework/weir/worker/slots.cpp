@@ -26,7 +26,7 @@ constexpr auto room_pause = std::chrono::milliseconds(2);
 
 std::uint32_t slots_most(const GroupSettings& settings) {
   const std::uint64_t window = settings.window.messages.value;
-  return static_cast<std::uint32_t>(std::min(settings.concurrency.value_or(window), window));
+  return static_cast<std::uint32_t>(std::min(settings.concurrency.value_or(concurrency_default), window));
 }
 
 Slot::Slot(Slots& slots, std::uint32_t number, ContextHome home, std::size_t handlers)
@@ -52,7 +52,13 @@ void Slot::leave(Slot* before) {
     slots_.on_cpu_.leaves();
   }
   // It suspended: only now its deadline costs anything.
-  if (registered_ != nullptr && !armed() && fate_ == Fate::its_own) slots_.deadlines_.arm(*this, context_.deadline());
+  if (!armed()) arm();
+}
+
+/// Its deadline; not while it stands in line, nor once it was cancelled.
+void Slot::arm() {
+  if (registered_ == nullptr || fate_ != Fate::its_own || lines_ > 0) return;
+  slots_.deadlines_.arm(*this, context_.deadline());
 }
 
 void Slot::passed() {
@@ -87,11 +93,13 @@ Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& re
       window_(settings.window),
       settler_(loop.get_executor(), session, settings.window.bytes),
       on_cpu_(on_cpu),
-      slots_most_(slots_most(settings)) {
+      slots_most_(slots_most(settings)),
+      timekeeper_(async::Timekeepers::of(loop.get_executor())) {
   slots_.reserve(slots_most_);
+  *timekeeper_ = this;
 }
 
-Slots::~Slots() = default;
+Slots::~Slots() { *timekeeper_ = nullptr; }
 
 void Slots::take(engine::Batch batch) {
   if (frozen_ && frozen_()) give_back();  // what comes now is ours
@@ -208,6 +216,9 @@ task<> Slots::serve(Slot& slot) {
     } catch (const EndedBy& ended) {
       slot.threw_ = true;
       slot.end_ = ended.end();
+    } catch (const StillInLine& late) {
+      slot.threw_ = true;
+      slot.end_ = still_in_line(slot, late);
     } catch (...) {
       slot.threw_ = true;
       slot.end_ = retried(thrown_text());
@@ -273,6 +284,7 @@ bool Slots::begin(Slot& slot, Place& place) {
   slot.fate_ = Slot::Fate::its_own;
   slot.threw_ = false;
   slot.started_ = now_;
+  slot.in_line_left_ = registered->timeout;
   slot.context_.begin(place, body->payload, body->headers, registered->type, now_ + registered->timeout);
   ++running_count_;
   return true;
@@ -297,6 +309,7 @@ void Slots::finish(Slot& slot) {
     if (window_.wants_tidying()) tidy_later();
   }
   slot.run_.store(slot.mark() + 1, std::memory_order_relaxed);
+  slot.lines_ = 0;
   slot.context_.end();
   slot.lost_.reset();
   slot.registered_ = nullptr;

@@ -22,6 +22,7 @@
 #include <vector>
 
 #include "weir/async/deadlines.hpp"
+#include "weir/async/in_line.hpp"
 #include "weir/async/suspended.hpp"
 #include "weir/async/task.hpp"
 #include "weir/engine/engine.hpp"
@@ -52,6 +53,7 @@ class Slot final : private async::Deadline {
   void run(std::uint32_t mark, Function& function);
 
  private:
+  using Clock = std::chrono::steady_clock;
   friend class Slots;
   /// What becomes of the delivery whatever its handler throws, or, if something of it escaped, does.
   enum class Fate : std::uint8_t { its_own, timed_out, escaped, released, lost };
@@ -61,7 +63,10 @@ class Slot final : private async::Deadline {
   void escape(std::string why);
 
   void passed() override;
+  void arm();
   void cancel(Fate fate);
+  Clock::time_point enters_line();
+  void leaves_line();
 
   Slots& slots_;
   std::uint32_t number_;               ///< in its shard; of its line in the flight recorder
@@ -77,12 +82,15 @@ class Slot final : private async::Deadline {
   bool threw_ = false;
   Fate fate_ = Fate::its_own;
   std::string escaped_;
-  std::chrono::steady_clock::time_point started_;
+  Clock::time_point started_;
+  std::uint32_t lines_ = 0;          ///< that its handler stands in (in_line.cpp)
+  Clock::time_point in_line_since_;  ///< with lines_
+  Clock::duration in_line_left_{};   ///< how long it may stand in line
   /// By Registered::index; made when first needed, reused (308 ns a parse instead of 1,115).
   std::vector<std::unique_ptr<google::protobuf::MessageLite>> messages_;
 };
 
-class Slots {
+class Slots final : private async::Timekeeper {
  public:
   using Clock = std::chrono::steady_clock;
   /// A turn ends after so many messages, or so long.
@@ -93,7 +101,7 @@ class Slots {
         Running on_cpu);
   Slots(const Slots&) = delete;
   Slots& operator=(const Slots&) = delete;
-  ~Slots();
+  ~Slots() override;
 
   /// Places what came and runs it. Throws: Error when the engine broke the window.
   void take(engine::Batch batch);
@@ -133,6 +141,11 @@ class Slots {
  private:
   friend class Slot;
 
+  // Timekeeper.
+  [[nodiscard]] Run who_runs() const override;
+  Clock::time_point enters_line(Run run) override;
+  void leaves_line(Run run) override;
+
   void escaped(Slot* slot, std::string why);
   Slot* step_aside();
   void step_back(Slot* before);
@@ -143,6 +156,7 @@ class Slots {
   void finish(Slot& slot);
   void settle(Slot& slot, const End& end);
   void settle_unstarted(Place& place, const End& end);
+  End still_in_line(const Slot& slot, const StillInLine& late);
   void log_failure(const engine::Delivery& delivery, const End& end, Clock::duration took);
   void lose(engine::Ticket ticket);
   void turn();
@@ -162,6 +176,7 @@ class Slots {
   std::vector<std::unique_ptr<Slot>> slots_;
   std::vector<Slot*> idle_;
   std::size_t slots_most_;
+  async::Timekeepers::Kept timekeeper_;
   std::size_t running_count_ = 0;
   std::optional<async::Suspended> waits_for_none_;
 
@@ -182,6 +197,7 @@ class Slots {
   log::Limit losses_{std::chrono::seconds(1)};
   log::Limit deaf_{std::chrono::seconds(1)};
   log::Limit escapes_{std::chrono::seconds(1)};
+  log::Limit lines_{std::chrono::seconds(1)};
 };
 
 template <class Function>

@@ -92,10 +92,10 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
   for (std::uint32_t i = first; i < last; ++i) {
     std::int64_t at = state.clock_us(now.instant);
     if (!dead) {
-      const Duration pause = outcome.has_delay_us() ? Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(
-                                                          outcome.delay_us(), std::uint64_t{1} << 56))}
-                             : counted              ? pause_after(queue.policy.backoff, attempts, state.uniform())
-                                                    : Duration{0};
+      const Duration pause = outcome.has_delay_us()
+                                 ? Duration{static_cast<Duration::rep>(
+                                       std::min<std::uint64_t>(outcome.delay_us(), std::uint64_t{1} << 56))}
+                                 : pause_after(queue.policy.backoff, counted ? attempts : 1, state.uniform());
       at += pause.count();
       // The longest of what was asked for holds: a shorter one does not end another's pause.
       if (outcome.outcome() == v1::THROTTLED) {
