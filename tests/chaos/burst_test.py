@@ -71,6 +71,19 @@ def many_over_processes(messages, most):
         return ", ".join(str(n) for n in sorted(by_process.values()))
 
 
+def slow_ones_first():
+    """One process is given 20 slow ones, the other 20 quick ones: who is done first takes over what has not started."""
+    with Group(2, 1) as d:
+        d.publish([{"number": n, "action": "block", "millis": 200 if n < 20 else 1} for n in range(40)])
+        begin = time.monotonic()
+        wait_for("all are handled", lambda: d.settled() and d.queue()["acked"] == 40, 30)
+        took = time.monotonic() - begin
+        assert took < 3.4 * SLOWER, f"{took:.1f} s; one alone takes 4 s, two together 2 s"
+        assert d.queue()["retried"] == 0 and set(d.runs()[0].values()) == {1}, d.queue()
+        d.stop()
+        return f"{took:.1f} s"
+
+
 def in_line_for_five(messages, millis):
     """Far more wait in line than have their turn within the timeout: none is retried, each is done once."""
     with Group(1, 1, timeout="1s") as d:
@@ -93,6 +106,7 @@ def main():
     suite.run("12 published one by one are shared", twelve_that_block, 1, 6, True)
     suite.run("200 are shared by three processes", many_over_processes, 200, 80)
     suite.run("1,000 are shared by three processes", many_over_processes, 1000, 400)
+    suite.run("what has not started goes to who idles", slow_ones_first)
     suite.run("of 400 in line for five none is retried", in_line_for_five, 400, 50)
     suite.end()
 

@@ -34,10 +34,25 @@ void Shard::take() {
       lost.running = false;
       std::erase(ended_, ticket);
     }
+    for (const engine::Batch::Recall& recall : batch->recalls) give_back(recall);
     // Neighbours often take as long, and are settled as one run.
     const std::int64_t takes = within(random_, stage_.scenario.handler_us);
     for (const engine::Delivery& delivery : batch->deliveries) begin(delivery, takes);
     check_window();
+  }
+}
+
+/// What has not ended is as good as not started; but a poison, which has a plan of its own.
+void Shard::give_back(const engine::Batch::Recall& recall) {
+  stage_.say(name().c_str(), "is asked for %u messages back", static_cast<unsigned>(recall.messages));
+  std::uint64_t left = recall.messages;
+  for (engine::Ticket ticket = 0; ticket < running_.size() && left > 0; ++ticket) {
+    Running& one = running_[ticket];
+    if (!one.running || one.ended || one.queue != recall.queue || one.poison != Poison::none) continue;
+    --left;
+    one.outcome = Outcome::release;
+    one.outputs = 0;
+    handler_end(ticket, one.holding);
   }
 }
 
@@ -59,6 +74,7 @@ void Shard::begin(const engine::Delivery& delivery, std::int64_t batch_takes_us)
   one.running = true;
   one.holding = stage_.ledger.taken(worker, queue, delivery);
   one.bytes = delivery.body.size();
+  one.queue = delivery.queue;
   one.uid = *uid_of(delivery.body);
   // Not of the shard's stream: what becomes of a message is its own, whatever happens to others.
   Random dice(stage_.scenario.seed ^ (std::uint64_t{one.uid} << 32), one.holding);

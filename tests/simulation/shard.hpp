@@ -42,6 +42,7 @@ class Shard final : public Endpoint {
   struct Running {
     HoldingId holding{};
     Uid uid{};
+    std::uint32_t queue{};  ///< of its session
     std::size_t bytes{};
     Outcome outcome{};
     bool running = false;
@@ -53,6 +54,7 @@ class Shard final : public Endpoint {
 
   void take();
   void begin(const engine::Delivery& delivery, std::int64_t batch_takes_us);
+  void give_back(const engine::Batch::Recall& recall);
   /// Promise 2, with sums of its own: what it has at work, of which the session may know more than it.
   void check_window() const;
   [[nodiscard]] engine::Settlement settlement_of(engine::Ticket ticket);

@@ -123,5 +123,82 @@ TEST(Bursts, ABacklogFillsAllWindows) {
   EXPECT_THAT(broker.delivered_to_each(), Each(512U));
 }
 
+/// Two with 10 each, of which the second has handled its own.
+struct OneIdles : Sessions {
+  OneIdles() : Sessions({512, 512}) {
+    put(20);
+    handle_all(second);
+  }
+  void handle_all(Connection who) {
+    for (const auto& each : deliveries(who)) {
+      settle(who, each.lease(), static_cast<std::uint32_t>(each.index().lengths_size()), v1::ACK);
+    }
+  }
+  [[nodiscard]] std::vector<v1::Recall> recalls(Connection to) {
+    std::vector<v1::Recall> all;
+    for (const auto& frame : inbox[to]) {
+      if (frame.has_recall()) all.push_back(frame.recall());
+    }
+    return all;
+  }
+  const Connection busy = publisher + first, second = busy + 1;
+};
+
+TEST(Recalls, WhatIsAboveAnEvenShareIsAskedBackForWhoIdles) {
+  OneIdles broker;
+  ASSERT_THAT(broker.delivered_to_each(), ElementsAre(10U, 10U));
+
+  broker.pass(100ms);
+  EXPECT_TRUE(broker.recalls(broker.busy).empty());  // it may have been idle for a moment only
+  broker.pass(100ms);
+
+  ASSERT_EQ(broker.recalls(broker.busy).size(), 1U);
+  EXPECT_EQ(broker.recalls(broker.busy)[0].queue(), 1U);
+  EXPECT_EQ(broker.recalls(broker.busy)[0].messages(), 5U);
+  EXPECT_TRUE(broker.recalls(broker.second).empty());
+}
+
+TEST(Recalls, WhatIsGivenBackGoesToWhoIdlesAndIsNoAttempt) {
+  OneIdles broker;
+  broker.pass(100ms);
+  broker.pass(100ms);
+
+  broker.settle(broker.busy, broker.deliveries(broker.busy).back().lease() + 5, 5, v1::RELEASE);
+
+  EXPECT_THAT(broker.delivered_to_each(), ElementsAre(10U, 15U));
+  EXPECT_EQ(broker.deliveries(broker.second).back().attempt(), 1U);
+  broker.commit();
+  EXPECT_EQ(broker.queue().retried(), 0U);
+}
+
+TEST(Recalls, WhoDoesNotAnswerIsAskedAgainAfterASecond) {
+  OneIdles broker;
+  for (int i = 0; i < 11; ++i) broker.pass(100ms);
+  EXPECT_EQ(broker.recalls(broker.busy).size(), 1U);
+
+  broker.pass(100ms);
+
+  EXPECT_EQ(broker.recalls(broker.busy).size(), 2U);
+}
+
+TEST(Recalls, NobodyIsAskedWhileSomethingIsReadyOrTheOtherHasNoRoom) {
+  Sessions broker({512});
+  broker.put(20);
+  broker.join(0);
+
+  for (int i = 0; i < 5; ++i) broker.pass(100ms);
+
+  for (const auto& frame : broker.inbox[publisher + broker.first]) EXPECT_FALSE(frame.has_recall());
+}
+
+TEST(Recalls, AnIdleBrokerDoesNotLook) {
+  OneIdles broker;
+  broker.handle_all(broker.busy);
+
+  broker.pass(100ms);
+
+  EXPECT_GT(broker.core->next_tick() - broker.now.instant, 200ms);
+}
+
 }  // namespace
 }  // namespace weir::broker::core::testing

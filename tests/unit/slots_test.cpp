@@ -230,6 +230,27 @@ TEST(LostLeases, CancelTheHandlerAndDropItsOutcome) {
   EXPECT_THAT(rig.session.tickets(Outcome::ack), ElementsAre(1, 0));
 }
 
+TEST(Recalled, WhatHasNotStartedGoesBackTheNewestFirst) {
+  Rig rig(8, 2);
+  Gates gates;
+  rig.on([&gates](Context&, std::string_view) { return gates.wait(); });
+  rig.deliver(batch_of(many(6, "x")));
+  rig.turn();
+  engine::Batch recall;
+  recall.recalls = {{0, 3}};
+
+  rig.deliver(std::move(recall));
+  rig.turn();
+  EXPECT_THAT(rig.session.tickets(Outcome::release), ElementsAre(5, 4, 3));
+  recall = {};
+  recall.recalls = {{0, 3}, {1, 3}};
+  rig.deliver(std::move(recall));
+  rig.turn();
+
+  EXPECT_THAT(rig.session.tickets(Outcome::release), ElementsAre(5, 4, 3, 2));
+  EXPECT_EQ(gates.waiting(), 2U);  // what has started goes on
+}
+
 TEST(LostLeases, WhatWaitsNeverStarts) {
   Rig rig(4, 1);
   Gates gates;

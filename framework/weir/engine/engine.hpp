@@ -61,6 +61,12 @@ struct Batch {
   /// Deliveries that are not ours any more: cancel their handlers; what they end with changes nothing and need not be
   /// settled. Their tickets are free once this batch has been taken.
   std::vector<Ticket> lost;
+  /// Others idle: so many messages of a queue (its index) may go back, of those that have not started.
+  struct Recall {
+    std::uint32_t queue{};
+    std::uint64_t messages{};
+  };
+  std::vector<Recall> recalls;
 };
 
 /// A message on its way to a queue.

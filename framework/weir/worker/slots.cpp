@@ -104,8 +104,10 @@ Slots::~Slots() { *timekeeper_ = nullptr; }
 void Slots::take(engine::Batch batch) {
   if (frozen_ && frozen_()) give_back();  // what comes now is ours
   for (const engine::Ticket ticket : batch.lost) lose(ticket);
+  const auto recalls = std::move(batch.recalls);
   window_.take(std::move(batch));
   if (stopped_) release_unstarted();
+  for (const engine::Batch::Recall& recall : recalls) give_back(recall);
   turn();
 }
 
@@ -383,6 +385,13 @@ void Slots::give_back() {
     window_.free(*place);
   }
   cancel();
+}
+
+void Slots::give_back(const engine::Batch::Recall& recall) {
+  for (Place* const place : window_.newest(recall.queue, recall.messages)) {
+    settler_.release(place->delivery->ticket);
+    window_.free(*place);
+  }
 }
 
 task<> Slots::none_running() {

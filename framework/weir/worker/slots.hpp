@@ -158,6 +158,7 @@ class Slots final : private async::Timekeeper {
   void settle_unstarted(Place& place, const End& end);
   End still_in_line(const Slot& slot, const StillInLine& late);
   void log_failure(const engine::Delivery& delivery, const End& end, Clock::duration took);
+  void give_back(const engine::Batch::Recall& recall);
   void lose(engine::Ticket ticket);
   void turn();
   void turn_again();

@@ -64,6 +64,17 @@ Place* Window::next() {
   return &place;
 }
 
+std::vector<Place*> Window::newest(std::uint32_t queue, std::uint64_t most) {
+  std::vector<Place*> newest;
+  const auto gone = std::remove_if(waiting_.rbegin(), waiting_.rend(), [&](engine::Ticket ticket) {
+    if (newest.size() == most || places_[ticket].delivery->queue != queue) return false;
+    newest.push_back(&places_[ticket]);
+    return true;
+  });
+  waiting_.erase(waiting_.begin(), gone.base());
+  return newest;
+}
+
 Place* Window::held(engine::Ticket ticket) {
   if (ticket >= places_.size() || places_[ticket].delivery == nullptr) return nullptr;
   return &places_[ticket];

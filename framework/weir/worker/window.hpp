@@ -53,6 +53,8 @@ class Window {
 
   /// The oldest that waits; null if none does.
   [[nodiscard]] Place* next();
+  /// The newest of a queue that wait, at most so many; they wait no longer. Looks at all that do.
+  [[nodiscard]] std::vector<Place*> newest(std::uint32_t queue, std::uint64_t most);
   /// Its place, if it is held.
   [[nodiscard]] Place* held(engine::Ticket ticket);
   /// Frees the place: its outcome is known, or it was lost.

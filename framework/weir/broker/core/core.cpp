@@ -50,6 +50,7 @@ void Core::tick(Now now, Actions& actions) {
   recovery_tick(*state_, now, actions);
   controls_tick(*state_, now, actions);
   trials_tick(*state_, now, actions);
+  recalls_tick(*state_, now, actions);
   records_tick(*state_, now, actions);
   state_->last_turn = now.instant;
   state_->last_wall_us = micros(now.wall);
@@ -73,8 +74,9 @@ Instant Core::next_tick() const {
   if (!state_->to_beat.empty()) return state_->last_turn;
   // Twice within what counts as having been away (sessions_tick): an idle broker that wakes only for its beats would
   // take itself for one that was stopped, and never end a session.
-  Instant next = std::min({state_->next_beat, state_->next_housekeeping, state_->next_control, state_->next_trial,
-                           state_->share_next, state_->last_turn + state_->config.session_timeout / 8});
+  Instant next =
+      std::min({state_->next_beat, state_->next_housekeeping, state_->next_control, state_->next_recall,
+                state_->next_trial, state_->share_next, state_->last_turn + state_->config.session_timeout / 8});
   const Now last{state_->last_turn, WallTime{Duration{state_->last_wall_us}}};
   for (const DueBy by : due_clocks) {
     const std::int64_t due_us = state_->due_next_us[static_cast<std::size_t>(by)];

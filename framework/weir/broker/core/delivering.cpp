@@ -60,6 +60,7 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
   worker.last_sent = now.instant;
   worker.process->was_sent = true;
   worker.process->empty_since.reset();
+  if (state.next_recall == Instant::max()) look_for_recalls(state, now);
   worker.queue_turn = run.key.queue;
   if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
   if (worker.outbox.empty()) state.outboxes.push_back(&worker);

@@ -43,6 +43,8 @@ struct Attached {
   std::set<std::string> types;  ///< empty: all
   Messages outstanding;
   Messages borrowed;  ///< all of them, once they were more than the queue's share; what ends is paid back first
+  std::uint64_t held_at_look{};  ///< messages, when that was last looked at (recalls.cpp)
+  Instant asked_again_at{};      ///< not before, for what it has not started
   enum class Match : std::uint8_t { unknown_yet, none, some, all };
   std::vector<Match> matches;  ///< by type set
 };

@@ -12,6 +12,7 @@
 ///   publishing  groups taken, publisher marks, publisher windows
 ///   delivering  what is ready goes to who has credit
 ///   bursts      what is published together is for all who have room
+///   recalls     what has not started is asked back for who idles
 ///   sharing     how a worker's queues share its window
 ///   reading     who does not read is sent no more
 ///   ahead       what is not on disk yet goes to who has credit
@@ -149,7 +150,8 @@ class State {
   /// By group. In memory alone (controls.cpp says why).
   std::map<std::string, Plugin> plugins;
   Instant next_control = Instant::max();  ///< when a control, or the end of a rest, is to be looked at
-  Instant next_trial = Instant::max();    ///< when a process has been quiet for long enough to try a suspect alone
+  Instant next_recall = Instant::max();  ///< when it is looked at who idles, and who has messages that have not started
+  Instant next_trial = Instant::max();   ///< when a process has been quiet for long enough to try a suspect alone
 
   /// Connections ended since the last tick: the shell may not have closed them yet, and what it still reads of them is
   /// not wanted.
@@ -398,6 +400,11 @@ void give_back(State& state, Queue& queue, LeaseRun& run);
 inline constexpr std::uint64_t no_level = ~std::uint64_t{0};
 /// What each session with room may hold, so that all that is ready is shared evenly; no_level if it need not be.
 [[nodiscard]] std::uint64_t level_of(State& state, const Queue& queue);
+
+// recalls.cpp
+/// Something was handed out: recalls_tick is to look.
+void look_for_recalls(State& state, Now now);
+void recalls_tick(State& state, Now now, Actions& actions);
 
 // sharing.cpp
 /// Something of the queue may be delivered to somebody who knows its type.

@@ -23,7 +23,7 @@ SessionMachine::SessionMachine(ClientSettings settings, SessionOptions options)
 }
 
 std::optional<Batch> SessionMachine::take(Instant now) {
-  if (ready_.empty() && lost_.empty()) return std::nullopt;
+  if (ready_.empty() && lost_.empty() && recalls_.empty()) return std::nullopt;
   Batch batch;
   if (!ready_.empty()) {
     batch = std::move(ready_.front());
@@ -40,9 +40,11 @@ std::optional<Batch> SessionMachine::take(Instant now) {
   }
   batch.lost = std::move(lost_);
   lost_.clear();
+  batch.recalls = std::exchange(recalls_, {});
   for (const Ticket ticket : batch.lost) free(ticket);
   unstash(now);
-  if (batch.deliveries.empty() && batch.lost.empty()) return take(now);  // all of it was lost before it was taken
+  if (batch.deliveries.empty() && batch.lost.empty() && batch.recalls.empty())
+    return take(now);  // all of it was lost before it was taken
   return batch;
 }
 
@@ -59,8 +61,15 @@ void SessionMachine::received(Instant now, const std::shared_ptr<Received>& fram
     deliver(now, frame);
   } else if (frame->head.has_settled()) {
     settled(now, frame->head.settled());
+  } else if (frame->head.has_recall()) {
+    recalled(frame->head.recall());
   }
   // Other kinds are of a later version, or for other clients.
+}
+
+void SessionMachine::recalled(const v1::Recall& recall) {
+  const auto at = attachments_.find(recall.queue());
+  if (at != attachments_.end()) recalls_.push_back({at->second, recall.messages()});
 }
 
 void SessionMachine::deliver(Instant now, const std::shared_ptr<Received>& frame) {

@@ -86,6 +86,7 @@ class SessionMachine final : public ClientMachine {
   bool fits(Instant now, const Received& frame);
   void hand_out(const std::shared_ptr<Received>& frame);
   void settled(Instant now, const v1::Settled& settled);
+  void recalled(const v1::Recall& recall);
   void lose(std::uint64_t lease, std::uint32_t count);
   void lose_held(std::uint64_t lease, std::uint32_t count);
   void lose(Ticket ticket);
@@ -103,6 +104,7 @@ class SessionMachine final : public ClientMachine {
   std::deque<Batch> ready_;
   bool ready_has_lost_ = false;
   std::vector<Ticket> lost_;
+  std::vector<Batch::Recall> recalls_;
   // Deliveries that came while the tickets of lost ones were not free yet; and what of them was lost since.
   struct Stashed {
     std::shared_ptr<Received> frame;
