@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/system/system_error.hpp>
 
+#include "answer_head.hpp"
 #include "subscriber.hpp"
 
 using namespace std::string_literals;
