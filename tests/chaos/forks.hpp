@@ -9,6 +9,8 @@
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/post.hpp>
+#include <cerrno>
+#include <stdexcept>
 #include <string>
 
 namespace forks {
@@ -29,6 +31,29 @@ inline void daemon() {
     ::_exit(0);
   }
   ::waitpid(child, nullptr, 0);
+}
+
+/// Children of nobody but the worker's parent by the time this returns, which have ended or are about to.
+inline void orphans(int count) {
+  const pid_t child = ::fork();
+  if (child == 0) {
+    for (int i = 0; i < count; ++i) {
+      if (::fork() == 0) ::_exit(0);
+    }
+    ::_exit(0);
+  }
+  ::waitpid(child, nullptr, 0);
+}
+
+/// As to a log or a peer that has hung up. Throws: what it is, unless the write fails and no more happens.
+inline void broken_pipe() {
+  int ends[2];
+  if (::pipe(ends) != 0) throw std::runtime_error("no pipe");
+  ::close(ends[0]);
+  const ssize_t wrote = ::write(ends[1], "x", 1);
+  const int error = errno;
+  ::close(ends[1]);
+  if (wrote >= 0 || error != EPIPE) throw std::runtime_error("a write that nobody reads did not fail");
 }
 
 inline void spawn(const char* program, const char* argument) {
@@ -66,6 +91,10 @@ inline bool take(const std::string& kind) {
     spawn("sleep", "1000");
   } else if (kind == "daemon") {
     daemon();
+  } else if (kind == "orphans") {
+    orphans(15);
+  } else if (kind == "broken_pipe") {
+    broken_pipe();
   } else {
     return false;
   }

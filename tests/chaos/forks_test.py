@@ -9,6 +9,7 @@ import os
 import pathlib
 import pty
 import signal
+import subprocess
 import termios
 
 from kit import WEIR, Deployment, Suite, children, plugin, wait_for
@@ -157,12 +158,48 @@ def signals_are_defaults_in_what_is_started():
         for pid in left:
             name = status(pid, "Name")
             assert not has(pid, "SigBlk", signal.SIGTERM) and not has(pid, "SigBlk", signal.SIGHUP), name
-            assert not has(pid, "SigIgn", signal.SIGINT), name
+            assert not has(pid, "SigIgn", signal.SIGINT) and not has(pid, "SigIgn", signal.SIGPIPE), name
         # What posix_spawn starts inherits what is ignored: nothing is told of it.
         ignoring = [pid for pid in left if has(pid, "SigIgn", signal.SIGTTIN) or has(pid, "SigIgn", signal.SIGTTOU)]
         assert len(ignoring) <= 1, ignoring
         worker.terminate()
         worker.wait(15)
+
+
+def a_broken_pipe_ends_nobody():
+    """A handler that writes where nobody reads is told so; its process goes on."""
+    with Marked() as d:
+        d.broker()
+        worker = d.worker()
+        d.publish([{"number": 1, "action": "poison", "poison": "broken_pipe"}])
+        d.handled(1)
+        wait_for("settled", d.settled)
+        assert d.queue()["acked"] == 1 and "worker_died" not in d.log_of("worker-w"), d.log_of("worker-w")[-600:]
+        worker.terminate()
+        assert worker.wait(15) == 0
+
+
+def process_1_reaps():
+    """As in a container: what handlers leave becomes process 1's, which is `weir worker` itself."""
+    unshare = ["unshare", "--pid", "--fork", "--kill-child", "--mount-proc"]
+    if subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
+        print("SKIP weir worker as process 1 reaps what handlers leave: needs unshare --pid, as root has it", flush=True)
+        return
+    with Marked() as d:
+        d.broker()
+        first = d.worker(prefix=unshare)
+        worker = wait_for("a worker", lambda: children(first.pid))[0]
+        assert status(worker, "NSpid").split()[-1] == "1", status(worker, "NSpid")
+        d.publish([{"number": 1, "action": "poison", "poison": "orphans"}])
+        d.handled(1)
+        wait_for("settled", d.settled)
+
+        def zombies():
+            return [pid for pid in children(worker) if status(pid, "State")[0] == "Z"]
+        wait_for("no zombie is left", lambda: not zombies(), 5)
+        assert len(children(worker)) == 1, [status(pid, "State") for pid in children(worker)]
+        os.kill(worker, signal.SIGTERM)
+        assert first.wait(15) == 0, d.log_of("worker-w")[-600:]
 
 
 def ctrl_z_and_fg():
@@ -213,7 +250,9 @@ def main():
                    ("SIGHUP beside SIGTERM is no second word", hang_up_is_no_second_word),
                    ("a fork that comes back ends at once", a_copy_that_comes_back, ("poison", "fork_comes_back"),
                     ("offload_poison", "fork_comes_back"), ("poison", "fork_on_the_loop")),
-                   ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started)],
+                   ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started),
+                   ("a pipe that nobody reads ends no process", a_broken_pipe_ends_nobody),
+                   ("weir worker as process 1 reaps what handlers leave", process_1_reaps)],
                   args.only)
     suite.end()
 

@@ -5,7 +5,7 @@ import random
 
 # Its own thread takes a signal, or calls exit: each start is charged.
 NAMED = ["null_pointer", "abort", "stack_overflow", "exit", "exit_at_once", "exec", "sigtrap", "trap", "divide_by_zero",
-         "jump_to_nowhere", "bus_error", "sigpipe", "thread_exit", "noexcept_throw", "offload/null_pointer"]
+         "jump_to_nowhere", "bus_error", "sigsys", "thread_exit", "noexcept_throw", "offload/null_pointer"]
 # The handler fails, and its process lives.
 RETRIED = ["null_what", "empty_what", "throw_int", "posted_exception", "spawned_exception", "timer_exception"]
 # Nobody can say of what the process died: it is suspect, tried, and charged.

@@ -57,12 +57,7 @@ volatile int zero = 0;
   void* const at = ::mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, file, 0);
   *static_cast<volatile char*>(at) = 1;
 }
-[[gnu::noinline]] void sigpipe() {
-  int ends[2];
-  if (::pipe(ends) != 0) return;
-  ::close(ends[0]);
-  (void)!::write(ends[1], "x", 1);
-}
+[[gnu::noinline]] void sigsys() { ::raise(SIGSYS); }
 [[gnu::noinline]] void thread_exit() { ::pthread_exit(nullptr); }
 [[gnu::noinline]] void throws() { throw std::runtime_error("thrown where nobody catches"); }
 [[gnu::noinline]] void noexcept_throw() noexcept { throws(); }
@@ -115,7 +110,7 @@ void take(const std::string& kind) {
   if (kind == "divide_by_zero") divide_by_zero();
   if (kind == "jump_to_nowhere") jump_to_nowhere();
   if (kind == "bus_error") bus_error();
-  if (kind == "sigpipe") sigpipe();
+  if (kind == "sigsys") sigsys();
   if (kind == "thread_exit") thread_exit();
   if (kind == "noexcept_throw") noexcept_throw();
   if (kind == "out_of_memory") out_of_memory();

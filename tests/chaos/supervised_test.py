@@ -177,6 +177,29 @@ def the_pause_grows_in_vain():
         assert up.wait(20) == 0, d.log()[-600:]
 
 
+def drains_without_a_broker(supervised):
+    """The broker is gone, and a session timeout is longer than anybody would wait: a drain takes 5 s above `drain` at most, with
+    handlers that end and with one that does not."""
+    with Supervised(processes=1) as d:
+        d.file.write_text(d.file.read_text().replace("session_timeout: 2s", "session_timeout: 30s"))
+        if supervised:
+            process = d.up()
+            broker = next(pid for pid in children(process.pid) if b"\0broker\0" in command(pid))
+        else:
+            broker = d.broker().pid
+            process = d.worker()
+            wait_for("a worker", d.attached)
+        d.publish([{"number": 1, "action": "sleep", "millis": 500}, {"number": 2, "action": "sleep", "millis": 60000}])
+        wait_for("both run", lambda: d.runs()[0][1] and d.runs()[0][2])
+        os.kill(broker, signal.SIGKILL)
+        begin = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(30) == 1, "what was settled nobody confirmed"
+        took = time.monotonic() - begin
+        assert took < 2 + 5 + 1, f"took {took:.1f} s under `drain: 2s`"
+        return f"{took:.1f} s"
+
+
 def main():
     options = argparse.ArgumentParser()
     options.add_argument("--only", default="")
@@ -188,7 +211,9 @@ def main():
                    ("a half-saved deployment file and a broker that dies", a_broker_of_a_half_saved_file),
                    ("no pause after clean ends", no_pause_after_a_clean_end),
                    ("no pause after deaths whose culprit is charged", no_pause_after_a_charged_death),
-                   ("a growing pause after deaths in vain", the_pause_grows_in_vain)],
+                   ("a growing pause after deaths in vain", the_pause_grows_in_vain),
+                   ("weir up drains without a broker", drains_without_a_broker, True),
+                   ("weir worker drains without a broker", drains_without_a_broker, False)],
                   args.only, sanitized_at_once=2)
     suite.end()
 

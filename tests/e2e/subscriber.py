@@ -14,6 +14,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 MOODS = {"ok": 62, "slow": 4, "hang up": 6, "500": 8, "503 in seconds": 6, "503 at a date": 4, "429": 6, "408": 4}
 # What it says for ever to one of these deliveries in a hundred.
 NEVER = {"404": 2, "410": 2, "301": 1}
+# What comes before an answer, or with it, and changes nothing of what it says.
+FLOURISHES = {"none": 55, "100": 10, "102": 10, "103": 10, "95 of them": 5, "many headers": 10}
 # How long those who ask wait for its answer, in seconds.
 TIMEOUT = 2
 
@@ -120,7 +122,17 @@ class Subscriber:
 
             def say(self, status, headers=()):
                 self.uncount()  # whoever has the answer may send the next before this thread goes on
+                draw = random.Random(f"{subscriber.seed} {status} {self.headers['X-Weir-Id']} {self.headers['X-Weir-Attempt']}")
+                flourish = draw.choices(list(FLOURISHES), FLOURISHES.values())[0]
+                before = [100] * 95 if flourish == "95 of them" else [int(flourish)] if flourish.isdigit() else []
+                for code in before:
+                    self.send_response_only(code)
+                    if code == 103:
+                        self.send_header("Link", "</style.css>; rel=preload")
+                    self.end_headers()
                 self.send_response(status)
+                for number in range(48 if flourish == "many headers" else 0):
+                    self.send_header(f"X-Filler-{number}", "x" * 1000)
                 for name in headers:
                     self.send_header(name, headers[name])
                 self.send_header("Content-Length", "2")

@@ -79,6 +79,7 @@ def deliver(all_of_them):
         assert len(set(server.names.values())) == len(server.names), f"seed {SEED}: two deliveries share a name"
         assert server.most_in_flight <= SHARDS * IN_FLIGHT, f"seed {SEED}: {server.most_in_flight} in flight at once"
         for number, seen in server.requests.items():
+            assert sum(mood == "ok" for _, mood in seen) <= 1, f"seed {SEED}: delivery {number} came again after its 200: {seen}"
             for (when, mood), (then, _) in zip(seen, seen[1:]):
                 assert not mood.startswith("503") or then - when >= 0.95, \
                     f"seed {SEED}: delivery {number} came {then - when:.2f} s after '{mood}'"

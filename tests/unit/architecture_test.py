@@ -17,6 +17,7 @@ MAY_INCLUDE = {
     "protocol": {"message", "v1"},
     "telemetry": {"message"},
     "async": {"message", "telemetry"},
+    "inherited": {"message", "telemetry"},
     "handler": {"message", "async", "telemetry"},  # telemetry: the levels and fields of Context::log
     "": {"message", "protocol", "v1", "handler", "async", "engine", "worker"},
     "engine": TALK | {"async", "telemetry", "engine/weir", "engine/memory"},  # make.cpp chooses one by its URL
@@ -24,12 +25,12 @@ MAY_INCLUDE = {
     # The same client machines as weir://, over a broker's core in this process.
     "engine/memory": TALK | {"async", "telemetry", "engine", "engine/weir", "broker/core"},
     "publisher": ENGINE,
-    "worker": ENGINE | {"engine/weir"},  # its keep-alive thread and the report of a death
+    "worker": ENGINE | {"engine/weir", "inherited"},  # its keep-alive thread and the report of a death
     "broker/core": TALK,
     "broker/store": TALK | {"broker/core", "telemetry"},
-    "broker": TALK | {"broker/core", "broker/store", "async", "telemetry"},
+    "broker": TALK | {"broker/core", "broker/store", "async", "inherited", "telemetry"},
     # The reader fills in each part's settings; running them is the CLI's.
-    "deployment": ENGINE | {"worker", "publisher", "broker", "broker/core"},
+    "deployment": ENGINE | {"worker", "publisher", "broker", "broker/core", "inherited"},
 }
 FOLDERS = sorted(MAY_INCLUDE, key=len, reverse=True)
 

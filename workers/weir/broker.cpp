@@ -25,6 +25,8 @@ int broker(const FileOptions& options) {
   // In the background of a terminal it goes on, and writes its log there.
   std::signal(SIGTTIN, SIG_IGN);
   std::signal(SIGTTOU, SIG_IGN);
+  // It starts nothing. As process 1 of a container it gets others' orphans, which the kernel reaps then.
+  std::signal(SIGCHLD, SIG_IGN);
   const deployment::Deployment deployment = deployment::load(options.file);
   const deployment::BrokerSection& section = deployment.broker;
   std::vector<weir::broker::core::QueueConfig> queues;

@@ -33,6 +33,9 @@ Lines::Lines(asio::any_io_executor executor, const std::optional<std::string>& f
     if (owned_) close(file_);
     throw Error("cannot read " + file.value_or("standard input") + ": it is a folder");
   }
+  if ((fcntl(file_, F_GETFL) & O_ACCMODE) == O_WRONLY) {  // as weir::inherited leaves it where it was closed
+    throw Error("cannot read standard input: it is closed, or open for writing alone; --from FILE or --data MESSAGE");
+  }
   if (S_ISREG(status.st_mode)) bytes_total_ = static_cast<std::uint64_t>(status.st_size);
   flags_ = fcntl(file_, F_GETFL);
   // A duplicate: the descriptor closes what it has.

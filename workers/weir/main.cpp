@@ -1,19 +1,26 @@
 /// The command line program: reads what was typed, runs the command, reports what it throws.
 
 #include <google/protobuf/stubs/logging.h>
-#include <sys/resource.h>
+#include <poll.h>
+#include <unistd.h>
 
+#include <cerrno>
+#include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #ifdef WEIR_TCMALLOC
 #include <gperftools/malloc_extension.h>
 #endif
 #include <exception>
 #include <iostream>
+#include <new>
 #include <string>
 
 #include "commands.hpp"
 #include "parse.hpp"
 #include "weir/deployment/deployment.hpp"
+#include "weir/inherited/inherited.hpp"
+#include "weir/inherited/limits.hpp"
 #include "weir/telemetry/log.hpp"
 
 namespace {
@@ -47,42 +54,63 @@ void bound_thread_caches() {
 #endif
 }
 
-/// A broker needs a descriptor a connection. The soft limit is 1,024 for the sake of select(), which nobody here calls.
-void raise_descriptors() {
-  rlimit limit{};
-  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
-  limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);  // refused: what there is must do, and the broker says how many connections that is
+/// A pipe that nobody reads any more: who left, as `head` does, has read what it wanted.
+bool reader_left() {
+  pollfd standard_output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
+  return poll(&standard_output, 1, 0) == 1 && (standard_output.revents & POLLERR) != 0;
+}
+
+/// The exit code of a command that ended with `code`: what it prints is what was asked for, so a command whose standard
+/// output could not be written has failed.
+int once_written(int code) {
+  using namespace weir;
+  errno = 0;
+  std::cout.flush();
+  std::fflush(stdout);
+  const int error = errno;
+  if (std::cout.good() && std::ferror(stdout) == 0) return code;
+  if (!reader_left()) {
+    log::last_words("weir", std::string("standard output could not be written") +
+                                (error != 0 ? std::string(": ") + std::strerror(error) : std::string()));
+  }
+  return code == cli::done ? cli::failed : code;
+}
+
+/// What it throws, it says on standard error.
+int run(const weir::cli::CommandLine& line) {
+  using namespace weir;
+  try {
+    inherited::need("this command", inherited::of_a_command);
+    return line.run();
+  } catch (const deployment::FileError& error) {
+    if (line.log.json) {
+      log::error("deployment_is_wrong", {{"findings", error.what()}});
+    } else {
+      std::cerr << error.what();  // a line a finding
+    }
+    return cli::wrong_usage;
+  } catch (const cli::UsageError& error) {
+    log::last_words("weir", error.what());
+    return cli::wrong_usage;
+  } catch (const std::bad_alloc&) {
+    log::last_words("weir", "out of memory: the system has none left, or this process may have no more (ulimit -v)");
+    return cli::failed;
+  } catch (const std::exception& error) {
+    log::last_words("weir", error.what());
+    return cli::failed;
+  }
 }
 
 }  // namespace
 
 int main(int count, char** words) {
   using namespace weir;
+  inherited::put_right();
   bound_thread_caches();
-  raise_descriptors();
   const cli::CommandLine line = cli::parse(count, words);
-  if (!line.run) return line.exit_code;
+  if (!line.run) return once_written(line.exit_code);
   log::configure({.json = line.log.json, .level = *log::parse_level(line.log.level)});
   std::set_terminate(end_of_an_exception);
   google::protobuf::SetLogHandler(words_of_protobuf);
-  const auto findings = [&](const std::string& lines) {
-    if (line.log.json) {
-      log::error("deployment_is_wrong", {{"findings", lines}});
-    } else {
-      std::cerr << lines;  // a line a finding
-    }
-  };
-  try {
-    return line.run();
-  } catch (const deployment::FileError& error) {
-    findings(error.what());
-    return cli::wrong_usage;
-  } catch (const cli::UsageError& error) {
-    log::last_words("weir", error.what());
-    return cli::wrong_usage;
-  } catch (const std::exception& error) {
-    log::last_words("weir", error.what());
-    return cli::failed;
-  }
+  return once_written(run(line));
 }

@@ -1,5 +1,8 @@
 /// One worker process: a parent, and the child and the reporter that it starts of this same program.
 
+#include <cstdio>
+#include <iostream>
+
 #include "commands.hpp"
 #include "weir/deployment/deployment.hpp"
 #include "weir/worker/process.hpp"
@@ -37,7 +40,11 @@ int worker(const WorkerOptions& options, const LogOptions& log) {
 
 int worker_child(const InternalOptions& options) {
   check_by_parent(options, 2);
-  return worker::run_child(group_of(options.arguments[0], options.arguments[1]));
+  const int code = worker::run_child(group_of(options.arguments[0], options.arguments[1]));
+  // What handlers print there nobody asked this command for: how it ends is not judged by that.
+  std::cout.clear();
+  std::clearerr(stdout);
+  return code;
 }
 
 int worker_report(const InternalOptions& options) {

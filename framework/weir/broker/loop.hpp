@@ -21,6 +21,7 @@
 #include "weir/broker/note_log.hpp"
 #include "weir/broker/server.hpp"
 #include "weir/broker/storage_thread.hpp"
+#include "weir/inherited/stop_words.hpp"
 
 namespace weir::broker {
 
@@ -38,6 +39,7 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   void stop_on_signals();
 
  private:
+  void await_signal();
   // Of the pump.
   void on_frame(std::string_view peer, async::ZmqFrame frame) override;
   void on_malformed(std::string_view peer, std::size_t parts) override;
@@ -80,6 +82,7 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   asio::steady_timer timer_{io_};
   asio::steady_timer patience_{io_};
   asio::signal_set signals_{io_};
+  inherited::StopWords words_;
   Instant armed_for_ = Instant::max();
   Instant ticked_;
 

@@ -6,7 +6,6 @@
 #include <boost/asio/signal_set.hpp>
 #include <boost/asio/steady_timer.hpp>
 #include <cerrno>
-#include <csignal>
 #include <cstring>
 #include <optional>
 
@@ -14,6 +13,8 @@
 #include "weir/broker/loop.hpp"
 #include "weir/broker/options.hpp"
 #include "weir/broker/store/map_faults.hpp"
+#include "weir/inherited/limits.hpp"
+#include "weir/inherited/stop_words.hpp"
 #include "weir/protocol/frame.hpp"
 #include "weir/telemetry/log.hpp"
 
@@ -119,14 +120,18 @@ void Server::Loop::stop() {
 }
 
 void Server::Loop::stop_on_signals() {
-  signals_.add(SIGTERM);
-  signals_.add(SIGINT);
-  signals_.async_wait([this](const boost::system::error_code& error, int) {
+  for (const int each : inherited::stop_signals()) signals_.add(each);
+  await_signal();
+}
+
+void Server::Loop::await_signal() {
+  signals_.async_wait([this](const boost::system::error_code& error, int signal) {
     if (error) return;
-    stop();
-    signals_.async_wait([this](const boost::system::error_code& again, int) {
-      if (!again) on_broken("a second signal: stopped at once");
-    });
+    using Says = inherited::StopWords::Says;
+    const Says says = words_.hear(signal, stopping_ != Stopping::no);
+    if (says == Says::stop_at_once) return on_broken("a second signal: stopped at once");
+    if (says == Says::drain) stop();
+    await_signal();
   });
 }
 
@@ -293,6 +298,8 @@ void Server::stop() { loop_->stop(); }
 void Server::stop_on_signals() { loop_->stop_on_signals(); }
 
 int run_broker(BrokerSettings settings, std::vector<core::QueueConfig> queues) {
+  // Each connection comes to it: `few_descriptors` says for how many there is room.
+  inherited::need("weir broker", {.descriptors = 32, .threads = 6, .memory = Bytes{16 << 20}});
   const std::filesystem::path data = settings.data;
   Server server(std::move(settings), std::move(queues));
   name_map_faults(data);

@@ -13,6 +13,7 @@
 #include <cstring>
 #include <optional>
 
+#include "weir/inherited/stop_words.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/process.hpp"
 
@@ -68,7 +69,8 @@ class Supervisor {
     std::ranges::stable_sort(children_, {}, [](const Child& child) { return child.process.stage; });
     sigset_t signals;
     sigemptyset(&signals);
-    for (const int signal : {SIGCHLD, SIGINT, SIGTERM, SIGHUP, SIGTSTP}) sigaddset(&signals, signal);
+    for (const int signal : {SIGCHLD, SIGTSTP}) sigaddset(&signals, signal);
+    for (const int signal : inherited::stop_signals()) sigaddset(&signals, signal);
     sigprocmask(SIG_BLOCK, &signals, &signals_before_);
     signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals_ < 0) throw Error(std::string("signalfd: ") + std::strerror(errno));
@@ -281,12 +283,12 @@ class Supervisor {
         stop_all_until_continued();
         continue;
       }
-      if (stopping_) {
-        stop_at_once(Clock::now());
-      } else {
-        log::info("stopping", {{"signal", signal.ssi_signo}});
-        stop(0);
-      }
+      using Says = inherited::StopWords::Says;
+      const Says says = words_.hear(static_cast<int>(signal.ssi_signo), stopping_);
+      if (says == Says::stop_at_once) stop_at_once(Clock::now());
+      if (says != Says::drain) continue;
+      log::info("stopping", {{"signal", signal.ssi_signo}});
+      stop(0);
     }
   }
 
@@ -295,6 +297,7 @@ class Supervisor {
   int signals_ = -1;
   Clock::time_point started_;
   bool stopping_ = false;
+  inherited::StopWords words_;
   bool at_once_ = false;  ///< a second Ctrl-C
   int exit_code_ = 0;
 };

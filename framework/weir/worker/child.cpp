@@ -14,6 +14,7 @@
 
 #include "weir/async/forked_copy.hpp"
 #include "weir/handler/plugin_file.hpp"
+#include "weir/inherited/hang_up.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/offload_lines.hpp"
 #include "weir/worker/plugin_library.hpp"
@@ -35,7 +36,7 @@ StopRequest stop_request;
 
 constexpr std::array stop_signals{SIGTERM, SIGHUP};
 /// What Weir takes or ignores, and what a copy that a handler forked does not: it ends, and stops, as any process does.
-constexpr std::array weirs_own{SIGTERM, SIGHUP, SIGINT, SIGTTIN, SIGTTOU, SIGURG};
+constexpr std::array weirs_own{SIGTERM, SIGHUP, SIGINT, SIGTTIN, SIGTTOU, SIGURG, SIGPIPE};
 
 void on_stop_signal(int signal) {
   const int error = errno;
@@ -68,7 +69,8 @@ class StopSignals {
   explicit StopSignals(recorder::Recorder& record) : record_(record) {
     sem_init(&stop_request.posted, 0, 0);
     stop_request.owner = getpid();
-    for (const int each : stop_signals) set_handler(each, on_stop_signal);
+    set_handler(SIGTERM, on_stop_signal);
+    if (inherited::hang_up() != inherited::HangUp::ignored) set_handler(SIGHUP, on_stop_signal);
     // The terminal's Ctrl-C: the parent hears it, and tells us. Not ignored: exec makes it the default again.
     set_handler(SIGINT, [](int) {});
     pthread_atfork(nullptr, nullptr, [] {

@@ -11,6 +11,8 @@
 #include <initializer_list>
 #include <optional>
 
+#include "weir/inherited/limits.hpp"
+#include "weir/inherited/stop_words.hpp"
 #include "weir/message/error.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/freezes.hpp"
@@ -36,6 +38,12 @@ constexpr Duration report_limit_hurried = std::chrono::seconds(1);
 constexpr auto leftovers_grace = std::chrono::seconds(2);
 constexpr int wrong_configuration = 2;
 
+/// Of the child, which is held to the same limits: what was measured, and some more for connections that are made anew.
+/// What handlers need comes to it.
+inherited::Needs needs_of(const GroupSettings& settings) {
+  return {.descriptors = 28 + 10ULL * settings.shards, .threads = 8ULL + settings.shards, .memory = Bytes{16 << 20}};
+}
+
 [[noreturn]] void fail(const char* what) { throw Error(std::string(what) + ": " + std::strerror(errno)); }
 
 sigset_t set_of(std::initializer_list<int> signals) {
@@ -57,9 +65,9 @@ class Parent {
  public:
   Parent(const GroupSettings& settings, const ChildCommands& commands) : settings_(settings), commands_(commands) {
     sigemptyset(&signals_);
-    for (const int each : {SIGTERM, SIGINT, SIGHUP, SIGCHLD, SIGTSTP}) sigaddset(&signals_, each);
+    for (const int each : {SIGCHLD, SIGTSTP}) sigaddset(&signals_, each);
+    for (const int each : inherited::stop_signals()) sigaddset(&signals_, each);
     sigprocmask(SIG_BLOCK, &signals_, &before_);
-    ::signal(SIGPIPE, SIG_IGN);  // a child may be gone before it took its token
     ::signal(SIGTTIN, SIG_IGN);  // the child is none of its terminal's foreground, and may still write its log there
     ::signal(SIGTTOU, SIG_IGN);
     become_subreaper();
@@ -130,6 +138,8 @@ class Parent {
     if (kill_at_) *kill_at_ += Clock::now() - stopped_at;
   }
 
+  bool says_nothing(int signal) { return words_.hear(signal, stops_ > 0) == inherited::StopWords::Says::nothing; }
+
   siginfo_t wait_for_worker() {
     Freezes freezes(Clock::now());
     auto look_at = Clock::now() + Freezes::look_every;
@@ -146,10 +156,11 @@ class Parent {
         look_whether_frozen(freezes, now);
         look_at = now + Freezes::look_every;
       }
-      if (signal == SIGCHLD || signal == 0) continue;
+      if (signal == SIGCHLD || signal == 0 || says_nothing(signal)) continue;
       if (++stops_ == 1) {
         kill(child_, SIGTERM);
-        kill_at_ = now + settings_.drain + stop_slack;
+        drain_end_ = now + settings_.drain;
+        kill_at_ = drain_end_ + stop_slack;
       } else {
         kill_on_purpose();
       }
@@ -251,12 +262,20 @@ class Parent {
     return report_once(death).value_or(Reported::not_told);
   }
 
+  /// How long a report is tried: with keep-alives missing for a session timeout the broker knows by itself; and who was
+  /// asked to stop is given no more than its drain, in which a broker that is gone was looked for already.
+  [[nodiscard]] Duration report_limit() const {
+    const auto life = recorder::read_life(recorder_);
+    const Duration known = (life ? life->session_timeout : std::nullopt).value_or(Freezes::session_timeout_default);
+    if (stops_ == 0) return known;
+    if (stops_ > 1) return report_limit_hurried;
+    const auto left = std::chrono::duration_cast<Duration>(drain_end_ - Clock::now());
+    return std::min(known, std::max(left, report_limit_hurried));
+  }
+
   /// Nothing if the reporter itself died of a signal that was not ours.
   std::optional<Reported> report_once(Death death) {
-    // With keep-alives missing for so long the broker knows by itself.
-    const auto life = recorder::read_life(recorder_);
-    death.limit = stops_ > 1 ? report_limit_hurried
-                             : (life ? life->session_timeout : std::nullopt).value_or(Freezes::session_timeout_default);
+    death.limit = report_limit();
     std::vector<std::string> arguments = commands_.report;
     for (std::string& each : death.arguments()) arguments.push_back(std::move(each));
     const pid_t child = start(arguments, settings_.engine, set_of({}));
@@ -270,7 +289,7 @@ class Parent {
         if (WIFEXITED(status)) return reported_of(WEXITSTATUS(status));
         return is_ours ? std::optional(Reported::not_told) : std::nullopt;
       }
-      if (signal == SIGCHLD) continue;
+      if (signal == SIGCHLD || (signal != 0 && says_nothing(signal))) continue;
       // A stop while reporting: the child knows how to hurry no better than by ending.
       kill(child, SIGKILL);
       is_ours = true;
@@ -286,8 +305,10 @@ class Parent {
   sigset_t signals_{};
   sigset_t before_{};
   pid_t child_ = 0;
+  Clock::time_point drain_end_;  ///< once it was asked to stop
   std::optional<Clock::time_point> kill_at_;
   int stops_ = 0;
+  inherited::StopWords words_;
   bool killed_ = false;
 };
 
@@ -320,6 +341,7 @@ Death Death::parse(const std::vector<std::string>& arguments) {
 }
 
 int run_parent(const GroupSettings& settings, const ChildCommands& commands) {
+  inherited::need("weir worker " + settings.name, needs_of(settings));
   return Parent(settings, commands).run();
 }
 

@@ -24,7 +24,6 @@ namespace {
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
   sigprocmask(SIG_SETMASK, &start.blocked, nullptr);
-  signal(SIGPIPE, SIG_DFL);
   dup2(handed, token_fd);
   dup2(start.recorder, recorder_fd);
   if (start.plugin_lock >= 0) dup2(start.plugin_lock, plugin_fd);

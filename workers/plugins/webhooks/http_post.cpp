@@ -1,11 +1,11 @@
 #include "http_post.hpp"
 
 #include <algorithm>
+#include <array>
 #include <boost/asio/ip/tcp.hpp>
 #include <boost/asio/redirect_error.hpp>
 #include <boost/asio/this_coro.hpp>
 #include <boost/asio/use_awaitable.hpp>
-#include <boost/beast/core/flat_buffer.hpp>
 #include <boost/beast/core/tcp_stream.hpp>
 #include <boost/beast/http.hpp>
 #include <boost/url/parse.hpp>
@@ -13,10 +13,15 @@
 #include <chrono>
 #include <cstdint>
 
+#include "answer_head.hpp"
+
 namespace webhooks {
 namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
+
+/// What follows the status line.
+constexpr auto rest_within = std::chrono::seconds(1);
 
 Target target_of(std::string_view url) {
   const auto parsed = boost::urls::parse_uri(boost::core::string_view(url.data(), url.size()));
@@ -66,21 +71,26 @@ asio::awaitable<Answer> post(const Target& target, const std::vector<Header>& he
   request.prepare_payload();
   co_await http::async_write(stream, request, asio::use_awaitable);
 
-  beast::flat_buffer buffer;
-  http::response_parser<http::string_body> parser;
-  parser.header_limit(answer_header_most_bytes);
-  parser.body_limit(answer_body_most_bytes);
-  co_await http::async_read_header(stream, buffer, parser, asio::use_awaitable);
-  Answer answer;
-  answer.status = parser.get().result_int();
-  answer.retry_after = std::string(parser.get()[http::field::retry_after]);
-
-  // The status is the answer. The body is read out of politeness, so that the subscriber's write does not fail.
+  AnswerHead head;
+  std::array<char, 4096> bytes;
+  boost::system::error_code ended;
+  while (!head.complete() && !ended) {
+    const std::size_t count =
+        co_await stream.async_read_some(asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, ended));
+    const bool was_known = head.status() != 0;
+    head.take({bytes.data(), count});
+    if (!was_known && head.status() != 0) stream.expires_after(rest_within);
+  }
+  if (ended == asio::error::eof) ended = http::error::end_of_stream;
+  if (head.status() == 0) throw boost::system::system_error(ended);
+  // The body is read out of politeness, so that the subscriber's write does not fail. Who would keep the connection
+  // hears that we do not.
   boost::system::error_code ignored;
-  stream.expires_after(std::chrono::seconds(1));
-  co_await http::async_read(stream, buffer, parser, asio::redirect_error(asio::use_awaitable, ignored));
-  stream.socket().shutdown(asio::ip::tcp::socket::shutdown_both, ignored);
-  co_return answer;
+  stream.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
+  for (std::size_t read = 0; !ended && read < answer_body_most_bytes;) {
+    read += co_await stream.async_read_some(asio::buffer(bytes), asio::redirect_error(asio::use_awaitable, ended));
+  }
+  co_return Answer{head.status(), head.retry_after()};
 }
 
 }  // namespace webhooks

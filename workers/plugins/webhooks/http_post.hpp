@@ -40,11 +40,11 @@ struct Answer {
   std::string retry_after;  ///< the header of that name, or empty
 };
 
-/// Of an answer no more is read.
-inline constexpr std::size_t answer_header_most_bytes = 8 * 1024;
+/// Of an answer's body no more is read.
 inline constexpr std::size_t answer_body_most_bytes = 64 * 1024;
 
-/// Makes one POST over a connection of its own, and reads the answer.
+/// Makes one POST over a connection of its own, and reads the answer. Once its status is known, it is the answer,
+/// whatever becomes of the rest.
 ///
 /// Lifetime: the arguments outlive the task. Each header has been asked fits_header().
 /// Throws: boost::system::system_error if it cannot connect, or there is no HTTP answer.

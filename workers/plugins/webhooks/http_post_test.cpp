@@ -7,6 +7,7 @@
 #include <boost/asio/io_context.hpp>
 #include <boost/system/system_error.hpp>
 
+#include "answer_head.hpp"
 #include "subscriber.hpp"
 
 using namespace std::string_literals;
@@ -92,8 +93,39 @@ TEST(WebhooksPost, AnAnswerWithoutEndIsCutOff) {
   Subscriber subscriber({"HTTP/1.1 200 OK\r\n\r\n" + std::string(10 * answer_body_most_bytes, 'x')});
   EXPECT_EQ(post_now(subscriber.url(), "{}").status, 200U);
 
-  Subscriber rambling({"HTTP/1.1 200 OK\r\nX: " + std::string(2 * answer_header_most_bytes, 'x')});
-  EXPECT_THROW(post_now(rambling.url(), "{}"), boost::system::system_error);
+  Subscriber rambling({"HTTP/1.1 503 Busy\r\nRetry-After: 7\r\nX: " + std::string(10 * answer_head_most_bytes, 'x')});
+  const Answer answer = post_now(rambling.url(), "{}");
+  EXPECT_EQ(answer.status, 503U);
+  EXPECT_EQ(answer.retry_after, "7");
+}
+
+TEST(WebhooksPost, WhatComesBeforeTheAnswerIsNotTheAnswer) {
+  const std::string before = "HTTP/1.1 103 Early Hints\r\nLink: </style.css>; rel=preload\r\n\r\n";
+  Subscriber subscriber({"HTTP/1.1 100 Continue\r\n\r\n" + before + before + Subscriber::answer("202 Accepted")});
+  EXPECT_EQ(post_now(subscriber.url(), "{}").status, 202U);
+
+  Subscriber silent_then({"HTTP/1.1 102 Processing\r\n\r\n"});
+  EXPECT_THROW(post_now(silent_then.url(), "{}"), boost::system::system_error) << "it never answered";
+}
+
+TEST(WebhooksPost, TwoHundredsAreDecidedByTheStatusLine) {
+  const std::string many = "Set-Cookie: " + std::string(1000, 'c') + "\r\n";
+  std::string headers;
+  for (int i = 0; i < 100; ++i) headers += many;
+  Subscriber cookies({Subscriber::answer("200 OK", headers)});
+  EXPECT_EQ(post_now(cookies.url(), "{}").status, 200U);
+
+  Subscriber garbling({"HTTP/1.1 201 Created\r\nContent-Length: 5\r\nContent-Length: 6\r\n: \x01\r\n"});
+  EXPECT_EQ(post_now(garbling.url(), "{}").status, 201U);
+}
+
+TEST(WebhooksPost, AHeadThatDoesNotEndIsWaitedForASecond) {
+  Subscriber stalling({"HTTP/1.1 404 Not Found\r\nX: " + std::string(Subscriber::held_open)});
+
+  const auto begin = std::chrono::steady_clock::now();
+  EXPECT_EQ(post_now(stalling.url(), "{}").status, 404U);
+
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(3));
 }
 
 TEST(WebhooksPost, NoAnswerIsAnError) {

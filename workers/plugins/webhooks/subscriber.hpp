@@ -12,6 +12,7 @@
 #include <boost/asio/write.hpp>
 #include <mutex>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -23,6 +24,8 @@ namespace webhooks {
 class Subscriber {
  public:
   static constexpr const char* silent = "silent";
+  /// At the end of an answer: the connection stays open, and no more is said.
+  static constexpr std::string_view held_open = "(held open)";
 
   explicit Subscriber(std::vector<std::string> answers)
       : answers_(std::move(answers)), acceptor_(loop_, {boost::asio::ip::address_v4::loopback(), 0}) {
@@ -69,6 +72,9 @@ class Subscriber {
       }
       const std::string& answer = answers_[std::min(i, answers_.size() - 1)];
       if (answer == silent) {
+        held.push_back(std::move(socket));
+      } else if (answer.ends_with(held_open)) {
+        boost::asio::write(socket, boost::asio::buffer(answer, answer.size() - held_open.size()), error);
         held.push_back(std::move(socket));
       } else {
         boost::asio::write(socket, boost::asio::buffer(answer), error);

@@ -73,6 +73,12 @@ TEST(WebhooksPlugin, TheSubscribersAnswerIsTheOutcome) {
   EXPECT_EQ(run(to(subscriber.url())), rejected("the subscriber answered 410"));
 }
 
+TEST(WebhooksPlugin, WhatWasAcceptedIsDoneThoughTheRestComesTooLate) {
+  Subscriber subscriber({"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\nX: " + std::string(Subscriber::held_open)});
+
+  EXPECT_EQ(run(to(subscriber.url()), {{"secret", "key"}, {"timeout", "300ms"}}), acked());
+}
+
 TEST(WebhooksPlugin, NoAnswerIsARetry) {
   std::string gone;
   {

@@ -20,8 +20,8 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// What ends a process for what its code did. SIGPIPE too: it comes to the thread that wrote.
-constexpr std::array deadly{SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS, SIGTRAP, SIGPIPE};
+/// What ends a process for what its code did. Not SIGPIPE: a write without a reader fails, and ends nobody.
+constexpr std::array deadly{SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
 constexpr int stack_signal = SIGURG;
 constexpr std::size_t handler_stack_bytes = 64 * 1024;
 /// The handler's own, before the one that was interrupted.
