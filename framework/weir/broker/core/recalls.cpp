@@ -14,7 +14,7 @@
 namespace weir::broker::core {
 namespace {
 
-constexpr Duration look_every = std::chrono::milliseconds(100);
+constexpr Duration recalled_every = std::chrono::milliseconds(100);
 /// A worker that is held up by its handler hears nothing: it is not asked more often.
 constexpr Duration asked_again_after = std::chrono::seconds(1);
 
@@ -51,7 +51,7 @@ Seen look_at(State& state, Now now, Queue& queue) {
 
 }  // namespace
 
-void look_for_recalls(State& state, Now now) { state.next_recall = now.instant + look_every; }
+void look_for_recalls(State& state, Now now) { state.next_recall = now.instant + recalled_every; }
 
 void recalls_tick(State& state, Now now, Actions& actions) {
   if (now.instant < state.next_recall) return;
