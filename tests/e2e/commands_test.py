@@ -146,6 +146,71 @@ def test_bytes_of_strangers_steer_no_terminal_and_break_no_json():
         assert not HARMFUL.search(plain(weir.log.read_text(errors="replace"))), "the log"
 
 
+class Broker:
+    """A broker alone, whose file the test writes."""
+
+    def __init__(self, folder):
+        self.folder, self.file, self.port = folder, Path(folder) / "weir.yaml", free_port()
+        self.process = None
+
+    def start(self, queues):
+        self.file.write_text(f"engine: weir://127.0.0.1:{self.port}\nqueues:\n{queues}")
+        self.process = subprocess.Popen([WEIR, "broker", self.file], stderr=subprocess.DEVNULL)
+        wait_until(lambda: self.ask("queues").returncode == 0, "the broker answers")
+
+    def ask(self, *words):
+        return subprocess.run([WEIR, *words, "-f", self.file], capture_output=True, text=True)
+
+    def stop(self, kill=False):
+        self.process.kill() if kill else self.process.terminate()
+        self.process.wait(10)
+
+
+def test_a_queue_that_left_the_file_and_a_command_that_is_none_are_called_that():
+    with tempfile.TemporaryDirectory() as folder:
+        broker = Broker(folder)
+        broker.start("  in:\n  out:\n")
+        assert broker.ask("publish", "out", "--data", "x").returncode == 0
+        broker.stop()
+        broker.start("  in:\n")
+        said = broker.ask("publish", "out", "--data", "x")
+        assert said.returncode == 1 and "'out' is not in the broker's deployment file any more" in said.stderr, said
+        assert "did you mean" not in said.stderr, said
+        broker.stop()
+    said = subprocess.run([WEIR, "qeues", "-f", "x"], capture_output=True, text=True)
+    assert said.returncode == 2 and "unknown command 'qeues'; did you mean 'queues'?" in said.stderr, said
+
+
+def test_a_lost_broker_is_called_that_and_publishing_goes_on_with_the_next():
+    with tempfile.TemporaryDirectory() as folder:
+        broker = Broker(folder)
+        broker.start("  orders:\n")
+        publish = subprocess.Popen([WEIR, "publish", "orders", "-f", broker.file], stdin=subprocess.PIPE,
+                                   stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        publish.stdin.write(b"first\n")
+        publish.stdin.flush()
+        wait_until(lambda: json.loads(broker.ask("queues", "--json").stdout)[0]["ready"] == 1, "it is there")
+        broker.stop(kill=True)
+        os.set_blocking(publish.stderr.fileno(), False)
+        said, line = b"", b"x" * 1000 + b"\n"
+        os.set_blocking(publish.stdin.fileno(), False)
+        sent = 0
+        end = time.monotonic() + 30
+        while b"waiting_for_room" not in said and time.monotonic() < end:
+            try:
+                sent += os.write(publish.stdin.fileno(), line * 50)
+            except BlockingIOError:
+                time.sleep(0.05)
+            said += publish.stderr.read() or b""
+        assert b"the connection to the broker is lost; it goes on once the broker is back" in said, said
+        broker.start("  orders:\n")
+        os.set_blocking(publish.stdin.fileno(), True)
+        publish.stdin.write(line[sent % len(line):] if sent % len(line) else b"")
+        publish.stdin.close()
+        assert publish.wait(60) == 0, publish.stderr.read()
+        broker.stop()
+
+
 def test_what_nobody_takes_is_said():
     with trial() as weir:
         attached(weir)
@@ -203,10 +268,17 @@ def test_zsh_and_fish_take_theirs():
     shells = [shell for shell in ("zsh", "fish") if shutil.which(shell)]
     if not shells:
         raise Skipped("neither zsh nor fish")
-    for shell in shells:
-        script = subprocess.run([WEIR, "completion", shell], capture_output=True).stdout
-        result = subprocess.run([shell, "-n", "/dev/stdin"], input=script, capture_output=True)
-        assert result.returncode == 0 and not result.stderr, result
+    with tempfile.TemporaryDirectory() as folder:
+        for shell in shells:
+            script = Path(folder, f"weir.{shell}")
+            script.write_bytes(subprocess.run([WEIR, "completion", shell], capture_output=True, check=True).stdout)
+            result = subprocess.run([shell, "-n", script], capture_output=True)
+            assert result.returncode == 0 and not result.stderr, result
+        if "fish" in shells:  # it says what it would complete without a terminal
+            asked = f"source {folder}/weir.fish; complete -C 'weir -f x dead re'"
+            said = subprocess.run(["fish", "--no-config", "-c", asked], capture_output=True, text=True,
+                                  env={**os.environ, "HOME": folder}).stdout
+            assert said.split("\t")[0] == "replay", said
 
 
 def test_every_command_has_a_man_page():
@@ -214,8 +286,6 @@ def test_every_command_has_a_man_page():
         subprocess.run([WEIR, "man", f"{folder}/man1"], check=True, capture_output=True)
         pages = {page.name for page in Path(folder, "man1").iterdir()}
         assert pages == {"-".join(["weir", *words]) + ".1" for words in commands()}, pages
-        if not shutil.which("groff"):
-            return
         for page in Path(folder, "man1").iterdir():
             result = subprocess.run(["groff", "-man", "-ww", "-Tutf8", page], capture_output=True, text=True)
             assert result.returncode == 0 and not result.stderr, (page.name, result.stderr)

@@ -82,7 +82,7 @@ class Grammar {
       text.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(text.front())));
     }
     if (app_.remaining_size(true) > 0) text = unexpected(*command, app_.remaining(true));
-    std::cerr << name << ": " << text << "\nsee " << name << " --help\n";
+    std::cerr << name << ": " << harmless(text) << "\nsee " << name << " --help\n";
     return wrong_usage;
   }
 

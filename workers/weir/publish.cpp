@@ -304,7 +304,7 @@ int publish(const PublishOptions& options) {
   report(counts, started);
   int exit_code = done;
   const auto fail = [&](const std::string& text) {
-    std::cerr << "weir: " << text << "\n";
+    std::cerr << "weir: " << harmless(text) << "\n";
     exit_code = failed;
   };
   if (!run.bad.empty()) fail(run.bad + "; it and what follows was not published");
