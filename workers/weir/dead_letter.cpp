@@ -139,7 +139,12 @@ boost::json::object dead_json(const v1::DeadLetter& letter, const std::optional<
   if (!raw.empty()) object["headers_base64"] = std::move(raw);
   if (payload) {
     object["payload_base64"] = base64(letter.payload());
-    if (payload->json) object["payload"] = boost::json::parse(*payload->json);
+    // A message may be nested deeper than JSON is read here; the base64 has it.
+    boost::system::error_code error;
+    if (payload->json) {
+      boost::json::value value = boost::json::parse(*payload->json, error);
+      if (!error) object["payload"] = std::move(value);
+    }
   }
   return object;
 }

@@ -224,15 +224,15 @@ Top::Listed Top::listed_workers(Size size, bool colour) const {
 }
 
 std::string Top::headline(double now) const {
-  std::string text = "weir top  " + engine_ + "  ";
-  if (!problem_.empty()) {
-    text += problem_;
-    if (seen_) text += "; as it was " + time_of(static_cast<std::uint64_t>((now - seen_->at) * 1e6)) + " ago";
-    return text;
-  }
-  if (!seen_) return text + "asking …";
   const auto many = [](std::size_t n, const char* what) { return grouped(n) + " " + what + (n == 1 ? "" : "s"); };
-  return text + many(seen_->queues.size(), "queue") + ", " + many(seen_->workers.size(), "session");
+  std::string state = "asking …";
+  if (!problem_.empty()) {
+    state = problem_;
+    if (seen_) state += "; as it was " + time_of(static_cast<std::uint64_t>((now - seen_->at) * 1e6)) + " ago";
+  } else if (seen_) {
+    state = many(seen_->queues.size(), "queue") + ", " + many(seen_->workers.size(), "session");
+  }
+  return "weir top  " + state + "  " + engine_;  // a long URL is what may be cut
 }
 
 std::string Top::totals() const {

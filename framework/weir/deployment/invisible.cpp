@@ -22,6 +22,7 @@ std::optional<Invisible> find_byte_order_mark(std::string_view text) {
 }
 
 std::optional<Invisible> find_tab(std::string_view text, std::size_t line) {
+  if (line == 0) return std::nullopt;
   for (std::size_t skipped = 1; skipped < line; ++skipped) {
     const auto end = text.find('\n');
     if (end == std::string_view::npos) return std::nullopt;

@@ -109,6 +109,8 @@ TEST(DeadLetters, AreJsonWhateverTheirHeadersAndErrorsHold) {
   EXPECT_EQ(read.at("headers_base64").as_object().at("raw\ufffd").as_string(), "Yf7Cmw==");
   EXPECT_EQ(read.at("payload").as_object().at("id").as_string(), "7");
   EXPECT_EQ(read.at("payload_base64").as_string(), "Af8=");
+  const std::string deep = std::string(100, '[') + std::string(100, ']');
+  EXPECT_FALSE(dead_json(letter, ShownPayload{.json = deep, .why_not = {}}).contains("payload"));
   EXPECT_EQ(text.find("\u009b"), std::string::npos) << "a terminal would take it for a command";
 }
 

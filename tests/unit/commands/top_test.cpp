@@ -67,7 +67,7 @@ TEST(TopScreen, ShowsQueuesWithTheirRates) {
   top.saw(few(12));
 
   EXPECT_EQ(text_of(top.screen(small, false, 12)),
-            "weir top  weir://127.0.0.1:7733  3 queues, 2 sessions\n"
+            "weir top  3 queues, 2 sessions  weir://127.0.0.1:7733\n"
             "ready 345,690  delayed 0  leased 64  dead 3  in 1,010/s  acked 505/s\n"
             "\n"
             "QUEUE     READY  DELAYED  LEASED  DEAD   IN/S  ACKED/S  SESSIONS\n"
@@ -84,7 +84,7 @@ TEST(TopScreen, ShowsWorkersAndWhoIsStuck) {
   top.press(Top::Key::tab);
 
   EXPECT_EQ(text_of(top.screen(small, false, 10)),
-            "weir top  weir://127.0.0.1:7733  3 queues, 2 sessions\n"
+            "weir top  3 queues, 2 sessions  weir://127.0.0.1:7733\n"
             "ready 345,690  delayed 0  leased 64  dead 3  in 0/s  acked 0/s\n"
             "\n"
             "WORKER              HELD  LAST SEEN  QUEUES  STATE\n"
@@ -137,6 +137,8 @@ TEST(TopScreen, HoldsAThousandQueuesInEightyColumnsAndTwentyFourLines) {
     for (const std::string& line : lines) EXPECT_LE(width_of(line), 80U) << line;
   }
   EXPECT_THAT(top.screen(small, false, 0)[22], StartsWith("tenant-999"));
+  top.failed("no broker answers");
+  EXPECT_THAT(top.screen(small, false, 5)[0], HasSubstr("no broker answers; as it was 5.0 s ago"));
   top.press(Top::Key::home);
   top.press(Top::Key::page_down);
   EXPECT_THAT(top.screen(small, false, 0)[4], StartsWith("tenant-019"));
