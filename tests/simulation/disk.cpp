@@ -52,7 +52,7 @@ void Ledger::check_histories(core::Snapshot& disk) {
     record.clear_body();
     throw Broken("a_history_tells_every_failure",
                  print(uid) + " has failed as attempts" + numbers +
-                     " (0: nobody knew its type); it says: " + record.ShortDebugString());
+                     " (0: nobody knew its type, or it was replayed); it says: " + record.ShortDebugString());
   }
 }
 
@@ -387,6 +387,7 @@ void Ledger::on(const core::ReplayDead& write) {
   batch_moved_.push_back(uid);
   m.where = Where::record;
   m.attempts = 0;
+  m.history.push_back({0, "replayed"});
   m.killed = 0;
   m.due_us = write.due_us;
   m.by_wall = false;

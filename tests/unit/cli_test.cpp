@@ -12,6 +12,7 @@
 #include <fstream>
 
 #include "encode.hpp"
+#include "json.hpp"
 #include "lines.hpp"
 #include "table.hpp"
 
@@ -58,8 +59,27 @@ TEST(Tables, AlignTheirColumnsByCharactersAndCutOnlyTheLast) {
 }
 
 TEST(Tables, NeverPassOnWhatMovesTheCursor) {
-  const std::string text = render({{"A"}, {"B"}}, {{"x\ny", "\x1b[31mred"}}, false, 0);
-  EXPECT_EQ(text, "A    B\nx?y  ?[31mred\n");
+  const std::string text = render({{"A"}, {"B"}}, {{"x\ny", "\x1b[31mred"}, {"\u009b2J", "a\u202eb\xff"}}, false, 0);
+  EXPECT_EQ(text, "A    B\nx?y  ?[31mred\n?2J  a?b?\n");
+}
+
+TEST(Tables, LeaveOutWhatMattersLeastAndSaySo) {
+  const auto at = [](std::size_t width) {
+    return render({{"NAME", Align::left, 0, 4}, {"COUNT", Align::right, 2}, {"SIZE", Align::right, 1}, {"NOTE"}},
+                  {{"a-long-name", std::uint64_t{12}, "3 KiB", "no worker"}}, false, width);
+  };
+  EXPECT_EQ(at(36), "NAME         COUNT   SIZE  NOTE\na-long-name     12  3 KiB  no worker\n");
+  EXPECT_EQ(at(35), "NAME          SIZE  NOTE\na-long-name  3 KiB  no worker\n(no room for COUNT)\n");
+  EXPECT_EQ(at(22), "NAME         NOTE\na-long-name  no worker\n(no room for COUNT, SIZE)\n");
+  EXPECT_EQ(at(16), "NAME   NOTE\na-lo…  no worker\n(no room for COUNT, SIZE)\n");
+}
+
+TEST(Json, IsValidWhateverBytesItsTextsHave) {
+  EXPECT_EQ(text_of(boost::json::value("a\xff\u009b2J\u202e\"é\x7f")), R"("a\ufffd\u009b2J\u202e\"é\u007f")");
+  EXPECT_TRUE(is_utf8("é"));
+  EXPECT_FALSE(is_utf8("a\xc3"));
+  EXPECT_EQ(base64("any"), "YW55");
+  EXPECT_EQ(base64("an"), "YW4=");
 }
 
 TEST(Tables, SayNumbersAsPeopleDo) {
@@ -86,6 +106,14 @@ TEST(Encoding, AJsonLineBecomesItsProtobufType) {
   EXPECT_EQ(encoder.encode(R"({"id": "7", "cents": 5, "items": [{"name": "x"}]})"),
             std::string("\x0a\x01\x37\x10\x05\x1a\x03\x0a\x01x"));
   EXPECT_EQ(encoder.encode("{}"), "");
+}
+
+TEST(Encoding, APayloadBecomesJsonAgain) {
+  const Folder folder;
+  Encoder encoder = Encoder::of({.proto = folder.write("shop.proto", order_proto), .plugins = {}}, "shop.OrderPlaced");
+  EXPECT_EQ(encoder.decode(std::string("\x0a\x01\x37\x10\x05\x1a\x03\x0a\x01x")),
+            R"({"id":"7","cents":"5","items":[{"name":"x"}]})");
+  EXPECT_EQ(encoder.decode("\xff\xff"), std::nullopt);
 }
 
 TEST(Encoding, ALineThatDoesNotFitSaysWhy) {

@@ -308,6 +308,14 @@ TEST(DeploymentFile, WhatIsNotYamlIsSaidWithItsPlace) {
                                  "ELF\0\1",
                                  6)),
             "local.yaml: not YAML: it holds binary data\n");
+  EXPECT_EQ(findings("queues:\n  orders:\n    attempts: 5\n\tahead: true\n"),
+            "local.yaml:4:1: not YAML: a tab in the indentation; only spaces may stand there\n");
+  EXPECT_EQ(findings("queues:\n  orders:\n  \t emails:\n"),
+            "local.yaml:3:3: not YAML: a tab in the indentation; only spaces may stand there\n");
+  EXPECT_EQ(findings("# ours\n \xef\xbb\xbfqueues: {orders: }\n"),
+            "local.yaml:2:2: a byte order mark (U+FEFF), which no editor shows: delete it\n");
+  EXPECT_EQ(findings("\xef\xbb\xbfqueues: {orders: }\n"), "");
+  EXPECT_EQ(findings("\xff\xfeq"), "local.yaml: not YAML: it is UTF-16; save it as UTF-8\n");
   EXPECT_EQ(findings("queues: {orders: }\n---\nqueues: {orders: }\n"),
             "local.yaml:2:1: a second YAML document: a deployment file is one\n");
   EXPECT_EQ(findings(","), "local.yaml:1:1: not YAML: no value begins like this\n");

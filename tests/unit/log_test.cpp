@@ -50,7 +50,7 @@ TEST_F(Log, ValuesOfEachKindArePrinted) {
                    {"text", std::string("x")}});
   });
 
-  EXPECT_THAT(line, EndsWith(" INFO kinds held=12s pause=64ms took=1500us ok=true ratio=0.25 "
+  EXPECT_THAT(line, EndsWith(" INFO kinds held=12s pause=64ms took=1.5ms ok=true ratio=0.25 "
                              "big=18446744073709551615 low=-1 bytes=7 text=x\n"));
 }
 
@@ -60,6 +60,32 @@ TEST_F(Log, APeersBytesCanNeitherEndTheLineNorSteerTheTerminal) {
   const std::string line = printed([] { warn("bad", {{"name", "a\nb \x1b[31m\xff\"="}, {"none", ""}}); });
 
   EXPECT_THAT(line, EndsWith(" bad name=\"a\\nb \\u001b[31m\\ufffd\\\"=\" none=\"\"\n"));
+}
+
+TEST_F(Log, NoControlOfAnySetNorATurnOfDirectionReachesIt) {
+  // CSI in C1, NEL, a line separator, right-to-left override, an isolate.
+  const std::string bad = "a\u009b2J\u0085b\u2028c\u202ed\u2066e";
+  const std::string escaped = R"(text="a\u009b2J\u0085b\u2028c\u202ed\u2066e")";
+  configure({});
+
+  EXPECT_THAT(printed([&] { warn("x", {{"text", bad}}); }), EndsWith(escaped + "\n"));
+  EXPECT_EQ(printed([&] { last_words("weir", bad + "\nand more"); }), "weir: a?2J?b?c?d?e\nand more\n");
+}
+
+TEST_F(Log, ATimeHasOneFormatWhateverItsLength) {
+  configure({});
+  const auto shown = [](Duration time) {
+    const std::string line = printed([&] { info("x", {{"took", time}}); });
+    return line.substr(line.find("took=") + 5, line.size() - line.find("took=") - 6);
+  };
+
+  EXPECT_EQ(shown(0us), "0s");
+  EXPECT_EQ(shown(250us), "250us");
+  EXPECT_EQ(shown(261'704us), "261.7ms");
+  EXPECT_EQ(shown(1'500ms), "1.5s");
+  EXPECT_EQ(shown(10'312'345us), "10.31s");
+  EXPECT_EQ(shown(-2ms), "-2ms");
+  EXPECT_EQ(shown(24h), "86400s");
 }
 
 TEST_F(Log, JsonLinesAreJson) {

@@ -230,7 +230,7 @@ TEST_F(StoreTest, ARecordRetriedTwiceHasOneDueTimeAndBothAttempts) {
   EXPECT_THAT(due_indexes(store, {9'000'000, 1, 0}), IsEmpty());
 }
 
-TEST_F(StoreTest, AReplayedDeadLetterIsARecordWithItsHistory) {
+TEST_F(StoreTest, AReplayedDeadLetterIsARecordWithItsHistoryAndAMarkOfIt) {
   LmdbStore store(settings());
   store.commit(batch_of(queue_of(1, "orders"), segment_of(first_segment, {"a"})));
   store.commit(batch_of(bury(move_of({1, 1, 0}, Source::segment, 5))));
@@ -240,7 +240,10 @@ TEST_F(StoreTest, AReplayedDeadLetterIsARecordWithItsHistory) {
   EXPECT_EQ(store.snapshot()->dead({1, 1, 0}), std::nullopt);
   const v1::Record record = parsed(store.snapshot()->record({1, 1, 0}));
   EXPECT_EQ(record.attempts(), 0U);
-  EXPECT_EQ(record.history_size(), 1);
+  ASSERT_EQ(record.history_size(), 2);
+  EXPECT_FALSE(record.history(0).replayed());
+  EXPECT_TRUE(record.history(1).replayed());
+  EXPECT_EQ(record.history(1).started_at_us(), 600);
   EXPECT_EQ(record.due_us(), 600);
   EXPECT_EQ(record.dead_since_us(), 0);
   EXPECT_EQ(record.body(), "a");

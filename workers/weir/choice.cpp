@@ -1,5 +1,6 @@
 #include "choice.hpp"
 
+#include <algorithm>
 #include <cstdlib>
 #include <filesystem>
 
@@ -21,6 +22,16 @@ std::string checked(const std::string& engine, const char* where) {
 }
 
 }  // namespace
+
+std::vector<std::filesystem::path> plugins_of(const Choice& choice) {
+  std::vector<std::filesystem::path> plugins;
+  if (!choice.deployment) return plugins;
+  for (const worker::GroupSettings& group : choice.deployment->groups) {
+    const std::filesystem::path plugin = group.plugin;
+    if (std::ranges::find(plugins, plugin) == plugins.end()) plugins.push_back(plugin);
+  }
+  return plugins;
+}
 
 Choice choose(const EngineOptions& options) {
   if (options.engine) {

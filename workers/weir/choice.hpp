@@ -2,8 +2,10 @@
 
 /// Which engine a command talks to: `--engine URL`, or `-f FILE`, or `$WEIR_ENGINE`, or `./weir.yaml`, in this order.
 
+#include <filesystem>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "options.hpp"
 #include "weir/deployment/deployment.hpp"
@@ -14,6 +16,9 @@ struct Choice {
   std::string engine;                                ///< URL
   std::optional<deployment::Deployment> deployment;  ///< if a file was read for it
 };
+
+/// The plugins of its deployment, each once.
+[[nodiscard]] std::vector<std::filesystem::path> plugins_of(const Choice& choice);
 
 /// Throws: UsageError that says what was tried; deployment::FileError.
 [[nodiscard]] Choice choose(const EngineOptions& options);

@@ -3,29 +3,22 @@
 #include <unistd.h>
 
 #include <iostream>
-#include <sstream>
+#include <map>
 
 #include "ask.hpp"
 #include "choice.hpp"
 #include "commands.hpp"
+#include "dead_letter.hpp"
+#include "encode.hpp"
 #include "json.hpp"
 #include "table.hpp"
+#include "weir/telemetry/log.hpp"
 
 namespace weir::cli {
 namespace {
 
 constexpr std::uint64_t table_most = 100;
 constexpr std::uint64_t page_most = 1000;
-
-boost::json::object json_of(const v1::DeadSummary& dead) {
-  return {{"id", dead.id()},
-          {"name", dead.name()},
-          {"type", dead.type()},
-          {"attempts", dead.attempts()},
-          {"last_error", dead.last_error()},
-          {"dead_since", stamp(dead.dead_since_us())},
-          {"bytes", dead.bytes()}};
-}
 
 /// Page by page, up to `most` of them; what is left out beyond those is said by `more`.
 struct Listed {
@@ -87,135 +80,129 @@ int report(const char* did, std::uint64_t count, const DeadChangeOptions& option
   return failed;
 }
 
-std::string base64(std::string_view bytes) {
-  constexpr std::string_view letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-  std::string text;
-  for (std::size_t i = 0; i < bytes.size(); i += 3) {
-    const auto byte = [&](std::size_t at) {
-      return at < bytes.size() ? static_cast<std::uint32_t>(static_cast<unsigned char>(bytes[at])) : 0U;
-    };
-    const std::uint32_t three = byte(i) << 16 | byte(i + 1) << 8 | byte(i + 2);
-    text += letters[three >> 18];
-    text += letters[three >> 12 & 63];
-    text += i + 1 < bytes.size() ? letters[three >> 6 & 63] : '=';
-    text += i + 2 < bytes.size() ? letters[three & 63] : '=';
-  }
-  return text;
-}
+/// Payloads of each type, by what describes it; what cannot be decoded says why.
+class Payloads {
+ public:
+  Payloads(TypeSources sources, bool known) : sources_(std::move(sources)), known_(known) {}
 
-/// More is known of it then: its process's last log lines, above all.
-bool ended_its_process(const v1::Attempt& attempt) {
-  return !attempt.stack().empty() || attempt.log_size() > 0 || attempt.memory_grown_bytes() != 0;
-}
-
-void show_json(const v1::DeadLetter& letter, bool payload) {
-  boost::json::object object = json_of(letter.summary());
-  object["key"] = base64(letter.key());
-  object["priority"] = letter.priority();
-  object["published_at"] = stamp(letter.published_at_us());
-  boost::json::array history;
-  for (const v1::Attempt& attempt : letter.history()) {
-    history.push_back({{"number", attempt.number()},
-                       {"started_at", stamp(attempt.started_at_us())},
-                       {"duration_us", attempt.duration_us()},
-                       {"worker", attempt.worker()},
-                       {"error", attempt.error()}});
-    boost::json::object& last = history.back().as_object();
-    if (!attempt.stack().empty()) last["stack"] = attempt.stack();
-    if (ended_its_process(attempt)) last["memory_grown_bytes"] = attempt.memory_grown_bytes();
-    if (attempt.log_size() > 0) last["log"] = boost::json::array(attempt.log().begin(), attempt.log().end());
-  }
-  object["history"] = std::move(history);
-  boost::json::object headers;
-  for (const v1::Header& header : letter.headers()) headers[harmless(header.name())] = harmless(header.value());
-  object["headers"] = std::move(headers);
-  if (payload) object["payload_base64"] = base64(letter.payload());
-  print(object);
-}
-
-/// What is known of an attempt that ended its process; nothing of others.
-void show_end(const v1::Attempt& attempt) {
-  if (!ended_its_process(attempt)) return;
-  std::cout << "\nattempt " << attempt.number() << " ended its process\n";
-  const std::int64_t grown = attempt.memory_grown_bytes();
-  std::cout << "  memory     " << (grown > 0 ? "grew by " + size_of(static_cast<std::uint64_t>(grown)) : "did not grow")
-            << "\n";
-  const char* title = "  stack      ";
-  std::istringstream stack(attempt.stack());
-  for (std::string line; std::getline(stack, line); title = "             ") {
-    std::cout << title << harmless(line) << "\n";
-  }
-  title = "  log        ";
-  for (const std::string& line : attempt.log()) {
-    std::cout << title << harmless(line) << "\n";
-    title = "             ";
-  }
-}
-
-void show_text(const v1::DeadLetter& letter, bool payload) {
-  const v1::DeadSummary& summary = letter.summary();
-  std::cout << summary.id() << "\n"
-            << "  name       " << summary.name() << "\n"
-            << "  type       " << harmless(summary.type()) << "\n"
-            << "  published  " << stamp(letter.published_at_us()) << "\n"
-            << "  dead since " << stamp(summary.dead_since_us()) << "\n"
-            << "  attempts   " << summary.attempts() << "\n"
-            << "  size       " << size_of(summary.bytes()) << "\n";
-  if (!letter.key().empty()) std::cout << "  key        " << harmless(letter.key()) << "\n";
-  std::cout << "  error      " << harmless(summary.last_error()) << "\n";
-  for (const v1::Header& header : letter.headers()) {
-    std::cout << "  header     " << harmless(header.name()) << "=" << harmless(header.value()) << "\n";
-  }
-  std::cout << "\n";
-  std::vector<std::vector<Cell>> rows;
-  for (const v1::Attempt& attempt : letter.history()) {
-    rows.push_back({std::uint64_t{attempt.number()}, stamp(attempt.started_at_us()), time_of(attempt.duration_us()),
-                    attempt.worker(), attempt.error()});
-  }
-  print({{"ATTEMPT", Align::right}, {"STARTED"}, {"TOOK", Align::right}, {"WORKER"}, {"ERROR"}}, rows);
-  for (const v1::Attempt& attempt : letter.history()) show_end(attempt);
-  if (payload) {
-    std::cout << "\n";
-    // As it is where a program reads it; a terminal gets nothing that could move its cursor.
-    if (isatty(STDOUT_FILENO) == 1) {
-      std::cout << harmless(letter.payload()) << "\n";
-    } else {
-      std::cout << letter.payload();
+  [[nodiscard]] ShownPayload decode(const std::string& type, std::string_view payload) {
+    if (!known_) return {.json = {}, .why_not = "nothing describes its type: --proto FILE, --plugin FILE or -f FILE"};
+    try {
+      const auto at = encoders_.find(type);
+      Encoder& encoder =
+          at != encoders_.end() ? at->second : encoders_.emplace(type, Encoder::of(sources_, type)).first->second;
+      auto json = encoder.decode(payload);
+      const bool decoded = json.has_value();
+      return {.json = std::move(json), .why_not = decoded ? "" : "it is no " + type};
+    } catch (const Error& error) {
+      return {.json = {}, .why_not = error.what()};
     }
   }
+
+ private:
+  TypeSources sources_;
+  bool known_;
+  std::map<std::string, Encoder> encoders_;
+};
+
+template <class Options>
+Payloads payloads_of(const Options& options, const Choice& choice) {
+  TypeSources sources{.proto = options.proto, .plugins = plugins_of(choice)};
+  if (options.plugin) sources.plugins = {*options.plugin};
+  const bool known = sources.proto || !sources.plugins.empty();
+  return {std::move(sources), known};
+}
+
+v1::ControlRequest show_request(const std::string& queue, const std::string& id, bool with_payload) {
+  v1::ControlRequest request;
+  request.mutable_show_dead()->set_queue(queue);
+  request.mutable_show_dead()->set_id(id);
+  request.mutable_show_dead()->set_with_payload(with_payload);
+  return request;
+}
+
+/// As it is where a program reads it; a terminal gets nothing that could steer it.
+void show_payload(const v1::DeadLetter& letter, const ShownPayload& payload) {
+  std::cout << "\n";
+  if (payload.json) {
+    std::cout << harmless(*payload.json) << "\n";
+    return;
+  }
+  if (letter.summary().type() != "text")
+    log::warn("payload_not_decoded", {{"type", letter.summary().type()}, {"text", payload.why_not}});
+  if (isatty(STDOUT_FILENO) == 1) {
+    std::cout << harmless(letter.payload()) << "\n";
+  } else {
+    std::cout << letter.payload();
+  }
+}
+
+/// A JSON array, an element at a time: payloads may be many and large.
+void list_json(const DeadListOptions& options, const Choice& choice, std::uint64_t most) {
+  Payloads payloads = payloads_of(options, choice);
+  Asker asker(choice.engine);
+  const char* before = "[";
+  for (const auto& dead : list(choice.engine, options.queue, most).dead) {
+    boost::json::object object;
+    if (options.history || options.payload) {
+      try {
+        const auto reply = asker.ask(show_request(options.queue, dead.id(), options.payload));
+        const v1::DeadLetter& letter = reply.dead_letter();
+        std::optional<ShownPayload> shown;
+        if (options.payload) shown = payloads.decode(letter.summary().type(), letter.payload());
+        object = dead_json(letter, shown);
+      } catch (const Refused&) {
+        object = dead_json(dead);  // gone meanwhile, or damaged: what the list says of it
+      }
+    } else {
+      object = dead_json(dead);
+    }
+    std::cout << before << text_of(object);
+    before = ",";
+  }
+  std::cout << (*before == '[' ? "[]" : "]") << "\n";
 }
 
 }  // namespace
 
 int dead_list(const DeadListOptions& options) {
-  const std::string engine = choose(options.engine).engine;
+  const Choice choice = choose(options.engine);
   const std::uint64_t most =
       options.most.value_or(options.json ? std::numeric_limits<std::uint64_t>::max() : table_most);
-  const Listed listed = list(engine, options.queue, most);
-
   if (options.json) {
-    boost::json::array array;
-    for (const auto& dead : listed.dead) array.push_back(json_of(dead));
-    print(array);
+    list_json(options, choice, most);
     return done;
   }
+  const Listed listed = list(choice.engine, options.queue, most);
   std::vector<std::vector<Cell>> rows;
   for (const auto& dead : listed.dead) {
     rows.push_back(
         {dead.id(), dead.type(), std::uint64_t{dead.attempts()}, stamp(dead.dead_since_us()), dead.last_error()});
   }
-  print({{"ID"}, {"TYPE"}, {"ATTEMPTS", Align::right}, {"DEAD SINCE"}, {"LAST ERROR"}}, rows);
+  print({{"ID"},
+         {"TYPE", Align::left, 0, 12},
+         {"ATTEMPTS", Align::right, 2},
+         {"DEAD SINCE", Align::left, 1},
+         {"LAST ERROR"}},
+        std::move(rows));
   if (listed.more) std::cerr << "there are more: --most " << most * 10 << "\n";
   return done;
 }
 
 int dead_show(const DeadShowOptions& options) {
-  v1::ControlRequest request;
-  request.mutable_show_dead()->set_queue(options.queue);
-  request.mutable_show_dead()->set_id(options.id);
-  request.mutable_show_dead()->set_with_payload(options.payload);
-  const v1::ControlReply reply = ask(choose(options.engine).engine, std::move(request));
-  options.json ? show_json(reply.dead_letter(), options.payload) : show_text(reply.dead_letter(), options.payload);
+  const Choice choice = choose(options.engine);
+  const v1::ControlReply reply = ask(choice.engine, show_request(options.queue, options.id, options.payload));
+  const v1::DeadLetter& letter = reply.dead_letter();
+  std::optional<ShownPayload> payload;
+  if (options.payload) {
+    payload = payloads_of(options, choice).decode(letter.summary().type(), letter.payload());
+  }
+  if (options.json) {
+    print(dead_json(letter, payload));
+    return done;
+  }
+  std::cout << text_of(letter, standard_output());
+  if (payload) show_payload(letter, *payload);
   return done;
 }
 

@@ -73,6 +73,10 @@ Encoder::Encoder(Encoder&&) noexcept = default;
 Encoder& Encoder::operator=(Encoder&&) noexcept = default;
 Encoder::~Encoder() = default;
 
+Encoder Encoder::of(const TypeSources& sources, const std::string& type) {
+  return sources.proto ? from_proto(*sources.proto, type) : from_plugins(sources.plugins, type);
+}
+
 Encoder Encoder::from_proto(const std::filesystem::path& file, const std::string& type) {
   auto parts = std::make_unique<Parts>();
   // Imports are looked for beside the file, where one stands, and where Protobuf keeps its own.
@@ -145,6 +149,18 @@ const std::string& Encoder::encode(std::string_view json) {
     throw BadLine("required fields are missing: " + parts.message->InitializationErrorString());
   }
   return parts.encoded;
+}
+
+std::optional<std::string> Encoder::decode(std::string_view payload) {
+  Parts& parts = *parts_;
+  if (!parts.message->ParsePartialFromArray(payload.data(), static_cast<int>(payload.size()))) return std::nullopt;
+  std::string json;
+  pb::util::JsonPrintOptions options;
+  options.preserve_proto_field_names = true;
+  const auto status =
+      pb::util::BinaryToJsonString(parts.resolver.get(), parts.url, std::string(payload), &json, options);
+  if (!status.ok()) return std::nullopt;
+  return json;
 }
 
 }  // namespace weir::cli

@@ -1,6 +1,6 @@
 #pragma once
 
-/// JSON lines to Protobuf, by a type that this program was not built with.
+/// JSON lines to Protobuf and back, by a type that this program was not built with.
 ///
 /// The type's description comes from a .proto file, or out of a plugin's file, whose code is not run for this.
 
@@ -20,8 +20,16 @@ struct BadLine : Error {
   using Error::Error;
 };
 
+/// Where the description of a type may be.
+struct TypeSources {
+  std::optional<std::string> proto;            ///< a .proto file: then there alone
+  std::vector<std::filesystem::path> plugins;  ///< else the first of these that knows it
+};
+
 class Encoder {
  public:
+  /// Throws: as from_proto and from_plugins.
+  [[nodiscard]] static Encoder of(const TypeSources& sources, const std::string& type);
   /// Throws: Error when the file is no .proto, or has no such type.
   [[nodiscard]] static Encoder from_proto(const std::filesystem::path& file, const std::string& type);
   /// The first of `plugins` that knows the type. Throws: Error when none does, with what is wrong with
@@ -34,6 +42,8 @@ class Encoder {
 
   /// The encoded message; valid until the next call. Throws: BadLine.
   [[nodiscard]] const std::string& encode(std::string_view json);
+  /// What was encoded, as JSON on one line; nothing if it is none of the type.
+  [[nodiscard]] std::optional<std::string> decode(std::string_view payload);
 
  private:
   struct Parts;

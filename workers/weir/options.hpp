@@ -50,6 +50,18 @@ struct CheckStoreOptions {
   bool json = false;
 };
 
+struct CompactOptions {
+  std::string folder;
+};
+
+struct CompletionOptions {
+  std::string shell;  ///< bash, zsh or fish
+};
+
+struct ManOptions {
+  std::string folder;
+};
+
 struct PublishOptions {
   EngineOptions engine;
   std::string queue;
@@ -70,11 +82,20 @@ struct ListOptions {  // queues, workers
   bool json = false;
 };
 
+struct TopOptions {
+  EngineOptions engine;
+  std::string every = "1s";
+};
+
 struct DeadListOptions {
   EngineOptions engine;
   std::string queue;
   std::optional<std::uint64_t> most;
   bool json = false;
+  bool history = false;  ///< with json: each with its attempts and headers
+  bool payload = false;  ///< with json: with its payload too
+  std::optional<std::string> proto;
+  std::optional<std::string> plugin;
 };
 
 struct DeadShowOptions {
@@ -83,6 +104,8 @@ struct DeadShowOptions {
   std::string id;
   bool payload = false;
   bool json = false;
+  std::optional<std::string> proto;
+  std::optional<std::string> plugin;
 };
 
 struct DeadChangeOptions {  // replay, purge

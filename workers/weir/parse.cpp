@@ -1,27 +1,22 @@
 #include "parse.hpp"
 
-#include <CLI/CLI.hpp>
 #include <algorithm>
 #include <iostream>
 #include <list>
 
 #include "commands.hpp"
+#include "grammar.hpp"
+#include "table.hpp"
 #include "weir/deployment/keys.hpp"
-#include "weir/deployment/nearest.hpp"
 
 namespace weir::cli {
 namespace {
-
-constexpr const char* exit_codes = "Exit codes: 0 done, 1 failed, 2 usage or configuration error.";
 
 /// The command line's grammar, and where what it reads goes. One member function a command.
 class Grammar {
  public:
   Grammar() : app_("Weir brings your handlers messages: never more than they can hold, and never loses one.", "weir") {
     app_.require_subcommand(1);
-    app_.get_formatter()->label("REQUIRED", "");
-    app_.get_formatter()->label("SUBCOMMAND", "COMMAND");
-    app_.get_formatter()->label("TEXT", "");
     app_.fallthrough();
     app_.set_help_flag("-h,--help", "print this help and exit");
     app_.add_flag("--version", version_, "print version, protocol versions and compiler, and exit")->group("General");
@@ -43,11 +38,10 @@ class Grammar {
     broker();
     worker();
     publish();
-    queues();
-    workers();
-    dead();
+    add_looking(app_, runs_, looking_);
     check();
     bench();
+    table();
     internal();
   }
 
@@ -69,9 +63,15 @@ class Grammar {
 
  private:
   int answer(const CLI::ParseError& error) {
-    if (error.get_exit_code() == 0) return app_.exit(error);  // help
     const CLI::App* command = &app_;
     while (!command->get_subcommands().empty()) command = command->get_subcommands().front();
+    if (error.get_exit_code() == 0) {
+      constexpr std::size_t width_usual = 80;
+      constexpr std::size_t width_most = 100;  // longer lines are hard to read
+      const std::size_t width = standard_output().width;
+      std::cout << help_of(describe(*command), width == 0 ? width_usual : std::min(width, width_most));
+      return done;
+    }
     std::string name;
     for (const CLI::App* part = command; part != nullptr; part = part->get_parent()) {
       name = name.empty() ? part->get_name() : part->get_name() + " " + name;
@@ -82,51 +82,13 @@ class Grammar {
       text.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(text.front())));
     }
     if (app_.remaining_size(true) > 0) text = unexpected(*command, app_.remaining(true));
-    std::cerr << name << ": " << text << "\nsee " << name << " --help\n";
+    std::cerr << name << ": " << harmless(text) << "\nsee " << name << " --help\n";
     return wrong_usage;
-  }
-
-  static std::string unexpected(const CLI::App& command, const std::vector<std::string>& words) {
-    // An unknown option's value is left over too; the option is the mistake.
-    const auto dashed = std::ranges::find_if(words, [](const std::string& each) { return each.starts_with("-"); });
-    const std::string word = dashed == words.end() ? words.front() : *dashed;
-    const bool is_option = word.starts_with("-");
-    std::vector<std::string> known;
-    for (const CLI::App* app = &command; app != nullptr; app = app->get_parent()) {
-      for (const CLI::Option* option : app->get_options()) {
-        for (const std::string& name : option->get_lnames()) known.push_back("--" + name);
-      }
-    }
-    if (!is_option) {
-      known.clear();
-      for (const CLI::App* sub : command.get_subcommands([](const CLI::App*) { return true; })) {
-        if (!sub->get_group().empty()) known.push_back(sub->get_name());
-      }
-    }
-    if (std::ranges::find(known, word) != known.end()) {
-      return "'" + word + "' stands before the command that it belongs to: write it after '" + command.get_name() + "'";
-    }
-    const bool has_commands = !is_option && !known.empty();
-    return std::string("unknown ") +
-           (is_option      ? "option"
-            : has_commands ? "command"
-                           : "argument") +
-           " '" + word + "'" + deployment::did_you_mean(word, known);
   }
 
   CLI::App* command(CLI::App& parent, const char* name, const char* what, const std::string& example,
                     std::function<int()> run) {
-    CLI::App* added = parent.add_subcommand(name, what)->group("Commands");
-    added->footer("Example:\n" + example + "\n\n" + exit_codes);
-    if (run) runs_.emplace_back(added, std::move(run));
-    return added;
-  }
-
-  static void engine_of(CLI::App* command, EngineOptions& engine) {
-    command->add_option("--engine", engine.engine, "the engine's URL: weir://HOST:PORT")->type_name("URL");
-    command
-        ->add_option("-f,--file", engine.file, "a deployment file that names it (else $WEIR_ENGINE, else ./weir.yaml)")
-        ->type_name("FILE");
+    return add_command(parent, runs_, name, what, example, std::move(run));
   }
 
   void up() {
@@ -166,6 +128,16 @@ class Grammar {
                             [this] { return cli::check_store(check_store_); });
     command->add_option("FOLDER", check_store_.folder, "the data folder (broker.data)")->required();
     command->add_flag("--json", check_store_.json, "for programs");
+
+    command =
+        this->command(app_, "compact", "make a stopped broker's data.mdb as small as what is in it",
+                      "  weir compact /var/lib/weir\n"
+                      "A broker never gives disk back: what was full of messages stays a large file, and is used "
+                      "again.\nThis writes what there is into a new file beside it, which needs room for that, and "
+                      "puts it in its\nplace once it is whole. It is the same store then, with all that was "
+                      "confirmed.",
+                      [this] { return cli::compact(compact_); });
+    command->add_option("FOLDER", compact_.folder, "the data folder (broker.data)")->required();
   }
 
   void publish() {
@@ -177,8 +149,7 @@ class Grammar {
         "Each line is a message. With --type it is JSON, encoded as that Protobuf type, whose description is read\n"
         "from --proto, --plugin, or the plugins of the deployment file (their code is not run). Without --type the\n"
         "line itself is the payload (but for its end, \\n or \\r\\n), and its type is `text`. At a line that does not "
-        "fit publishing stops: what came\n"
-        "before it is confirmed, what comes after is not published.",
+        "fit publishing\nstops: what came before it is confirmed, what comes after is not published.",
         [this] { return cli::publish(publish_); });
     PublishOptions& options = publish_;
     command->add_option("QUEUE", options.queue, "the queue to publish to")->required();
@@ -190,7 +161,7 @@ class Grammar {
     command->add_option("--delay", delay_, "deliver no sooner than this after the broker took it, such as 5s")
         ->type_name("TIME")
         ->check([this](const std::string& text) { return this->read_delay(text); });
-    command->add_option("--header", options.headers, "a header NAME=VALUE; may be repeated")
+    command->add_option("--header", options.headers, "a header")
         ->type_name("NAME=VALUE")
         ->allow_extra_args(false)
         ->check([](const std::string& text) {
@@ -205,70 +176,6 @@ class Grammar {
         ->excludes(key);
     command->add_option("--proto", options.proto, "a .proto file that describes --type")->type_name("FILE");
     command->add_option("--plugin", options.plugin, "a plugin file that knows --type")->type_name("FILE");
-    engine_of(command, options.engine);
-  }
-
-  void queues() {
-    auto* command = this->command(
-        app_, "queues", "the queues: what is ready, delayed, leased, dead",
-        "  weir queues\n  weir queues --json | jq '.[] | select(.dead > 0) | .name'\n"
-        "PUBLISHED, ACKED and RETRIED count since the queue was made. After a kill -9 of the broker the first two\n"
-        "may be too low, both by the same: by what was acked before it had to be written, in the last 20 ms and while\n"
-        "the last commit was under way. All else is exact.",
-        [this] { return cli::queues(queues_); });
-    command->add_flag("--json", queues_.json, "print a JSON array");
-    engine_of(command, queues_.engine);
-  }
-
-  void workers() {
-    auto* command = this->command(app_, "workers", "who is attached, to what, with how much in hand",
-                                  "  weir workers\n  weir workers --json", [this] { return cli::workers(workers_); });
-    command->add_flag("--json", workers_.json, "print a JSON array");
-    engine_of(command, workers_.engine);
-  }
-
-  void dead() {
-    auto* parent = command(app_, "dead", "dead letters: list, show, replay, purge",
-                           "  weir dead list orders\n  weir dead show orders orders/4f2a1.17\n"
-                           "  weir dead replay orders --all",
-                           {});
-    parent->require_subcommand(1);
-    parent->fallthrough();
-
-    auto* list = command(*parent, "list", "the dead letters of a queue, oldest first",
-                         "  weir dead list orders --most 20", [this] { return cli::dead_list(dead_list_); });
-    list->add_option("QUEUE", dead_list_.queue, "whose dead letters")->required();
-    list->add_option("--most", dead_list_.most, "how many (default: 100; with --json: all)")
-        ->type_name("N")
-        ->check(CLI::Range(1ULL, 1'000'000'000ULL));
-    list->add_flag("--json", dead_list_.json, "print a JSON array");
-    engine_of(list, dead_list_.engine);
-
-    auto* show =
-        command(*parent, "show", "one dead letter: every attempt, its headers, on request its payload",
-                "  weir dead show orders orders/4f2a1.17 --payload", [this] { return cli::dead_show(dead_show_); });
-    show->add_option("QUEUE", dead_show_.queue, "its queue")->required();
-    show->add_option("ID", dead_show_.id, "its id, as `weir dead list` prints it")->required();
-    show->add_flag("--payload", dead_show_.payload, "print the payload too");
-    show->add_flag("--json", dead_show_.json, "print a JSON object (a payload in base64)");
-    engine_of(show, dead_show_.engine);
-
-    auto* replay = command(*parent, "replay", "send dead letters back to their queue, as attempt 1",
-                           "  weir dead replay orders orders/4f2a1.17\n  weir dead replay orders --all",
-                           [this] { return cli::dead_replay(dead_replay_); });
-    change(replay, dead_replay_);
-
-    auto* purge = command(*parent, "purge", "throw dead letters away; shows how many and asks",
-                          "  weir dead purge orders orders/4f2a1.17\n  weir dead purge orders --all --yes",
-                          [this] { return cli::dead_purge(dead_purge_); });
-    change(purge, dead_purge_);
-    purge->add_flag("-y,--yes", dead_purge_.yes, "do not ask");
-  }
-
-  static void change(CLI::App* command, DeadChangeOptions& options) {
-    command->add_option("QUEUE", options.queue, "whose dead letters")->required();
-    auto* ids = command->add_option("ID", options.ids, "which, as `weir dead list` prints them");
-    command->add_flag("--all", options.all, "all of the queue's")->excludes(ids);
     engine_of(command, options.engine);
   }
 
@@ -332,6 +239,21 @@ class Grammar {
              {.messages = 500'000, .handler_ms = 100, .window = 12'500, .concurrency = 10'000});
   }
 
+  void table() {
+    auto* completion = this->command(app_, "completion", "print what a shell needs to complete these commands",
+                                     "  source <(weir completion bash)\n"
+                                     "  weir completion zsh > ~/.zfunc/_weir      (a folder of $fpath)\n"
+                                     "  weir completion fish > ~/.config/fish/completions/weir.fish",
+                                     [this] { return cli::completion(completion_, describe(app_)); });
+    completion->add_option("SHELL", completion_.shell, "which shell")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh", "fish"}));
+    auto* man = this->command(app_, "man", "write man pages, one a command, into a folder",
+                              "  weir man ~/.local/share/man/man1 && man weir-publish",
+                              [this] { return cli::man(man_, describe(app_)); });
+    man->add_option("FOLDER", man_.folder, "where to; it is made if it is not there")->required();
+  }
+
   void internal() {
     const auto hidden = [&](const char* name, std::function<int()> run) {
       auto* added = app_.add_subcommand(name, "");
@@ -376,7 +298,7 @@ class Grammar {
   bool version_ = false;
   std::string log_ = "text";
   std::string delay_;
-  std::vector<std::pair<CLI::App*, std::function<int()>>> runs_;
+  Runs runs_;
 
   FileOptions up_;
   FileOptions broker_;
@@ -384,12 +306,10 @@ class Grammar {
   CheckOptions check_;
   CheckStoreOptions check_store_;
   PublishOptions publish_;
-  ListOptions queues_;
-  ListOptions workers_;
-  DeadListOptions dead_list_;
-  DeadShowOptions dead_show_;
-  DeadChangeOptions dead_replay_;
-  DeadChangeOptions dead_purge_;
+  CompactOptions compact_;
+  LookingOptions looking_;
+  CompletionOptions completion_;
+  ManOptions man_;
   std::list<BenchOptions> bench_;  // a list: options are bound by address
   BenchPartOptions part_;
   InternalOptions child_;

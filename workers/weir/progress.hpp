@@ -9,6 +9,11 @@
 
 namespace weir::cli {
 
+/// How far it is, narrower than `width`, so that the cursor behind it stays on its line. `part` of 1 is reached;
+/// absent: nobody knows.
+[[nodiscard]] std::string progress_line(const std::string& what, std::optional<double> part, std::uint64_t confirmed,
+                                        double seconds, std::size_t width);
+
 class Progress {
  public:
   /// `total` is what `reached` comes to, in whatever unit; absent if nobody knows.

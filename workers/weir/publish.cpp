@@ -32,26 +32,26 @@ namespace {
 constexpr std::string_view plain_type = "text";
 
 Encoder encoder_of(const PublishOptions& options, const Choice& choice) {
-  if (options.proto) return Encoder::from_proto(*options.proto, *options.type);
-  if (options.plugin) return Encoder::from_plugins({*options.plugin}, *options.type);
-  if (!choice.deployment) {
+  if (!options.proto && !options.plugin && !choice.deployment) {
     throw UsageError("--type " + *options.type + ": what describes it? --proto FILE, --plugin FILE, or -f FILE whose " +
                      "plugins know it");
   }
-  std::vector<std::filesystem::path> plugins;
-  for (const worker::GroupSettings& group : choice.deployment->groups) {
-    const std::filesystem::path plugin = group.plugin;
-    if (std::ranges::find(plugins, plugin) == plugins.end()) plugins.push_back(plugin);
-  }
-  return Encoder::from_plugins(plugins, *options.type);
+  TypeSources sources{.proto = options.proto, .plugins = plugins_of(choice)};
+  if (options.plugin) sources.plugins = {*options.plugin};
+  return Encoder::of(sources, *options.type);
 }
 
-/// Before anything is read: that the engine is there, and has the queue.
-void check_queue(const std::string& engine, const std::string& queue) {
+/// Before anything is read: that the engine is there, and has the queue. How many messages in it are of types that
+/// nobody attached takes.
+std::uint64_t check_queue(const std::string& engine, const std::string& queue) {
   std::vector<std::string> names;
   for (const auto& each : ask_queues(engine)) {
-    if (each.name() == queue && each.in_file()) return;
-    names.push_back(each.name());
+    if (each.name() == queue && each.in_file()) return each.unknown();
+    if (each.name() == queue) {
+      throw Error("queue '" + queue + "' is not in the broker's deployment file any more: it takes no new messages, " +
+                  "and goes once it is empty; put it back under queues, and start the broker again");
+    }
+    if (each.in_file()) names.push_back(each.name());
   }
   throw Error("no queue '" + queue + "' at " + engine + deployment::did_you_mean(queue, names) +
               (names.empty() ? "" : "; weir queues lists them"));
@@ -73,6 +73,8 @@ class Maker {
 
   /// Fills `payload()` and `how()`; views, until the next line. Throws: BadLine.
   void make(std::string_view line) {
+    // A byte order mark, which some editors put before JSON, is nothing of it.
+    if (is_json() && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
     if (options_.id_field || options_.key_field) {
       fields_.parse(line);
       if (options_.id_field) how_.unique_id = id_ = fields_.field(*options_.id_field);
@@ -82,8 +84,7 @@ class Maker {
   }
   /// JSON lines may have blank ones between them; elsewhere an empty line is an empty message.
   [[nodiscard]] bool skips(std::string_view line) const {
-    return (encoder_ || options_.id_field || options_.key_field) &&
-           line.find_first_not_of(" \t") == std::string_view::npos;
+    return is_json() && line.find_first_not_of(" \t") == std::string_view::npos;
   }
 
   [[nodiscard]] std::string_view type() const { return options_.type ? std::string_view(*options_.type) : plain_type; }
@@ -91,6 +92,8 @@ class Maker {
   [[nodiscard]] const weir::PublishOptions& how() const { return how_; }
 
  private:
+  [[nodiscard]] bool is_json() const { return encoder_ || options_.id_field || options_.key_field; }
+
   const cli::PublishOptions& options_;
   std::optional<Encoder> encoder_;
   FieldReader fields_;
@@ -121,6 +124,7 @@ struct Run {
   Publisher& publisher;
   Maker& maker;
   Progress& progress;
+  const bool& connected;
   Origin origin;
   std::string bad = {};                                                   ///< the line that did not fit, and why
   std::string refusal = {};                                               ///< the first
@@ -205,7 +209,31 @@ task<> say_if_it_waits(Run& run) {
   log::warn(
       "waiting_for_room",
       {{"queue", run.options.queue},
-       {"text", "the broker takes no more now: the queue is full (weir queues), or its disk (the broker's log)"}});
+       {"text", run.connected
+                    ? "the broker takes no more now: the queue is full (weir queues), or its disk (the broker's log)"
+                    : "the connection to the broker is lost; it goes on once the broker is back"}});
+}
+
+/// What was published may wait for ever: said, as it is no error (a worker that takes it may be started later).
+void say_if_nobody_takes(const std::string& engine, const std::string& queue, std::string_view type,
+                         std::uint64_t unknown_before) {
+  std::uint64_t unknown = 0;
+  try {
+    for (const auto& each : ask_queues(engine)) {
+      if (each.name() == queue) unknown = each.unknown();
+    }
+  } catch (const Error&) {
+    return;  // the broker is gone since: what was confirmed was
+  }
+  if (unknown <= unknown_before) return;
+  const bool is_plain = type == plain_type;
+  log::warn(
+      "nobody_takes_it",
+      {{"queue", queue},
+       {"type", type},
+       {"waiting", unknown},
+       {"text", is_plain ? "nobody who is attached takes this type; with --type, lines are JSON of a Protobuf type"
+                         : "nobody who is attached takes this type; they wait for a worker that does"}});
 }
 
 void report(const Publisher::Counts& counts, std::chrono::steady_clock::time_point started) {
@@ -226,11 +254,13 @@ int publish(const PublishOptions& options) {
   }
   const Choice choice = choose(options.engine);
   Maker maker(options, choice);
-  check_queue(choice.engine, options.queue);
+  const std::uint64_t unknown_before = check_queue(choice.engine, options.queue);
 
   asio::io_context loop(1);
   bool over = false;
-  const auto notice = [&over](std::string_view event, const std::string& text) {
+  bool connected = true;  // check_queue() was
+  const auto notice = [&over, &connected](std::string_view event, const std::string& text) {
+    connected = event == "connected";
     // That it connects is what everybody expects, and that it hangs up at the end.
     if (!over && event != "connected") log::warn(event, {{"text", text}});
   };
@@ -239,7 +269,12 @@ int publish(const PublishOptions& options) {
   std::optional<Lines> lines;
   if (!options.data) lines.emplace(loop.get_executor(), options.from);
   Progress progress("publishing to " + options.queue, lines ? lines->bytes_total() : std::nullopt);
-  Run run{.options = options, .publisher = publisher, .maker = maker, .progress = progress, .origin = {}};
+  Run run{.options = options,
+          .publisher = publisher,
+          .maker = maker,
+          .progress = progress,
+          .connected = connected,
+          .origin = {}};
   publisher.on_answer([&run](const Confirmation& answer) { run.answered(answer); });
 
   const auto started = std::chrono::steady_clock::now();
@@ -269,7 +304,7 @@ int publish(const PublishOptions& options) {
   report(counts, started);
   int exit_code = done;
   const auto fail = [&](const std::string& text) {
-    std::cerr << "weir: " << text << "\n";
+    std::cerr << "weir: " << harmless(text) << "\n";
     exit_code = failed;
   };
   if (!run.bad.empty()) fail(run.bad + "; it and what follows was not published");
@@ -280,6 +315,7 @@ int publish(const PublishOptions& options) {
     fail(grouped(counts.unanswered()) + " were sent and not confirmed: they may or may not be in the queue");
   }
   if (failure && !interrupted) std::rethrow_exception(failure);
+  if (counts.confirmed > 0) say_if_nobody_takes(choice.engine, options.queue, maker.type(), unknown_before);
   return exit_code;
 }
 

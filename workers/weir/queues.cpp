@@ -69,16 +69,16 @@ int queues(const ListOptions& options) {
                     std::uint64_t{queue.workers()},
                     note(queue)});
   }
-  print({{"QUEUE"},
+  print({{"QUEUE", Align::left, 0, 12},
          {"READY", Align::right},
          {"DELAYED", Align::right},
          {"LEASED", Align::right},
          {"DEAD", Align::right},
-         {"PUBLISHED", Align::right},
-         {"ACKED", Align::right},
-         {"RETRIED", Align::right},
-         {"SIZE", Align::right},
-         {"SESSIONS", Align::right},
+         {"PUBLISHED", Align::right, 2},
+         {"ACKED", Align::right, 2},
+         {"RETRIED", Align::right, 4},
+         {"SIZE", Align::right, 3},
+         {"SESSIONS", Align::right, 1},
          {""}},
         rows);
   return done;

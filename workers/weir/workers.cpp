@@ -45,15 +45,7 @@ std::string listed(const Worker& worker) {
 }  // namespace
 
 int workers(const ListOptions& options) {
-  const std::string engine = choose(options.engine).engine;
-  std::vector<Worker> all;
-  v1::ControlRequest request;
-  v1::ControlReply reply;
-  do {
-    request.mutable_list_workers()->set_after(reply.workers().next());
-    reply = ask(engine, request);
-    all.insert(all.end(), reply.workers().workers().begin(), reply.workers().workers().end());
-  } while (reply.workers().next() != 0);
+  std::vector<Worker> all = Asker(choose(options.engine).engine).workers();
   std::ranges::sort(all, {}, [](const Worker& worker) {
     return std::tuple(worker.group(), worker.host(), worker.pid(), worker.shard());
   });
@@ -74,15 +66,15 @@ int workers(const ListOptions& options) {
                     worker.build(), listed(worker),
                     worker.stuck() ? Cell("stuck: " + worker.running(), Shade::bad) : Cell(worker.running())});
   }
-  print({{"WORKER"},
+  print({{"WORKER", Align::left, 0, 16},
          {"ALIVE"},
          {"CONNECTED"},
          {"CONSUMING"},
          {"HELD", Align::right},
-         {"BYTES", Align::right},
-         {"LAST SEEN", Align::right},
-         {"BUILD"},
-         {"QUEUES"},
+         {"BYTES", Align::right, 3},
+         {"LAST SEEN", Align::right, 2},
+         {"BUILD", Align::left, 4},
+         {"QUEUES", Align::left, 1, 12},
          {"RUNNING"}},
         rows);
   return done;

@@ -6,6 +6,7 @@
 #include "weir/deployment/endpoint.hpp"
 #include "weir/deployment/nearest.hpp"
 #include "weir/handler/plugin_file.hpp"
+#include "weir/telemetry/characters.hpp"
 
 namespace weir::deployment {
 namespace {
@@ -140,7 +141,7 @@ std::vector<Finding> Findings::sorted() const {
 }
 
 void Findings::add(Position at, bool is_error, std::string text) {
-  findings_.push_back({at.line, at.column, is_error, std::move(text)});
+  findings_.push_back({at.line, at.column, is_error, log::harmless(text)});
 }
 
 void complete(Deployment& deployment, const std::filesystem::path& folder, Findings& findings) {

@@ -11,9 +11,11 @@
 #include <sstream>
 
 #include "weir/deployment/check.hpp"
+#include "weir/deployment/invisible.hpp"
 #include "weir/deployment/keys.hpp"
 #include "weir/deployment/nearest.hpp"
 #include "weir/deployment/substitute.hpp"
+#include "weir/telemetry/characters.hpp"
 
 namespace weir::deployment {
 namespace {
@@ -33,12 +35,7 @@ std::string text_of(const YAML::Node& node) { return unmask_variables(node.Scala
 /// For an error line: no line breaks or other controls, and not for ever.
 std::string shown(std::string_view text) {
   constexpr std::size_t shown_most = 60;
-  std::string result;
-  for (const char c : text.substr(0, shown_most)) {
-    result += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
-  }
-  if (text.size() > shown_most) result += "…";
-  return result;
+  return log::harmless(text.substr(0, shown_most)) + (text.size() > shown_most ? "…" : "");
 }
 
 std::string kind_of(const YAML::Node& node) {
@@ -297,6 +294,10 @@ std::vector<YAML::Mark> beginnings_of(const std::string& text) {
 /// The root, if the text is one YAML map.
 std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
   // Also what stands in for YAML's own characters inside of variables.
+  if (const auto mark = find_byte_order_mark(text)) {
+    findings.error(mark->at, mark->what);
+    return std::nullopt;
+  }
   if (std::ranges::any_of(text, [](char c) { return c >= 0 && c <= 8; })) {
     findings.error({}, "not YAML: it holds binary data");
     return std::nullopt;
@@ -314,7 +315,9 @@ std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
     findings.error(position(root), "the file is " + kind_of(root) +
                                        ": expected a map with the keys engine, broker, queues and workers");
   } catch (const YAML::Exception& exception) {
-    findings.error(position(exception.mark), "not YAML: " + exception.msg);
+    const Position at = position(exception.mark);
+    const auto tab = find_tab(text, at.line);
+    findings.error(tab ? tab->at : at, tab ? tab->what : "not YAML: " + exception.msg);
   }
   return std::nullopt;
 }

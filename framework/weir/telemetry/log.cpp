@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <vector>
 
+#include "weir/telemetry/characters.hpp"
+
 namespace weir::log {
 namespace {
 
@@ -72,52 +74,24 @@ struct Copy {
 };
 Copy copied_to;
 
-/// The number of bytes of the valid UTF-8 sequence that `text` begins with; 0 if it begins with none.
-std::size_t utf8_length(std::string_view text) {
-  const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
-  const unsigned char first = byte(0);
-  const std::size_t length = first < 0x80   ? 1
-                             : first < 0xC2 ? 0
-                             : first < 0xE0 ? 2
-                             : first < 0xF0 ? 3
-                             : first < 0xF5 ? 4
-                                            : 0;
-  if (length == 0 || length > text.size()) return 0;
-  for (std::size_t i = 1; i < length; ++i) {
-    if ((byte(i) & 0xC0) != 0x80) return 0;
-  }
-  if (first == 0xE0 && byte(1) < 0xA0) return 0;   // overlong
-  if (first == 0xED && byte(1) >= 0xA0) return 0;  // surrogates
-  if (first == 0xF0 && byte(1) < 0x90) return 0;   // overlong
-  if (first == 0xF4 && byte(1) >= 0x90) return 0;  // above U+10FFFF
-  return length;
-}
-
 /// In quotes, as JSON: a peer's bytes can neither end the line nor steer a terminal.
 void append_quoted(std::string_view text, std::string& out) {
-  constexpr std::string_view digits = "0123456789abcdef";
   out += '"';
   while (!text.empty()) {
-    const auto c = static_cast<unsigned char>(text.front());
-    if (c == '"' || c == '\\') {
+    const Character character = first_character(text);
+    if (character.code == '"' || character.code == '\\') {
       out += '\\';
       out += text.front();
-    } else if (c == '\n') {
+    } else if (character.code == '\n') {
       out += "\\n";
-    } else if (c == '\t') {
+    } else if (character.code == '\t') {
       out += "\\t";
-    } else if (c < 0x20 || c == 0x7F) {
-      out += "\\u00";
-      out += digits[c >> 4];
-      out += digits[c & 15];
-    } else if (const std::size_t length = utf8_length(text); length == 0) {
-      out += "\\ufffd";
+    } else if (character.kind == Character::Kind::harmless) {
+      out += text.substr(0, character.length);
     } else {
-      out += text.substr(0, length);
-      text.remove_prefix(length);
-      continue;
+      append_escaped(character, out);
     }
-    text.remove_prefix(1);
+    text.remove_prefix(character.length);
   }
   out += '"';
 }
@@ -141,20 +115,16 @@ void append_number(double number, std::string& out) {
   out.append(text.data(), static_cast<std::size_t>(size));
 }
 
+/// One format: four digits at most, of the unit that makes the number one between 1 and 1,000; above, whole seconds.
 void append_duration(Duration time, bool json, std::string& out) {
-  const auto us = time.count();
-  if (json) {  // a number one can sort by: seconds
-    append_number(static_cast<double>(us) / 1e6, out);
-  } else if (us % 1'000'000 == 0) {
-    out += std::to_string(us / 1'000'000) + "s";
-  } else if (us > 10'000'000 || us < -10'000'000) {
-    append_number(static_cast<double>(us) / 1e6, out);
-    out += 's';
-  } else if (us % 1'000 == 0) {
-    out += std::to_string(us / 1'000) + "ms";
-  } else {
-    out += std::to_string(us) + "us";
-  }
+  const auto us = static_cast<double>(time.count());
+  if (json) return append_number(us / 1e6, out);  // a number one can sort by: seconds
+  const double size = std::abs(us);
+  const double unit = size < 1e3 ? 1 : size < 1e6 ? 1e3 : 1e6;
+  std::array<char, 32> text{};
+  const int length = std::snprintf(text.data(), text.size(), size < 1e9 ? "%.4g" : "%.0f", us / unit);
+  out.append(text.data(), static_cast<std::size_t>(length));
+  out += unit == 1 && time.count() != 0 ? "us" : unit == 1e3 ? "ms" : "s";
 }
 
 void append_value(const Value& value, bool json, std::string& out) {
@@ -234,7 +204,8 @@ void last_words(std::string_view who, std::string_view what) {
     error("failed", {{"program", who}, {"error", what}});
     return;
   }
-  const std::string line = std::string(who) + ": " + std::string(what) + (what.ends_with('\n') ? "" : "\n");
+  // What a broker answers, or a file says, stands in it.
+  const std::string line = std::string(who) + ": " + harmless(what, true) + (what.ends_with('\n') ? "" : "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);
 }

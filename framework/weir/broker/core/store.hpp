@@ -92,6 +92,13 @@ struct Attempted {
   std::uint64_t duration_us{};
   std::shared_ptr<const v1::Attempt> common;  ///< all else: kept once for messages that fail alike
 };
+/// The mark that a replay leaves between the attempts.
+inline void append_replay(std::int64_t at_us, v1::Record& record) {
+  v1::Attempt& entry = *record.add_history();
+  entry.set_started_at_us(at_us);
+  entry.set_error("replayed");
+  entry.set_replayed(true);
+}
 /// A message gets, or changes, a fate of its own: it is read from its source and becomes a record (due) or a dead
 /// letter (`dead`). Of the record only what stands here changes; type, key and body come from the source.
 struct MoveMessage {
@@ -119,7 +126,7 @@ struct DropRecord {
   std::int64_t due_us{};  ///< as far as is known: right, it saves a look
   DueBy due_by{};
 };
-/// A dead letter becomes a record due at `due_us`, with its attempts at 0 and its history kept.
+/// A dead letter becomes a record due at `due_us`, with its attempts at 0 and its history kept, with a mark of that.
 struct ReplayDead {
   Place place;
   std::int64_t due_us{};

@@ -204,6 +204,7 @@ void Apply::operator()(const core::ReplayDead& write) {
   }
   body_ = layout::read_record(split->value, write.place, record_);
   record_.set_attempts(0);
+  core::append_replay(write.due_us, record_);
   record_.set_dead_since_us(0);
   record_.set_due_us(write.due_us);
   record_.set_by_wall(false);

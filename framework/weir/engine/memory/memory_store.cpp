@@ -78,6 +78,7 @@ class Apply {
     if (dead == maps_.dead.end()) return;  // two operators may ask for the same one
     v1::Record record = parse_record(dead->second, write.place);
     record.set_attempts(0);
+    core::append_replay(write.due_us, record);
     record.set_dead_since_us(0);
     record.set_due_us(write.due_us);
     record.set_by_wall(false);

@@ -182,7 +182,8 @@ void ClientMachine::tick(Instant now) {
   if (state_ == State::opening) {
     if (was_away) welcome_by_ = now + settings_.welcome_most;
     if (now >= welcome_by_)
-      end(now, "no WELCOME within " + std::to_string(settings_.welcome_most.count() / 1000) + " ms");
+      end(now, "no WELCOME within " + std::to_string(settings_.welcome_most.count() / 1000) +
+                   " ms: what listens there is no Weir broker, or the host is not known or does not answer");
   } else if (state_ == State::up) {
     if (was_away) heard_at_ = now;
     if (now - heard_at_ >= silence_most()) {

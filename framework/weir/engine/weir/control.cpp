@@ -1,5 +1,8 @@
 #include "weir/engine/weir/control.hpp"
 
+#include <netdb.h>
+
+#include <algorithm>
 #include <boost/asio/io_context.hpp>
 #include <utility>
 
@@ -10,6 +13,20 @@
 
 namespace weir::engine::weir_broker {
 namespace {
+
+/// libzmq would look for it for ever, and only say that nobody answers. Throws: Error.
+void need_host(const std::string& url) {
+  std::string host = endpoint_of(url).substr(std::string_view("tcp://").size());
+  host.resize(std::min(host.rfind(':'), host.size()));
+  if (host.starts_with('[')) host = host.substr(1, host.size() - 2);
+  addrinfo* found = nullptr;
+  const int code = getaddrinfo(host.c_str(), nullptr, nullptr, &found);
+  if (code != 0) {
+    throw Error("no broker answers at " + url + ": host '" + host + "' is not known (" + gai_strerror(code) +
+                "); correct the engine's URL");
+  }
+  freeaddrinfo(found);
+}
 
 class ControlMachine final : public ClientMachine {
  public:
@@ -56,6 +73,7 @@ struct Control::State {
 
   std::string url;
   Duration limit;
+  bool has_host = false;
   asio::io_context loop{1};
   ZmqConnector connector;
   ControlMachine machine;
@@ -71,6 +89,7 @@ Control::~Control() {
 
 v1::ControlReply Control::request(v1::ControlRequest request) {
   State& state = *state_;
+  if (!std::exchange(state.has_host, true)) need_host(state.url);
   state.machine.ask(std::move(request));
   state.client.start();
   // While the broker is there it is at it, however long it takes: 3,000,000 dead letters are replayed in some 10 s.
