@@ -24,6 +24,7 @@
 #include "weir/async/sleep.hpp"
 #include "weir/async/task.hpp"
 #include "weir/async/timeout.hpp"
+#include "weir/handler/branches.hpp"
 #include "weir/handler/context.hpp"
 #include "weir/handler/end.hpp"
 #include "weir/handler/plugin.hpp"

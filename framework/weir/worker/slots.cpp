@@ -210,7 +210,7 @@ task<> Slots::serve(Slot& slot) {
       slot.end_ = ended.end();
     } catch (...) {
       slot.threw_ = true;
-      slot.end_ = retried(thrown_text());
+      slot.end_ = thrown_end();
     }
     finish(slot);
   }
