@@ -43,7 +43,8 @@ int check(const CheckOptions& options) {
     if (options.explain) return done;
     throw UsageError("which file? weir check FILE, or weir check --explain");
   }
-  const deployment::Reading reading = deployment::read(options.file, deployment::PluginFiles::checked);
+  const deployment::Reading reading = deployment::read(
+      options.file, options.load ? deployment::PluginFiles::rehearsed : deployment::PluginFiles::checked);
   std::cerr << reading.print();
   if (!reading.deployment) return wrong_usage;
   const deployment::Deployment& deployment = *reading.deployment;

@@ -38,6 +38,9 @@ weir::task<> text(weir::Context&, std::string_view payload, std::string ledger) 
 
 WEIR_PLUGIN(plugin) {
   const std::string ledger = plugin.option("ledger", "ledger");
+  const std::string ends = plugin.option("registration", "");
+  if (ends == "aborts") std::abort();
+  if (ends == "throws") throw 42;
   plugin.on<trial::Order>(
       "orders", [ledger](weir::Context& ctx, const trial::Order& message) { return order(ctx, message, ledger); });
   if (!plugin.option("twice", "").empty()) {
