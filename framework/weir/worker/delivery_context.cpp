@@ -109,16 +109,15 @@ void DeliveryContext::publish_raw(std::string_view queue, std::string_view type,
   output(queue, std::string(type), std::move(body), options);
 }
 
-void DeliveryContext::check_thread(std::string_view what) const {
-  if (std::this_thread::get_id() == thread_) return;
-  throw Error(std::string(what) +
-              " on a thread that is not the shard's, such as one of weir::offload; take there what " +
-              "it works on, and do this once the offloaded work has returned");
+void DeliveryContext::wrong_thread(const std::string& what) {
+  throw Error(what +
+              " on a thread that is not the shard's, such as one of weir::offload; take there what it works on, " +
+              "and do this once the offloaded work has returned");
 }
 
 void DeliveryContext::output(std::string_view queue, std::string type, std::string body,
                              const PublishOptions& options) {
-  if (std::this_thread::get_id() != thread_) check_thread("publish to '" + std::string(queue) + "'");
+  if (&thread_mark != thread_) wrong_thread("publish to '" + std::string(queue) + "'");
   if (!home_.session.has_queue(queue)) {
     throw UnknownQueue("publish to '" + std::string(queue) + "': the engine has no such queue");
   }
