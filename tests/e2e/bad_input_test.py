@@ -156,7 +156,7 @@ def test_what_a_plugin_registers_wrongly_is_found_before_anything_runs():
                 expect(weir(*command, str(file)), WRONG_USAGE, *words)
             assert sorted(each.name for each in Path(folder).iterdir()) == ["weir.yaml"], "something ran"
         write("[orders, emails]", "twice: yes, ledgre: here")
-        expect(weir("check", str(file)), DONE, "good")
+        expect(weir("check", str(file)), DONE, "good", "what they register is checked with --load, and by weir up")
         found("weir.yaml:5:13: workers.shop: two handlers for type 'trial.Order' of queue 'orders'; register one",
               "weir.yaml:6:22: workers.shop: queue 'emails' has no handler; the plugin has handlers for 'notes'",
               "weir.yaml:7:11: workers.shop.with has 'ledgre', which the plugin does not ask for")

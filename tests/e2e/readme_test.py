@@ -113,7 +113,7 @@ def test_the_program_that_publishes_does_what_its_comments_say():
                                         timeout=20)
             finally:
                 broker.terminate()
-        assert result.returncode == 0 and result.stdout == "orders/1.0 is on disk\n", result
+        assert result.returncode == 0 and result.stdout == "orders/1.0 is confirmed\n", result
 
 
 if __name__ == "__main__":

@@ -53,8 +53,12 @@ def errors_of(text):
         source.write(text)
         source.flush()
         said = subprocess.run(words + [source.name], cwd=folder, capture_output=True, text=True).stderr
+        # g++ says where an error comes from before it, clang after it.
+        lines = said.splitlines()
+        if "clang" in words[0]:
+            lines.reverse()
         errors, about = [], None
-        for line in said.splitlines():
+        for line in lines:
             place = re.match(re.escape(source.name) + r":(\d+):\d+:", line)
             if place:
                 about = int(place[1])

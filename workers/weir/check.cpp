@@ -62,6 +62,11 @@ int check(const CheckOptions& options) {
               << (group.shards == 1 ? "" : "s") << ", window " << group.window.messages.value << " messages each, "
               << std::filesystem::path(group.plugin).filename().string() << "\n";
   }
+  if (!deployment.groups.empty()) {
+    std::cout << "  plugins  "
+              << (options.load ? "loaded: what they register is what the groups need\n"
+                               : "not loaded; what they register is checked with --load, and by weir up\n");
+  }
   return done;
 }
 
