@@ -82,6 +82,7 @@ def test_a_plugin_in_a_project_of_its_own_builds_loads_and_is_told_what_is_wrong
         assert "build/weir/bin/weir" in README
         assert "weir/bin/weir:" in project.run("ninja", "-C", "build", "-t", "query", "weir/bin/weir")
         project.build(handler)
+        project.run("ninja", "-C", "build", "CMakeFiles/place.dir/place.cpp.o")
         assert "-O3" in (project.folder / "build/build.ninja").read_text()
         project.run(WEIR, "check", "--load", "bakery.yaml")
         # A handler without any co_ keyword, and one that does not await.
