@@ -16,5 +16,6 @@ function(weir_library name)
     set_target_properties(weir_${name} PROPERTIES LINKER_LANGUAGE CXX)
   endif()
   target_include_directories(weir_${name} PUBLIC ${PROJECT_SOURCE_DIR}/framework)
+  target_compile_features(weir_${name} PUBLIC cxx_std_20)  # also of a program of another project that links it
   target_link_libraries(weir_${name} PUBLIC ${arg_PUBLIC} PRIVATE ${arg_PRIVATE} $<BUILD_INTERFACE:weir_warnings>)
 endfunction()

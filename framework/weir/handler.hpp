@@ -16,7 +16,8 @@
 /// is ended.
 ///
 /// g++ 12 miscompiles temporaries with non-trivial members in an expression with `co_await`: name lambdas with captures
-/// and structs before they are awaited. Weir's own functions refuse the dangerous ones at compile time.
+/// and structs before they are awaited. Weir's own functions refuse such lambdas at compile time, and weir_add_plugin
+/// looks for the rest in the sources before it compiles them (workers/check-awaits).
 
 #include "weir/async/offload.hpp"
 #include "weir/async/retry.hpp"
@@ -24,6 +25,7 @@
 #include "weir/async/sleep.hpp"
 #include "weir/async/task.hpp"
 #include "weir/async/timeout.hpp"
+#include "weir/handler/branches.hpp"
 #include "weir/handler/context.hpp"
 #include "weir/handler/end.hpp"
 #include "weir/handler/plugin.hpp"

@@ -17,6 +17,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -97,17 +98,24 @@ namespace detail {
 
 /// Runs `function`, a handler of `Message`, on one message.
 template <class Message, class Function>
-requires handler::MessageHandler<Function, Message>
-[[nodiscard]] Ran run(Function function, const Message& message, const Given& given = {}) {
-  return detail::run(std::make_unique<handler::TypedHandler<Message, Function>>(std::move(function)),
-                     message.GetTypeName(), message.SerializeAsString(), given);
+requires(!std::is_convertible_v<Function, Registration>) [[nodiscard]] Ran
+    run(Function function, const Message& message, const Given& given = {}) {
+  if constexpr (handler::is_message_handler<Message, Function>()) {
+    return detail::run(std::make_unique<handler::TypedHandler<Message, Function>>(std::move(function)),
+                       message.GetTypeName(), message.SerializeAsString(), given);
+  } else {
+    return {};  // it does not compile
+  }
 }
 
 /// Runs a handler of raw payloads.
 template <class Function>
-requires handler::RawHandler<Function>
 [[nodiscard]] Ran run_raw(Function function, std::string_view type, std::string_view payload, const Given& given = {}) {
-  return detail::run(std::make_unique<handler::BytesHandler<Function>>(std::move(function)), type, payload, given);
+  if constexpr (handler::is_raw_handler<Function>()) {
+    return detail::run(std::make_unique<handler::BytesHandler<Function>>(std::move(function)), type, payload, given);
+  } else {
+    return {};  // it does not compile
+  }
 }
 
 }  // namespace weir::testing

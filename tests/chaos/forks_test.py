@@ -149,19 +149,29 @@ def a_copy_that_comes_back(*how):
         assert worker.wait(15) == 0, d.log_of("worker-w")[-600:]
 
 
+def ignores(pid):
+    """What Weir takes or ignores, or a caller of it may, and this process ignores or blocks."""
+    return [which.name for which in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGPIPE, signal.SIGTTIN,
+                                     signal.SIGTTOU, signal.SIGURG)
+            if has(pid, "SigIgn", which) or has(pid, "SigBlk", which)]
+
+
 def signals_are_defaults_in_what_is_started():
-    """Weir ignores SIGTTIN and SIGTTOU; what handlers fork does not, and SIGTERM ends it."""
+    """By fork or by posix_spawn, on the loop or in offload: nothing is ignored or blocked, and SIGTERM ends it."""
     with Marked() as d:
         worker, left = leave_some(d)
-        for pid in set(d.marked()) - left:
-            assert has(pid, "SigIgn", signal.SIGTTIN) and has(pid, "SigIgn", signal.SIGTTOU), status(pid, "Name")
-        for pid in left:
-            name = status(pid, "Name")
-            assert not has(pid, "SigBlk", signal.SIGTERM) and not has(pid, "SigBlk", signal.SIGHUP), name
-            assert not has(pid, "SigIgn", signal.SIGINT) and not has(pid, "SigIgn", signal.SIGPIPE), name
-        # What posix_spawn starts inherits what is ignored: nothing is told of it.
-        ignoring = [pid for pid in left if has(pid, "SigIgn", signal.SIGTTIN) or has(pid, "SigIgn", signal.SIGTTOU)]
-        assert len(ignoring) <= 1, ignoring
+        before = set(d.marked())
+        d.publish([{"number": 90, "action": "offload_poison", "poison": "spawn"},
+                   {"number": 91, "action": "offload_poison", "poison": "fork_exec"}])
+        d.handled(90, 91)
+        offloaded = wait_for("they run", lambda: len(set(d.marked()) - before) == 2 and set(d.marked()) - before)
+        for pid in left | offloaded:
+            # One has said itself that it does not want to end.
+            assert ignores(pid) in ([], ["SIGTERM"]), (status(pid, "Name"), ignores(pid))
+        assert sum(ignores(pid) == ["SIGTERM"] for pid in left | offloaded) == 1
+        for pid in offloaded:
+            os.kill(pid, signal.SIGTERM)
+        wait_for("SIGTERM ends them", lambda: not set(d.marked()) & offloaded, 5)
         worker.terminate()
         worker.wait(15)
 
@@ -231,6 +241,14 @@ def ctrl_z_and_fg():
         d.publish([{"number": 2, "action": "ack"}])
         d.handled(2)
         assert sorted(d.marked()) == before, "something was started anew"
+        # Here Weir ignores what would stop it for its writing to the terminal: what handlers start does not.
+        child = next(p for p in before if has(p, "SigIgn", signal.SIGTTOU) and b"\0worker-child\0" in
+                     pathlib.Path(f"/proc/{p}/cmdline").read_bytes())
+        d.publish([{"number": 3, "action": "poison", "poison": "spawn"}])
+        d.handled(3)
+        spawned = wait_for("it runs", lambda: set(d.marked()) - set(before)).pop()
+        wait_for("it is what was started", lambda: status(spawned, "Name") == "sleep", 5)
+        assert not ignores(spawned), (child, ignores(spawned))
         os.write(master, b"\x03")
         wait_for("all have ended", lambda: not d.marked(), 10)
         os.close(master)

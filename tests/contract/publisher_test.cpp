@@ -46,6 +46,30 @@ TEST_P(PublisherContract, AProtobufMessageIsConfirmedWithItsIdAndArrivesUnderIts
   run(loop, body);
 }
 
+TEST_P(PublisherContract, OnceItIsClosedNothingOfItKeepsTheLoopRunning) {
+  weir::Publisher publisher(engine(), loop.get_executor());
+  std::string said;
+  const auto body = [&]() -> task<> {
+    const Confirmation told = co_await publisher.publish_raw("orders", "contract.Message", "seven");
+    EXPECT_EQ(told.answer, Confirmation::Answer::confirmed);
+    co_await publisher.flush();
+    co_await publisher.close();
+    try {
+      (void)co_await publisher.publish_raw("orders", "contract.Message", "eight");
+    } catch (const Error& error) {
+      said = error.what();
+    }
+  };
+  boost::asio::co_spawn(loop, body, [](const std::exception_ptr& thrown) {
+    if (thrown) std::rethrow_exception(thrown);
+  });
+
+  loop.run_for(5s);
+
+  EXPECT_TRUE(loop.stopped()) << "something keeps it running";
+  EXPECT_EQ(said, "this publisher was closed; make another");
+}
+
 TEST_P(PublisherContract, ManyAwaitedAtOnceEachHearOfTheirOwn) {
   weir::Publisher publisher(engine(), loop.get_executor());
   std::vector<std::string> ids;

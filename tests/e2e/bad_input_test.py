@@ -144,6 +144,30 @@ def test_a_plugin_that_cannot_be_used_is_refused_with_the_reason():
         goes_on(trial, "beside")
 
 
+def test_what_a_plugin_registers_wrongly_is_found_before_anything_runs():
+    """By `check --load`, and by `up`; a plugin that dies of it takes nobody along."""
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "weir.yaml"
+        def write(queues, more):
+            file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues: {{ orders: , notes: , emails: }}\nworkers:\n"
+                            f"  shop:\n    plugin: {PLUGIN}\n    queues: {queues}\n    with: {{ {more} }}\n")
+        def found(*words):
+            for command in (["check", "--load"], ["up"]):
+                expect(weir(*command, str(file)), WRONG_USAGE, *words)
+            assert sorted(each.name for each in Path(folder).iterdir()) == ["weir.yaml"], "something ran"
+        write("[orders, emails]", "twice: yes, ledgre: here")
+        expect(weir("check", str(file)), DONE, "good", "what they register is checked with --load, and by weir up")
+        found("weir.yaml:5:13: workers.shop: two handlers for type 'trial.Order' of queue 'orders'; register one",
+              "weir.yaml:6:22: workers.shop: queue 'emails' has no handler; the plugin has handlers for 'notes'",
+              "weir.yaml:7:11: workers.shop.with has 'ledgre', which the plugin does not ask for")
+        write("[orders, notes]", "registration: aborts")
+        found("weir.yaml:5:13: workers.shop: while the plugin's handlers were registered, the process ended by signal 6")
+        write("[orders, notes]", "registration: throws")
+        found("workers.shop: registering its handlers failed: threw int, which is no std::exception")
+        write("[orders, notes]", "ledger: here")
+        expect(weir("check", "--load", str(file)), DONE, "good")
+
+
 def test_a_handler_whose_queue_is_not_listed_is_a_warning():
     """No error: the same plugin may serve another group, which lists that queue."""
     with tempfile.TemporaryDirectory() as folder:

@@ -372,8 +372,28 @@ def test_a_configuration_that_no_restart_mends_ends_up():
         file = Path(folder) / "weir.yaml"
         file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues: {{orders: , emails: }}\n"
                         f"workers: {{shop: {{plugin: {PLUGIN}, queues: [orders, emails]}}}}\n")
-        expect(weir("up", str(file)), WRONG_USAGE, "emails", "process_refused_its_configuration")
+        expect(weir("up", str(file)), WRONG_USAGE, "weir.yaml:3:94: workers.shop: queue 'emails' has no handler")
         expect(weir("worker", str(file), "shoq"), WRONG_USAGE, "no group 'shoq' under workers; it has shop")
+        # What only the worker itself finds.
+        file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues: {{orders: , notes: }}\nworkers:\n"
+                        f"  shop: {{plugin: {PLUGIN}, queues: [orders, notes], shards: 2, with: {{twice: in shard 1}}}}\n")
+        expect(weir("up", str(file)), WRONG_USAGE, "two handlers for type 'trial.Order'", "process_refused_its_configuration")
+
+
+def test_a_group_has_more_queues_than_one_hello_holds():
+    with tempfile.TemporaryDirectory() as folder:
+        names = [f"many.queues.with.long.names.{i}" for i in range(1, 3001)]
+        file, ledger = Path(folder) / "weir.yaml", Path(folder) / "ledger"
+        file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues:\n" + "".join(f"  {name}:\n" for name in names) +
+                        f"workers: {{shop: {{plugin: {PLUGIN}, queues: [{', '.join(names)}],\n"
+                        f"  with: {{many: 3000, ledger: {ledger}}}}}}}\n")
+        expect(weir("check", "--load", str(file)), DONE, "good")
+        up = subprocess.Popen([WEIR, "up", file], stderr=open(Path(folder) / "log", "wb"))
+        for name in (names[0], names[-1]):
+            expect(weir("publish", name, "--data", name, "-f", str(file)), DONE)
+        wait_until(lambda: ledger.exists() and ledger.read_text().split() == [names[0], names[-1]], "both are handled", 20)
+        up.send_signal(signal.SIGTERM)
+        assert up.wait(20) == DONE, (Path(folder) / "log").read_text()[-600:]
 
 
 def test_a_port_in_use_is_an_error_and_not_a_loop():

@@ -19,7 +19,7 @@ MAY_INCLUDE = {
     "async": {"message", "telemetry"},
     "inherited": {"message", "telemetry"},
     "handler": {"message", "async", "telemetry"},  # telemetry: the levels and fields of Context::log
-    "": {"message", "protocol", "v1", "handler", "async", "engine", "worker"},
+    "": {"message", "protocol", "v1", "handler", "async", "engine", "publisher", "worker"},
     "engine": TALK | {"async", "telemetry", "engine/weir", "engine/memory"},  # make.cpp chooses one by its URL
     "engine/weir": TALK | {"async", "telemetry", "engine"},
     # The same client machines as weir://, over a broker's core in this process.

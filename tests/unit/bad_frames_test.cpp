@@ -388,10 +388,24 @@ TEST_F(BadFrames, APartOfAHelloOver64KiBIsRefused) {
   v1::Frame frame = hello_part(20'000, 1, true);
   frame.mutable_hello()->set_store(std::string(broker_.store_id.view()));
   frame.mutable_hello()->set_start(std::string(broker_.start_id.view()));
-  EXPECT_EQ(answer_to(frame).message(),
-            "HELLO: a part of " + std::to_string(frame.hello().ByteSizeLong()) +
-                " bytes; at most 65536, what is held and settled may follow in further parts (`more`), queues and "
-                "types may not");
+  EXPECT_EQ(answer_to(frame).message(), "HELLO: a part of " + std::to_string(frame.hello().ByteSizeLong()) +
+                                            " bytes; at most 65536; the rest may follow in further parts (`more`)");
+  EXPECT_EQ(broker_.last(stranger).error().code(), v1::Error::TOO_LARGE);
+  expect_ended();
+}
+
+TEST_F(BadFrames, AHelloThatAttachesWithoutEndIsRefusedAtItsBound) {
+  v1::Frame frame = hello_part(1, 1, true);
+  for (int i = 0; i < 5'000; ++i) frame.mutable_hello()->mutable_attach(0)->add_types("t");
+  int parts = 0;
+  do {
+    broker_.say(stranger, frame);
+  } while (broker_.inbox[stranger].empty() && ++parts < 100);
+
+  EXPECT_EQ(parts, 6);
+  EXPECT_EQ(broker_.last(stranger).error().message(),
+            "HELLO: it attaches to 35007 queues and types together; at most 32768: spread the queues over several "
+            "groups");
   EXPECT_EQ(broker_.last(stranger).error().code(), v1::Error::TOO_LARGE);
   expect_ended();
 }

@@ -134,12 +134,16 @@ TEST(Blame, AStuckDeliveryIsTheCulpritThoughWeirEndedItsProcess) {
   record.ending = true;
   Marked mark = mark_by(0, 1);
   mark.kind = MarkKind::stuck;
+  mark.code = 0;
   record.marks = {mark};
 
   const Verdict verdict = blame(record, {.exit_code = 1});
 
   ASSERT_THAT(of(verdict, Part::culprit), ElementsAre(1));
-  EXPECT_THAT(verdict.started[0].error, StartsWith("stuck"));
+  EXPECT_THAT(verdict.started[0].error, StartsWith("stuck: on the CPU past its timeout, "));
+  record.marks[0].code = 1;
+  EXPECT_THAT(blame(record, {.exit_code = 1}).started[0].error,
+              StartsWith("stuck: waiting in a call that blocks its thread past its timeout, "));
 }
 
 TEST(Blame, NobodyIsSuspectedWhereWeirEndedTheProcess) {

@@ -29,6 +29,24 @@ TEST(Sessions, ACutConnectionKeepsItsLeasesAndWhatWasLostOnTheWayReturns) {
   EXPECT_THAT(broker.closed_connections, ::testing::Contains(worker));
 }
 
+TEST(Sessions, AWorkerAttachesInFurtherPartsOfItsHelloToo) {
+  Broker broker({{"orders", written_first()}, {"emails", written_first()}});
+  v1::Frame first = Broker::worker_hello(token(1), 10, 1, "emails");
+  first.mutable_hello()->set_more(true);
+  v1::Frame second = Broker::worker_hello(token(1), 10, 1, "orders");
+  second.mutable_hello()->add_attach()->set_queue("emails");  // it stays as the first part has it
+
+  broker.say(worker, first);
+  broker.say(worker, second);
+  broker.commit();
+  broker.open_publisher(publisher);
+  broker.publish(publisher, 1, 3);
+  broker.commit();
+
+  EXPECT_TRUE(broker.inbox[worker].front().has_welcome()) << broker.inbox[worker].front().ShortDebugString();
+  EXPECT_EQ(broker.delivered(worker), 3U);
+}
+
 TEST(Sessions, AGapInFrameNumbersEndsTheSession) {
   Broker broker;
   broker.open_publisher(publisher);

@@ -61,6 +61,25 @@ TEST(Escapes, AnExceptionOfADetachedCoroutineFailsTheHandlerThatSpawnedIt) {
             "an exception of it escaped on its loop: threw int, which is no std::exception");
 }
 
+TEST(Escapes, WhatIsThrownThereEndsTheHandlerAsIfItHadThrownIt) {
+  Rig rig;
+  rig.on([&](Context&, std::string_view payload) -> task<> {
+    asio::post(rig.registry().executor(), [what = std::string(payload)] {
+      if (what == "reject") throw Reject("no items");
+      throw Retry(7s, "busy");
+    });
+    co_await for_ever();
+  });
+  rig.deliver(batch_of({"reject", "retry"}));
+  rig.run_until_told(2);
+
+  ASSERT_THAT(rig.session.told, SizeIs(2));
+  EXPECT_EQ(rig.session.told[0].outcome, Outcome::reject);
+  EXPECT_EQ(rig.session.told[0].error, "an exception of it escaped on its loop: no items");
+  EXPECT_EQ(rig.session.told[1].outcome, Outcome::retry);
+  EXPECT_EQ(rig.session.told[1].delay, Duration(7s));
+}
+
 TEST(Escapes, OnceTheHandlerHasEndedWhatItPostedEndsNothing) {
   Rig rig(8, 1);
   int after = 0;

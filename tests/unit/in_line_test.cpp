@@ -72,6 +72,28 @@ TEST(InLine, TheTimeoutGoesOnOnceTheTurnHasCome) {
   EXPECT_EQ(gate->available(), 1U);
 }
 
+TEST(InLine, InABranchItDefersTooAndTheOtherBranchIsCancelled) {
+  Rig rig(8);
+  const auto gate = std::make_shared<Semaphore>(1, "gate");
+  test::Gates never;
+  rig.on([gate, &never](Context&, std::string_view) { return limit(*gate, never.wait()); }, {.timeout = 1h}, "holds");
+  const auto branches = [](std::shared_ptr<Semaphore> line, test::Gates& other) -> task<> {
+    co_await (limit(*line, sleep(1ms)) && other.wait());
+  };
+  rig.on([gate, &never, branches](Context&, std::string_view) { return branches(gate, never); }, {.timeout = 30ms},
+         "branches");
+  rig.deliver(test::batch_of({"x"}, 0, "holds"));
+  rig.deliver(test::batch_of({"x"}, 1, "branches"));
+
+  rig.run_until_told(1);
+
+  EXPECT_EQ(rig.session.told[0].outcome, Outcome::defer);
+  EXPECT_THAT(rig.session.told[0].error, HasSubstr("'gate'"));
+  EXPECT_EQ(never.waiting(), 1U);
+  never.open_first();
+  rig.run_until_told(2);
+}
+
 TEST(InLine, AllLinesOfADeliveryHaveOneBound) {
   Rig rig(8);
   const auto first = std::make_shared<Semaphore>(1, "first");

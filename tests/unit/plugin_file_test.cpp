@@ -111,6 +111,11 @@ TEST(PluginFile, BuiltWithSomethingElseIsRefusedByName) {
   EXPECT_THAT(built([](Abi& abi) { abi.compiler = 11, abi.clang = 0; }),
               HasSubstr("was built with g++ 11, this weir with"));
   EXPECT_THAT(built([](Abi& abi) { abi.clang = 99; }), HasSubstr("was built with clang 99, this weir with"));
+  EXPECT_THAT(built([](Abi& abi) { abi.library = 11; }), HasSubstr("was built with libstdc++ 11, this weir with"));
+  if (this_abi.clang == 0) {
+    EXPECT_EQ(built([](Abi& abi) { abi.compiler = 4, abi.clang = 16; }), "no error");
+    EXPECT_THAT(built([](Abi& abi) { abi.compiler = 4, abi.clang = 15; }), HasSubstr("was built with clang 15"));
+  }
   EXPECT_THAT(built([](Abi& abi) { abi.boost = 107400; }), HasSubstr("was built with Boost 1.74, this weir with 1.81"));
   EXPECT_THAT(built([](Abi& abi) { abi.protobuf = 3012004; }), HasSubstr("was built with Protobuf 3.12.4"));
   EXPECT_THAT(built([](Abi& abi) { abi.cxx11_abi = 0; }), HasSubstr("_GLIBCXX_USE_CXX11_ABI=0"));

@@ -407,6 +407,32 @@ TEST(Resumption, AHelloOfManyClaimsGoesInPartsBelow64KiB) {
   EXPECT_GT(play.machine.outbox.size(), 2U);
 }
 
+TEST(Resumption, AHelloOfManyQueuesGoesInPartsBelow64KiB) {
+  SessionOptions options;
+  options.group = "shop";
+  options.window = {Messages{8}, Bytes{1000}};
+  for (int i = 0; i < 5'000; ++i) {
+    options.queues.push_back({"a.queue.with.a.long.name." + std::to_string(i), {"shop.v1.OrderPlaced"}});
+  }
+  SessionMachine machine(ClientSettings{}, std::move(options));
+  const Instant now{Duration{std::chrono::hours(1)}};
+  machine.start(now);
+  machine.opened(now);
+
+  std::vector<std::string> attached;
+  for (const auto& bytes : machine.outbox) {
+    EXPECT_LT(bytes.size(), 64U * 1024);
+    v1::Frame frame;
+    frame.ParseFromString(bytes);
+    EXPECT_EQ(frame.hello().more(), &bytes != &machine.outbox.back());
+    for (const auto& one : frame.hello().attach()) attached.push_back(one.queue());
+  }
+
+  ASSERT_THAT(attached, SizeIs(5'000));
+  EXPECT_EQ(attached.front(), "a.queue.with.a.long.name.0");
+  EXPECT_EQ(attached.back(), "a.queue.with.a.long.name.4999");
+}
+
 TEST(OneLiveLease, ALeaseLostUnaskedIsTold) {
   Play play;
   play.open();

@@ -107,6 +107,59 @@ TEST(AuthorsTests, SeePublishedHeadersAndOptions) {
   EXPECT_EQ(ran.published[1].type, "text");
 }
 
+TEST(AuthorsTests, ListHeadersInBraces) {
+  const std::string id = "t1";
+  const auto forward = [&](weir::Context& ctx, const shop::OrderPlaced& order) -> weir::task<> {
+    ctx.publish("next", order, {.headers = {{"trace", id}}});
+    ctx.publish_raw("next", "text", "plain", {.headers = {{"a", "b"}, {"c", "d"}}});
+    const weir::PublishOptions named{.headers = {{"kept", "longer"}}};
+    ctx.publish("next", order, named);
+    const std::vector<weir::HeaderView> many(20, weir::HeaderView{"n", "v"});
+    ctx.publish("next", order, {.headers = many});
+    ctx.publish("next", order,
+                {.headers = {{"1", ""}, {"2", ""}, {"3", ""}, {"4", ""}, {"5", ""}, {"6", ""}, {"7", ""}, {"8", ""}}});
+    // Beside an await too, where g++ 12 compiles no initializer_list.
+    const auto published = [&](weir::PublishOptions options) -> weir::task<> {
+      ctx.publish("next", order, options);
+      co_return;
+    };
+    co_await published({.key = "k", .headers = {{"trace", id}, {"x", "y"}}});
+  };
+
+  const auto ran = run(forward, an_order());
+
+  ASSERT_EQ(ran, weir::acked());
+  ASSERT_EQ(ran.published.size(), 6U);
+  EXPECT_THAT(ran.published[0].headers, ElementsAre(Pair("trace", "t1")));
+  EXPECT_THAT(ran.published[1].headers, ElementsAre(Pair("a", "b"), Pair("c", "d")));
+  EXPECT_THAT(ran.published[2].headers, ElementsAre(Pair("kept", "longer")));
+  EXPECT_EQ(ran.published[3].headers.size(), 20U);
+  EXPECT_EQ(ran.published[4].headers.size(), 8U);
+  EXPECT_THAT(ran.published[5].headers, ElementsAre(Pair("trace", "t1"), Pair("x", "y")));
+}
+
+TEST(AuthorsTests, PublishingFromAnotherThreadThanTheShardsThrowsThere) {
+  const auto off_the_loop = [](weir::Context& ctx, const shop::OrderPlaced& order) -> weir::task<> {
+    co_await weir::offload([&] { ctx.publish("next", order); });
+  };
+  const auto first_look = [](weir::Context& ctx, const shop::OrderPlaced&) -> weir::task<> {
+    co_await weir::offload([&] { return ctx.payload().size(); });
+  };
+  const auto second_look = [](weir::Context& ctx, const shop::OrderPlaced& order) -> weir::task<> {
+    const std::string_view payload = ctx.payload();
+    const std::size_t size = co_await weir::offload([&] { return payload.size() + ctx.payload().size(); });
+    if (size > 0) ctx.publish("next", order);
+  };
+
+  const auto refused = run(off_the_loop, an_order());
+
+  EXPECT_EQ(refused.end.outcome(), weir::Outcome::retry);
+  EXPECT_THAT(refused.end.why(), HasSubstr("publish to 'next' on a thread that is not the shard's"));
+  EXPECT_THAT(refused.published, IsEmpty());
+  EXPECT_THAT(run(first_look, an_order()).end.why(), HasSubstr("the message's bytes are looked at on a thread that"));
+  EXPECT_EQ(run(second_look, an_order()).published.size(), 1U);
+}
+
 TEST(AuthorsTests, WhatABrokerWouldRefuseIsRefusedAtTheCall) {
   const auto published = [](std::string_view type, const weir::PublishOptions& options) {
     const auto forward = [&](weir::Context& ctx, const shop::OrderPlaced&) -> weir::task<> {

@@ -1,10 +1,15 @@
 #include "weir/worker/watchdog.hpp"
 
 #include <gmock/gmock.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include <atomic>
+#include <future>
 #include <thread>
 
 #include "weir/telemetry/log.hpp"
+#include "weir/worker/process_state.hpp"
 #include "weir/worker/recorder/bell.hpp"
 #include "weir/worker/recorder/marks.hpp"
 
@@ -79,6 +84,33 @@ TEST(Watchdog, NamesAHandlerThatStallsTheLoopOfAWorkerThatHasBeenIdle) {
     ++lines;
   EXPECT_EQ(lines, 3U) << told;
   EXPECT_THAT(told, HasSubstr("type=bakery.OrderPlaced"));
+  EXPECT_THAT(told, HasSubstr("doing=waits"));  // it sleeps: it is not on the CPU
+}
+
+TEST(Watchdog, KnowsAThreadThatComputesFromOneThatWaits) {
+  std::atomic<bool> done{false};
+  std::atomic<pid_t> busy{0};
+  std::thread computing([&] {
+    busy = static_cast<pid_t>(syscall(SYS_gettid));
+    while (!done) {
+    }
+  });
+  std::promise<void> ends;
+  std::atomic<pid_t> idle{0};
+  std::thread waiting([&] {
+    idle = static_cast<pid_t>(syscall(SYS_gettid));
+    ends.get_future().wait();
+  });
+  while (busy == 0 || idle == 0) std::this_thread::yield();
+  std::this_thread::sleep_for(50ms);
+
+  EXPECT_FALSE(thread_waits(busy));
+  EXPECT_TRUE(thread_waits(idle));
+
+  done = true;
+  ends.set_value();
+  computing.join();
+  waiting.join();
 }
 
 }  // namespace

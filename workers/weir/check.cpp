@@ -43,7 +43,8 @@ int check(const CheckOptions& options) {
     if (options.explain) return done;
     throw UsageError("which file? weir check FILE, or weir check --explain");
   }
-  const deployment::Reading reading = deployment::read(options.file, deployment::PluginFiles::checked);
+  const deployment::Reading reading = deployment::read(
+      options.file, options.load ? deployment::PluginFiles::rehearsed : deployment::PluginFiles::checked);
   std::cerr << reading.print();
   if (!reading.deployment) return wrong_usage;
   const deployment::Deployment& deployment = *reading.deployment;
@@ -60,6 +61,11 @@ int check(const CheckOptions& options) {
     std::cout << "  workers  " << group.name << ": " << group.processes_least << " × " << group.shards << " shard"
               << (group.shards == 1 ? "" : "s") << ", window " << group.window.messages.value << " messages each, "
               << std::filesystem::path(group.plugin).filename().string() << "\n";
+  }
+  if (!deployment.groups.empty()) {
+    std::cout << "  plugins  "
+              << (options.load ? "loaded: what they register is what the groups need\n"
+                               : "not loaded; what they register is checked with --load, and by weir up\n");
   }
   return done;
 }

@@ -18,6 +18,7 @@ int broker(const FileOptions& options);
 int worker(const WorkerOptions& options, const LogOptions& log);
 int worker_child(const InternalOptions& options);
 int worker_report(const InternalOptions& options);
+int worker_rehearsal(const InternalOptions& options);
 int check(const CheckOptions& options);
 int check_store(const CheckStoreOptions& options);
 int compact(const CompactOptions& options);

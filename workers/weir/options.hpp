@@ -43,6 +43,7 @@ struct WorkerOptions {
 struct CheckOptions {
   std::string file;
   bool explain = false;
+  bool load = false;
 };
 
 struct CheckStoreOptions {

@@ -115,11 +115,14 @@ class Grammar {
   }
 
   void check() {
-    auto* command = this->command(app_, "check", "check a deployment file; every finding at once",
-                                  "  weir check deploy/local.yaml\n"
-                                  "  weir check --explain | less        every key, its type and default",
-                                  [this] { return cli::check(check_); });
+    auto* command =
+        this->command(app_, "check", "check a deployment file; every finding at once",
+                      "  weir check deploy/local.yaml\n"
+                      "  weir check --load deploy/local.yaml   and whether the plugins register what is asked of them\n"
+                      "  weir check --explain | less        every key, its type and default",
+                      [this] { return cli::check(check_); });
     command->add_option("FILE", check_.file, "the deployment file");
+    command->add_flag("--load", check_.load, "run the plugins' registration too, as `weir up` does before it starts");
     command->add_flag("--explain", check_.explain, "print all keys with types and defaults");
 
     command = this->command(app_, "check-store", "say what of a stopped broker's data folder, or of a copy, is whole",
@@ -266,6 +269,7 @@ class Grammar {
     };
     pass(hidden("worker-child", [this] { return cli::worker_child(child_); }), child_);
     pass(hidden("worker-report", [this] { return cli::worker_report(report_); }), report_);
+    pass(hidden("worker-rehearsal", [this] { return cli::worker_rehearsal(rehearsal_); }), rehearsal_);
     const auto part = [&](CLI::App* command) {
       command->add_option("--engine", part_.engine)->required();
       command->add_option("--messages", part_.messages)->required();
@@ -314,6 +318,7 @@ class Grammar {
   BenchPartOptions part_;
   InternalOptions child_;
   InternalOptions report_;
+  InternalOptions rehearsal_;
 };
 
 }  // namespace

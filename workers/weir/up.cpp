@@ -8,7 +8,7 @@
 namespace weir::cli {
 
 int up(const FileOptions& options, const LogOptions& log_options) {
-  const deployment::Reading reading = deployment::read(options.file, deployment::PluginFiles::checked);
+  const deployment::Reading reading = deployment::read(options.file, deployment::PluginFiles::rehearsed);
   if (log_options.json && !reading.print().empty()) {
     // With an error there is no deployment, and nothing runs.
     log::write(reading.deployment ? log::Level::warn : log::Level::error,

@@ -6,6 +6,7 @@
 #include "commands.hpp"
 #include "weir/deployment/deployment.hpp"
 #include "weir/worker/process.hpp"
+#include "weir/worker/rehearsal.hpp"
 
 namespace weir::cli {
 namespace {
@@ -50,6 +51,11 @@ int worker_child(const InternalOptions& options) {
 int worker_report(const InternalOptions& options) {
   check_by_parent(options, 1);
   return static_cast<int>(worker::run_report(options.arguments[0], worker::Death::parse(options.arguments)));
+}
+
+int worker_rehearsal(const InternalOptions& options) {
+  check_by_parent(options, 2);
+  worker::rehearse(group_of(options.arguments[0], options.arguments[1]));
 }
 
 }  // namespace weir::cli

@@ -1,7 +1,5 @@
 #include "weir/async/offload.hpp"
 
-#include <signal.h>
-
 #include <algorithm>
 #include <atomic>
 #include <condition_variable>
@@ -60,13 +58,9 @@ class Pool {
   }
 
   void start_thread() {
-    // Signals belong to the threads that Weir waits for them on.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    // It has the signal mask of who offloads. Nothing is blocked for its own sake: what it starts inherits that, and
+    // must end by SIGTERM.
     threads_.emplace_back([this, number = static_cast<std::uint32_t>(threads_.size())] { serve(number); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
 
   void serve(std::uint32_t number) {

@@ -45,4 +45,8 @@ void complete(Deployment& deployment, const std::filesystem::path& folder, Findi
 /// Whether each group's plugin is there, is one, and was built for this Weir; as far as its file shows.
 void check_plugins(const Deployment& deployment, Findings& findings);
 
+/// Whether each group's plugin registers what the group needs. Runs its code, in a process of its own, of this very
+/// program; `file` is the deployment file. Thread: the process's only one. Throws: Error where it can start none.
+void rehearse_plugins(const Deployment& deployment, const std::filesystem::path& file, Findings& findings);
+
 }  // namespace weir::deployment

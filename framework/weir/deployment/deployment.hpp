@@ -71,8 +71,9 @@ struct Reading {
 using Environment = std::function<std::optional<std::string>(const std::string&)>;
 [[nodiscard]] Environment process_environment();
 
-/// Whether the plugin files are looked at too (their code is never run). A broker needs none of them.
-enum class PluginFiles { unchecked, checked };
+/// Whether the plugins are looked at too: their files, or, with those of a file that is good so far, also what they
+/// register (rehearse_plugins: their code runs, in processes of their own). A broker needs none of them.
+enum class PluginFiles { unchecked, checked, rehearsed };
 
 /// Reads and checks `file`. Never throws for what is in the file: that is a finding.
 [[nodiscard]] Reading read(const std::filesystem::path& file, PluginFiles plugins = PluginFiles::unchecked,

@@ -331,7 +331,10 @@ Reading parse(const std::string& text, const std::string& file, const std::files
   if (const auto root = root_of(text, findings)) {
     Reader(findings, deployment, environment).file(*root);
     complete(deployment, folder, findings);
-    if (plugins == PluginFiles::checked) check_plugins(deployment, findings);
+    if (plugins != PluginFiles::unchecked) check_plugins(deployment, findings);
+    if (plugins == PluginFiles::rehearsed && !findings.any_error()) {
+      rehearse_plugins(deployment, folder / std::filesystem::path(file).filename(), findings);
+    }
   }
   Reading reading{.file = file, .findings = findings.sorted()};
   if (!findings.any_error()) {

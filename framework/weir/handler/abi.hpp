@@ -14,7 +14,7 @@
 namespace weir::handler {
 
 /// Raised with every change of what a plugin compiles in: Context, Plugin, Handler, and what async/ keeps out of line.
-inline constexpr std::uint32_t abi_number = 5;
+inline constexpr std::uint32_t abi_number = 6;
 inline constexpr char abi_magic[8] = {'W', 'E', 'I', 'R', 'A', 'B', 'I', '\n'};
 
 /// Sanitizers change the runtime that both sides must share.
@@ -34,6 +34,10 @@ inline constexpr std::uint32_t abi_sanitizer = 0;
 inline constexpr std::uint32_t abi_sanitizer = 0;
 #endif
 
+/// The clang whose plugins work in a host that g++ built, as the tests show: coroutines, exceptions and libstdc++ of
+/// the two fit together.
+inline constexpr std::uint32_t clang_beside_gnu = 16;
+
 /// All fields are of fixed size, so that any build can read any other's.
 struct Abi {
   char magic[8];
@@ -45,6 +49,7 @@ struct Abi {
   std::uint32_t boost;
   std::uint32_t protobuf;
   std::uint32_t sanitizer;
+  std::uint32_t library;  ///< libstdc++'s major version
 };
 
 inline constexpr Abi this_abi {
@@ -55,7 +60,7 @@ inline constexpr Abi this_abi {
 #else
       0,
 #endif
-      _GLIBCXX_USE_CXX11_ABI, BOOST_VERSION, GOOGLE_PROTOBUF_VERSION, abi_sanitizer
+      _GLIBCXX_USE_CXX11_ABI, BOOST_VERSION, GOOGLE_PROTOBUF_VERSION, abi_sanitizer, _GLIBCXX_RELEASE
 };
 
 }  // namespace weir::handler

@@ -4,13 +4,16 @@
 
 #include <google/protobuf/message_lite.h>
 
+#include <array>
 #include <chrono>
+#include <concepts>
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include "weir/message/name.hpp"
@@ -25,6 +28,49 @@ struct HeaderView {
   std::string_view value;
 };
 
+/// The headers of a message that is published: listed, or an array, vector or span of HeaderView, which is looked at.
+///
+///     ctx.publish("emails", welcome, {.headers = {{"trace", trace}, {"source", "shop"}}});
+class Headers {
+ public:
+  /// Of those that are listed in braces; for more, name an array or a vector.
+  static constexpr std::size_t listed_most = 8;
+
+  Headers() = default;
+  // Not an initializer_list: g++ 12 compiles none in an expression with co_await. And kept, not looked at: what stands
+  // in braces ends with its expression.
+  Headers(HeaderView a) : Headers(Listed(), 1, {a}) {}
+  Headers(HeaderView a, HeaderView b) : Headers(Listed(), 2, {a, b}) {}
+  Headers(HeaderView a, HeaderView b, HeaderView c) : Headers(Listed(), 3, {a, b, c}) {}
+  Headers(HeaderView a, HeaderView b, HeaderView c, HeaderView d) : Headers(Listed(), 4, {a, b, c, d}) {}
+  Headers(HeaderView a, HeaderView b, HeaderView c, HeaderView d, HeaderView e)
+      : Headers(Listed(), 5, {a, b, c, d, e}) {}
+  Headers(HeaderView a, HeaderView b, HeaderView c, HeaderView d, HeaderView e, HeaderView f)
+      : Headers(Listed(), 6, {a, b, c, d, e, f}) {}
+  Headers(HeaderView a, HeaderView b, HeaderView c, HeaderView d, HeaderView e, HeaderView f, HeaderView g)
+      : Headers(Listed(), 7, {a, b, c, d, e, f, g}) {}
+  Headers(HeaderView a, HeaderView b, HeaderView c, HeaderView d, HeaderView e, HeaderView f, HeaderView g,
+          HeaderView h)
+      : Headers(Listed(), 8, {a, b, c, d, e, f, g, h}) {}
+  template <class Range>
+  requires(!std::same_as<std::remove_cvref_t<Range>, Headers> &&
+           std::constructible_from<std::span<const HeaderView>, const Range&>) Headers(const Range& range)
+      : elsewhere_(std::span<const HeaderView>(range).data()), count_(std::span<const HeaderView>(range).size()) {}
+
+  [[nodiscard]] std::span<const HeaderView> view() const {
+    return {elsewhere_ != nullptr ? elsewhere_ : listed_.data(), count_};
+  }
+
+ private:
+  struct Listed {};
+  Headers(Listed, std::size_t count, const std::array<HeaderView, listed_most>& listed)
+      : count_(count), listed_(listed) {}
+
+  const HeaderView* elsewhere_ = nullptr;
+  std::size_t count_ = 0;
+  std::array<HeaderView, listed_most> listed_{};
+};
+
 /// How a published message is to be delivered. All views: what they look at must live until publish() returns.
 struct PublishOptions {
   /// Messages of one key belong together (order, limits).
@@ -37,12 +83,15 @@ struct PublishOptions {
   std::optional<WallTime> deliver_at = {};
   /// 0 to 9; higher goes first.
   std::uint8_t priority = 4;
-  std::span<const HeaderView> headers = {};
+  Headers headers = {};
 };
+// So that g++ 12 does no harm to one that is listed in an awaited call.
+static_assert(std::is_trivially_copyable_v<PublishOptions>);
 
 /// One delivery, as its handler sees it. Lives as long as the handler runs; so do all views that it returns.
 ///
-/// Thread: the shard's. Use it from the handler's coroutine, never from weir::offload.
+/// Thread: the shard's. Use it from the handler's coroutine, never from weir::offload: what publishes, or would take
+/// the first look at the message's bytes, throws Error on another thread.
 class Context {
  public:
   Context(const Context&) = delete;
@@ -82,7 +131,8 @@ class Context {
   /// Publishes `message`: it leaves together with this delivery's ack, and not at all if it ends in another way.
   ///
   /// Throws: UnknownQueue if the engine has no such queue; TooLarge if this message with all its outputs is larger than
-  /// the engine takes, or its type, key, id or delay is; Error for a type that is not UTF-8, or a priority above 9.
+  /// the engine takes, or its type, key, id or delay is; Error for a type that is not UTF-8, a priority above 9, or on
+  /// a thread that is not the shard's.
   virtual void publish(std::string_view queue, const google::protobuf::MessageLite& message,
                        const PublishOptions& options = {}) = 0;
   /// The same with bytes of any kind, under the type's name.

@@ -4,16 +4,15 @@
 
 #include <google/protobuf/message_lite.h>
 
-#include <concepts>
 #include <memory>
 #include <optional>
 #include <string_view>
-#include <type_traits>
 #include <utility>
 
 #include "weir/async/task.hpp"
 #include "weir/handler/context.hpp"
 #include "weir/handler/end.hpp"
+#include "weir/handler/signature.hpp"
 
 namespace weir {
 
@@ -35,19 +34,6 @@ class Handler {
   /// Lifetime: all three outlive the task. `message` is what make_message() made, parsed.
   [[nodiscard]] virtual task<> run(Context& context, google::protobuf::MessageLite* message, End& end) = 0;
 };
-
-/// What a handler may return.
-template <class Task>
-concept Returned = std::same_as<Task, task<>> || std::same_as<Task, task<End>> || std::same_as<Task, task<Outcome>>;
-
-template <class Function, class Message>
-concept MessageHandler =
-    std::derived_from<Message, google::protobuf::MessageLite> && std::invocable<Function&, Context&, const Message&> &&
-    Returned<std::invoke_result_t<Function&, Context&, const Message&>>;
-
-template <class Function>
-concept RawHandler = std::invocable<Function&, Context&, std::string_view> &&
-    Returned<std::invoke_result_t<Function&, Context&, std::string_view>>;
 
 inline task<> keep_end(task<End> work, End& end) { end = co_await std::move(work); }
 inline task<> keep_end(task<Outcome> work, End& end) {

@@ -25,17 +25,19 @@ class Plugin {
   /// `function(Context&, const Message&)` handles messages of that type from `queue`. It returns task<>, task<End> or
   /// task<Outcome>.
   template <class Message, class Function>
-  requires handler::MessageHandler<Function, Message>
   void on(std::string_view queue, Function function, const HandlerOptions& options = {}) {
-    add(queue, Message::default_instance().GetTypeName(),
-        std::make_unique<handler::TypedHandler<Message, Function>>(std::move(function)), options);
+    if constexpr (handler::is_message_handler<Message, Function>()) {
+      add(queue, Message::default_instance().GetTypeName(),
+          std::make_unique<handler::TypedHandler<Message, Function>>(std::move(function)), options);
+    }
   }
 
   /// `function(Context&, std::string_view payload)` handles messages of the type of that name, undecoded.
   template <class Function>
-  requires handler::RawHandler<Function>
   void on_raw(std::string_view queue, std::string_view type, Function function, const HandlerOptions& options = {}) {
-    add(queue, type, std::make_unique<handler::BytesHandler<Function>>(std::move(function)), options);
+    if constexpr (handler::is_raw_handler<Function>()) {
+      add(queue, type, std::make_unique<handler::BytesHandler<Function>>(std::move(function)), options);
+    }
   }
 
   /// What `with:` says under `name`. Options that no registration asks for are refused at the start, by name.

@@ -128,11 +128,11 @@ void check_abi(const std::filesystem::path& path, const Abi& abi) {
   if (abi.number != this_abi.number || abi.size != this_abi.size) {
     refuse("Weir's plugin interface " + to_string(abi.number), to_string(this_abi.number));
   }
-  if (abi.clang == 0 && this_abi.clang == 0 && abi.compiler != this_abi.compiler) {
-    refuse(compiler(abi), compiler(this_abi));
-  }
-  if ((abi.clang == 0) != (this_abi.clang == 0) || abi.clang != this_abi.clang) {
-    refuse(compiler(abi), compiler(this_abi));
+  const bool same = abi.clang == this_abi.clang && (abi.clang != 0 || abi.compiler == this_abi.compiler);
+  const bool beside = this_abi.clang == 0 && abi.clang == clang_beside_gnu;
+  if (!same && !beside) refuse(compiler(abi), compiler(this_abi));
+  if (abi.library != this_abi.library) {
+    refuse("libstdc++ " + to_string(abi.library), to_string(this_abi.library));
   }
   if (abi.cxx11_abi != this_abi.cxx11_abi) {
     refuse("_GLIBCXX_USE_CXX11_ABI=" + to_string(abi.cxx11_abi), to_string(this_abi.cxx11_abi));

@@ -11,6 +11,7 @@
 #include <boost/system/system_error.hpp>
 #include <exception>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 
@@ -59,7 +60,7 @@ void Publisher::State::start_reading() {
   reading = true;
   const auto ended = [self = shared_from_this()](const std::exception_ptr& error) {
     self->reading = false;
-    self->failure = error;
+    if (!self->failure) self->failure = error;
     self->changed.cancel();
   };
   boost::asio::co_spawn(executor, read(shared_from_this()), boost::asio::bind_cancellation_slot(stop.slot(), ended));
@@ -117,9 +118,9 @@ bool Publisher::State::offer(std::string_view queue, std::string_view type, std:
   }
   start_reading();
   headers.clear();
-  if (!options.headers.empty()) {
+  if (const std::span<const HeaderView> given = options.headers.view(); !given.empty()) {
     v1::Body head;
-    for (const HeaderView& header : options.headers) {
+    for (const HeaderView& header : given) {
       auto* out = head.add_headers();
       out->set_name(std::string(header.name));
       out->set_value(std::string(header.value));
@@ -221,7 +222,12 @@ task<> Publisher::flush() {
   while (state->counts.unanswered() > 0) co_await state->change();
 }
 
-task<> Publisher::close() { co_await state_->producer->close(); }
+task<> Publisher::close() {
+  const auto state = state_;
+  co_await state->producer->close();
+  if (!state->failure) state->failure = std::make_exception_ptr(Error("this publisher was closed; make another"));
+  if (state->reading) state->stop.emit(boost::asio::cancellation_type::terminal);
+}
 
 const Publisher::Counts& Publisher::counts() const { return state_->counts; }
 

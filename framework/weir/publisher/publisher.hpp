@@ -76,7 +76,8 @@ class Publisher {
                             PublishOptions options = {});
   /// Awaits the answers to all that was sent. Throws: Refused. Cancellation: terminal.
   [[nodiscard]] task<> flush();
-  /// Says goodbye: flush() first.
+  /// Says goodbye: flush() first. Nothing of the publisher is left in the loop then: io_context.run() can end. What is
+  /// used of it afterwards throws Error.
   [[nodiscard]] task<> close();
 
   [[nodiscard]] const Counts& counts() const;

@@ -21,6 +21,7 @@
 #include "weir/worker/process.hpp"
 #include "weir/worker/recorder/marks.hpp"
 #include "weir/worker/run.hpp"
+#include "weir/worker/spawned.hpp"
 #include "weir/worker/token.hpp"
 
 namespace weir::worker {
@@ -35,8 +36,11 @@ struct StopRequest {
 StopRequest stop_request;
 
 constexpr std::array stop_signals{SIGTERM, SIGHUP};
-/// What Weir takes or ignores, and what a copy that a handler forked does not: it ends, and stops, as any process does.
+/// What Weir takes or ignores, and what handlers start does not: it ends, and stops, as any process does.
 constexpr std::array weirs_own{SIGTERM, SIGHUP, SIGINT, SIGTTIN, SIGTTOU, SIGURG, SIGPIPE};
+
+/// Is any of the standard streams a terminal?
+bool has_terminal() { return isatty(0) == 1 || isatty(1) == 1 || isatty(2) == 1; }
 
 void on_stop_signal(int signal) {
   const int error = errno;
@@ -73,6 +77,18 @@ class StopSignals {
     if (inherited::hang_up() != inherited::HangUp::ignored) set_handler(SIGHUP, on_stop_signal);
     // The terminal's Ctrl-C: the parent hears it, and tells us. Not ignored: exec makes it the default again.
     set_handler(SIGINT, [](int) {});
+    // These only ignoring keeps off who writes to a terminal in whose background he is.
+    if (!has_terminal()) {
+      ::signal(SIGTTIN, SIG_DFL);
+      ::signal(SIGTTOU, SIG_DFL);
+    }
+    static const sigset_t defaults = [] {
+      sigset_t made;
+      sigemptyset(&made);
+      for (const int each : weirs_own) sigaddset(&made, each);
+      return made;
+    }();
+    default_in_what_is_spawned(defaults);
     pthread_atfork(nullptr, nullptr, [] {
       for (const int each : weirs_own) ::signal(each, SIG_DFL);
     });

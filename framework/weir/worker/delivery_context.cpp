@@ -90,7 +90,7 @@ std::span<const HeaderView> DeliveryContext::headers() {
 
 void DeliveryContext::publish(std::string_view queue, const google::protobuf::MessageLite& message,
                               const PublishOptions& options) {
-  std::string body = encode_headers(options.headers);
+  std::string body = encode_headers(options.headers.view());
   const std::size_t size = message.ByteSizeLong();
   std::uint8_t head[11];
   head[0] = tag_15;
@@ -105,12 +105,19 @@ void DeliveryContext::publish(std::string_view queue, const google::protobuf::Me
 void DeliveryContext::publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
                                   const PublishOptions& options) {
   std::string body;
-  protocol::append_body(encode_headers(options.headers), payload, body);
+  protocol::append_body(encode_headers(options.headers.view()), payload, body);
   output(queue, std::string(type), std::move(body), options);
+}
+
+void DeliveryContext::wrong_thread(const std::string& what) {
+  throw Error(what +
+              " on a thread that is not the shard's, such as one of weir::offload; take there what it works on, " +
+              "and do this once the offloaded work has returned");
 }
 
 void DeliveryContext::output(std::string_view queue, std::string type, std::string body,
                              const PublishOptions& options) {
+  if (&thread_mark != thread_) wrong_thread("publish to '" + std::string(queue) + "'");
   if (!home_.session.has_queue(queue)) {
     throw UnknownQueue("publish to '" + std::string(queue) + "': the engine has no such queue");
   }

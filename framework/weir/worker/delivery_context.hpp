@@ -20,6 +20,9 @@ struct ContextHome {
   const std::vector<std::string>& queues;
 };
 
+/// At another address in each thread, which is all that it is for: two instructions tell threads apart.
+inline constinit thread_local char thread_mark = 0;
+
 class DeliveryContext final : public Context {
  public:
   using Clock = std::chrono::steady_clock;
@@ -81,6 +84,7 @@ class DeliveryContext final : public Context {
   /// message, so they are copied here (10 ns, no allocation).
   void pin() {
     if (pinned_) return;
+    if (&thread_mark != thread_) wrong_thread("the message's bytes are looked at");
     pinned_ = true;
     body_ = delivery_->body;
     key_ = delivery_->key;
@@ -90,11 +94,14 @@ class DeliveryContext final : public Context {
     body_ = std::string_view(buffer_).substr(0, body_.size());
     key_ = std::string_view(buffer_).substr(body_.size());
   }
+  /// Throws: Error. `what` happens on a thread that is not the shard's.
+  [[noreturn]] static void wrong_thread(const std::string& what);
   void output(std::string_view queue, std::string type, std::string body, const PublishOptions& options);
 
   static constexpr std::size_t buffer_most = 16 * 1024;  // what is larger is seldom copied
 
   ContextHome home_;
+  const char* const thread_ = &thread_mark;  ///< the shard's, which makes it
   Place* place_ = nullptr;
   const engine::Delivery* delivery_ = nullptr;
   std::string_view type_;

@@ -16,17 +16,19 @@ void Slots::step_back(Slot* before) {
   if (before != nullptr && before->registered_ != nullptr) on_cpu_.enters(before->number_, now_);
 }
 
-void Slots::escaped(Slot* slot, std::string why) {
+void Slots::escaped(Slot* slot, const End& end) {
   const bool runs = slot != nullptr && slot->registered_ != nullptr && slot->fate_ <= Slot::Fate::timed_out;
-  if (runs) return slot->escape(std::move(why));
+  if (runs) return slot->escape(end);
   const auto left_out = escapes_.pass(Clock::now());
   if (!left_out) return;
-  const std::string text = printable_reason(why);
+  const std::string text = printable_reason(end.why());
   log::error("escaped_on_the_loop", {{"worker", settings_.name}, {"error", text}, {"left_out", *left_out}});
 }
 
-void Slot::escape(std::string why) {
-  escaped_ = "an exception of it escaped on its loop: " + why;
+void Slot::escape(const End& end) {
+  // As if the handler had thrown it: a Reject is one, a Retry keeps its time.
+  escaped_ =
+      End(end.outcome(), end.why().empty() ? "" : "an exception of it escaped on its loop: " + end.why(), end.delay());
   cancel(Fate::escaped);
   // As after its timeout: one that goes on all the same is told of.
   if (registered_ != nullptr) slots_.deadlines_.arm(*this, Slots::Clock::now() + registered_->timeout);

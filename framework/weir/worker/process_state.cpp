@@ -3,10 +3,12 @@
 #include <dirent.h>
 
 #include <charconv>
+#include <chrono>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <string>
+#include <thread>
 
 namespace weir::worker {
 
@@ -22,6 +24,16 @@ std::optional<ProcessState> process_state(pid_t pid) {
     return std::nullopt;
   }
   return out;
+}
+
+bool thread_waits(pid_t thread) {
+  constexpr int looks = 4;
+  for (int i = 0; i < looks; ++i) {
+    const auto found = process_state(thread);
+    if (!found || (found->state != 'S' && found->state != 'D')) return false;
+    std::this_thread::sleep_for(std::chrono::milliseconds(1));
+  }
+  return true;
 }
 
 std::vector<ProcessState> all_processes() {

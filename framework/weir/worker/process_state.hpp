@@ -16,8 +16,12 @@ struct ProcessState {
   pid_t group = 0;
 };
 
-/// Nothing if there is no such process.
+/// Nothing if there is no such process. Of a thread as well, by its id.
 [[nodiscard]] std::optional<ProcessState> process_state(pid_t pid);
+
+/// Does the thread wait in a call (for a lock, a file, its sleep)? False while it computes, or would like to: found at
+/// any of a few looks within some milliseconds.
+[[nodiscard]] bool thread_waits(pid_t thread);
 
 /// All that there are, at about this moment.
 [[nodiscard]] std::vector<ProcessState> all_processes();

@@ -72,8 +72,9 @@ std::vector<engine::Attachment> Registry::attachments() const {
   return out;
 }
 
-void Registry::check() const {
-  std::vector<std::string> wrong = wrong_;
+std::vector<Registry::Finding> Registry::findings() const {
+  std::vector<Finding> wrong;
+  for (const std::string& each : wrong_) wrong.push_back({"plugin", each});
   for (std::size_t queue = 0; queue < settings_.queues.size(); ++queue) {
     if (!by_queue_[queue].empty()) continue;
     std::string line = "queue '" + settings_.queues[queue] + "' has no handler";
@@ -85,7 +86,7 @@ void Registry::check() const {
       line += ", which workers." + settings_.name + ".queues does not list";
     }
     line += "; register one, or take the queue out of workers." + settings_.name + ".queues";
-    wrong.push_back(std::move(line));
+    wrong.push_back({"queues[" + std::to_string(queue) + "]", std::move(line)});
   }
   for (const auto& [name, value] : settings_.with) {
     if (asked_.contains(name)) continue;
@@ -93,13 +94,18 @@ void Registry::check() const {
         "workers." + settings_.name + ".with has '" + name + "', which the plugin does not ask for; it asks for";
     if (asked_.empty()) line += " nothing";
     for (const std::string& each : asked_) line += " '" + each + "'";
-    wrong.push_back(std::move(line));
+    wrong.push_back({"with." + name, std::move(line)});
   }
+  return wrong;
+}
+
+void Registry::check() const {
+  const std::vector<Finding> wrong = findings();
   if (wrong.empty()) return;
   std::string text = "worker group '" + settings_.name + "'";
   if (!settings_.plugin.empty()) text += " with plugin " + settings_.plugin;
   text += ":";
-  for (const std::string& each : wrong) text += wrong.size() == 1 ? " " + each : "\n  " + each;
+  for (const Finding& each : wrong) text += (wrong.size() == 1 ? " " : "\n  ") + each.text;
   throw handler::PluginError(text);
 }
 

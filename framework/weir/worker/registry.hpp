@@ -28,8 +28,15 @@ class Registry final : public Plugin {
  public:
   Registry(const GroupSettings& settings, std::uint32_t shard, asio::any_io_executor executor);
 
-  /// Once the registration has run. Throws: handler::PluginError with everything that is wrong, a line each: two
-  /// handlers of one type, a queue without a handler, an option that nobody asked for, no handler at all.
+  /// Something that is wrong with a registration.
+  struct Finding {
+    std::string key;  ///< of the group in the deployment file, which it is about: `queues[2]`, `with.path`, `plugin`
+    std::string text;
+  };
+  /// Once the registration has run: two handlers of one type, a queue without a handler, an option that nobody asked
+  /// for, no handler at all.
+  [[nodiscard]] std::vector<Finding> findings() const;
+  /// Throws: handler::PluginError with all findings(), a line each, if there are any.
   void check() const;
 
   /// Null if this shard has no handler for that type.

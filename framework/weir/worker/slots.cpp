@@ -223,7 +223,7 @@ task<> Slots::serve(Slot& slot) {
       slot.end_ = still_in_line(slot, late);
     } catch (...) {
       slot.threw_ = true;
-      slot.end_ = retried(thrown_text());
+      slot.end_ = thrown_end();
     }
     finish(slot);
   }
@@ -298,7 +298,7 @@ void Slots::finish(Slot& slot) {
   now_ = Clock::now();
   if (slot.fate_ == Slot::Fate::escaped) {
     slot.threw_ = true;
-    slot.end_ = retried(std::move(slot.escaped_));
+    slot.end_ = std::move(slot.escaped_);
   } else if (slot.fate_ != Slot::Fate::its_own && slot.threw_) {
     slot.end_ = slot.fate_ == Slot::Fate::timed_out ? retried(TimedOut(slot.registered_->timeout).what()) : released();
   }

@@ -60,7 +60,7 @@ class Slot final : private async::Deadline {
 
   Slot* enter();
   void leave(Slot* before);
-  void escape(std::string why);
+  void escape(const End& end);
 
   void passed() override;
   void arm();
@@ -81,7 +81,7 @@ class Slot final : private async::Deadline {
   End end_;
   bool threw_ = false;
   Fate fate_ = Fate::its_own;
-  std::string escaped_;
+  End escaped_;
   Clock::time_point started_;
   std::uint32_t lines_ = 0;          ///< that its handler stands in (in_line.cpp)
   Clock::time_point in_line_since_;  ///< with lines_
@@ -146,7 +146,7 @@ class Slots final : private async::Timekeeper {
   Clock::time_point enters_line(Run run) override;
   void leaves_line(Run run) override;
 
-  void escaped(Slot* slot, std::string why);
+  void escaped(Slot* slot, const End& end);
   Slot* step_aside();
   void step_back(Slot* before);
   task<> serve(Slot& slot);
@@ -208,7 +208,7 @@ void Slots::run_as(Mark mark, Function& function) {
   try {
     function();
   } catch (...) {
-    escaped(slot, thrown_text());
+    escaped(slot, thrown_end());
   }
   slot != nullptr ? slot->leave(before) : step_back(before);
 }

@@ -2,10 +2,13 @@
 
 #include <cxxabi.h>
 
+#include <boost/asio/multiple_exceptions.hpp>
 #include <cstdlib>
 #include <exception>
 #include <memory>
 #include <typeinfo>
+
+#include "weir/async/in_line.hpp"
 
 namespace weir::worker {
 namespace {
@@ -24,12 +27,38 @@ std::string type_name() {
 std::string thrown_text() {
   try {
     throw;
+  } catch (const boost::asio::multiple_exceptions& several) {
+    if (!several.first_exception()) return several.what();
+    try {
+      std::rethrow_exception(several.first_exception());
+    } catch (...) {
+      return thrown_text();
+    }
   } catch (const std::exception& error) {
     const char* const text = error.what();
     if (text != nullptr && *text != '\0') return text;
     return "threw " + type_name() + ", which says nothing";
   } catch (...) {
     return "threw " + type_name() + ", which is no std::exception";
+  }
+}
+
+End thrown_end() {
+  try {
+    throw;
+  } catch (const EndedBy& ended) {
+    return ended.end();
+  } catch (const StillInLine& late) {
+    return End(Outcome::defer, late.what());
+  } catch (const boost::asio::multiple_exceptions& several) {
+    if (!several.first_exception()) return retried(several.what());
+    try {
+      std::rethrow_exception(several.first_exception());
+    } catch (...) {
+      return thrown_end();
+    }
+  } catch (...) {
+    return retried(thrown_text());
   }
 }
 

@@ -9,6 +9,7 @@
 
 #include "weir/message/ids.hpp"
 #include "weir/telemetry/log.hpp"
+#include "weir/worker/process_state.hpp"
 #include "weir/worker/recorder/marks.hpp"
 #include "weir/worker/recorder/symbols.hpp"
 #include "weir/worker/stalls.hpp"
@@ -44,6 +45,9 @@ std::string printed(const std::vector<std::uint64_t>& frames) {
   }
   return text;
 }
+
+/// What it does with the thread that it holds.
+std::string_view words_of(bool waits) { return waits ? "waits" : "computes"; }
 
 }  // namespace
 
@@ -122,6 +126,7 @@ struct Watchdog::State {
   void stalled(const ThreadLine& line, const OnCpu& on_cpu) {
     const auto left_out = stalls.pass(Clock::now());
     if (!left_out) return;
+    const bool waits = thread_waits(line.thread);  // before its stack is taken: that interrupts it
     const std::vector<std::uint64_t> frames = stack_of(line, on_cpu);
     const std::string stack = printed(frames);
     const auto again = recorder.on_cpu(line);
@@ -133,14 +138,16 @@ struct Watchdog::State {
                                {"type", type_of(on_cpu)},
                                {"held", Clock::now() - on_cpu.since},
                                {"still", again && again->running == on_cpu.running},
+                               {"doing", words_of(waits)},
                                {"left_out", *left_out},
                                {"stack", stack}});
   }
 
   void stuck_at(ThreadLine& line, const OnCpu& on_cpu, bool on_loop) {
+    const bool waits = thread_waits(line.thread);
     const std::vector<std::uint64_t> frames = stack_of(line, on_cpu);
     recorder.save_map();
-    recorder::mark_stuck(line, on_cpu, frames);
+    recorder::mark_stuck(line, on_cpu, waits, frames);
     const Stuck found{.shard = shard_of(on_cpu), .on_loop = on_loop, .message = id_of(on_cpu)};
     log::error("handler_stuck", {{"worker", settings.name},
                                  {"shard", found.shard},
@@ -149,6 +156,7 @@ struct Watchdog::State {
                                  {"attempt", on_cpu.what.attempt},
                                  {"type", type_of(on_cpu)},
                                  {"where", on_loop ? "loop" : "offload"},
+                                 {"doing", words_of(waits)},
                                  {"timeout", on_cpu.what.deadline - on_cpu.what.started},
                                  {"after", Clock::now() - on_cpu.what.started},
                                  {"stack", printed(frames)}});

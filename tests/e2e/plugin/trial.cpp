@@ -38,11 +38,19 @@ weir::task<> text(weir::Context&, std::string_view payload, std::string ledger) 
 
 WEIR_PLUGIN(plugin) {
   const std::string ledger = plugin.option("ledger", "ledger");
+  const std::string ends = plugin.option("registration", "");
+  if (ends == "aborts") std::abort();
+  if (ends == "throws") throw 42;
   plugin.on<trial::Order>(
       "orders", [ledger](weir::Context& ctx, const trial::Order& message) { return order(ctx, message, ledger); });
-  if (!plugin.option("twice", "").empty()) {
+  const std::string twice = plugin.option("twice", "");
+  if (!twice.empty() && (twice != "in shard 1" || plugin.shard() == 1)) {
     plugin.on<trial::Order>(
         "orders", [ledger](weir::Context& ctx, const trial::Order& message) { return order(ctx, message, ledger); });
+  }
+  for (int i = std::stoi(plugin.option("many", "0")); i > 0; --i) {
+    plugin.on_raw("many.queues.with.long.names." + std::to_string(i), "text",
+                  [ledger](weir::Context& ctx, std::string_view payload) { return text(ctx, payload, ledger); });
   }
   plugin.on_raw("notes", "text",
                 [ledger](weir::Context& ctx, std::string_view payload) { return text(ctx, payload, ledger); });

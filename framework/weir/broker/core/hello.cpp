@@ -1,5 +1,6 @@
 // HELLO and WELCOME: a client becomes a worker, a publisher, or one who only asks.
 #include <algorithm>
+#include <set>
 #include <utility>
 
 #include "weir/broker/core/state.hpp"
@@ -12,6 +13,8 @@ namespace {
 /// many settled unheard; twice that is nobody's honest window. Each message named may cost an answer.
 constexpr std::size_t hello_part_most = 64 * 1024;
 constexpr std::uint64_t hello_named_most = 262'144;
+/// Queues and types that it attaches, of all parts: they are looked up in one go.
+constexpr std::uint64_t hello_attached_most = 32'768;
 /// And all HELLOs that are not complete.
 constexpr std::size_t hello_bytes_most = 64 * 1024 * 1024;
 
@@ -199,6 +202,31 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   send(state, client.connection, std::move(frame), actions);
 }
 
+/// What the part attaches, counted, and kept if it is not the first. False: it is too much, and the session has ended.
+bool take_attachments(State& state, Client& client, const v1::Hello& part, Actions& actions) {
+  for (const auto& one : part.attach()) client.attach_names += 1 + static_cast<std::uint64_t>(one.types_size());
+  if (client.attach_names > hello_attached_most) {
+    refuse(state, client.connection, v1::Error::TOO_LARGE,
+           "HELLO: it attaches to " + std::to_string(client.attach_names) + " queues and types together; at most " +
+               std::to_string(hello_attached_most) + ": spread the queues over several groups",
+           true, actions);
+    return false;
+  }
+  if (!client.hello_parts.empty()) {
+    client.attach_more.insert(client.attach_more.end(), part.attach().begin(), part.attach().end());
+  }
+  return true;
+}
+
+/// What further parts attach. A queue that an earlier one names already stays as it is there.
+void add_attachments(v1::Hello& hello, std::vector<v1::Attach> more) {
+  std::set<std::string> named;
+  for (const auto& one : hello.attach()) named.insert(one.queue());
+  for (v1::Attach& one : more) {
+    if (named.insert(one.queue()).second) *hello.add_attach() = std::move(one);
+  }
+}
+
 /// A part that others follow, or that follows one. False: it is too much, and the session has ended.
 bool keep_part(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions) {
   if (client.hello_parts.empty()) client.hello_since = now.instant;
@@ -282,7 +310,7 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
   if (const std::size_t bytes = part.ByteSizeLong(); bytes > hello_part_most) {
     refuse(state, client.connection, v1::Error::TOO_LARGE,
            "HELLO: a part of " + std::to_string(bytes) + " bytes; at most " + std::to_string(hello_part_most) +
-               ", what is held and settled may follow in further parts (`more`), queues and types may not",
+               "; the rest may follow in further parts (`more`)",
            true, actions);
     return;
   }
@@ -298,6 +326,7 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
            true, actions);
     return;
   }
+  if (!take_attachments(state, client, part, actions)) return;
   if (part.more() || !client.hello_parts.empty()) {
     if (!keep_part(state, now, client, part, actions) || part.more()) return;
   }
@@ -309,6 +338,7 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
   } else {
     hello.ParseFromString(parts.front());
     parts.erase(parts.begin());
+    add_attachments(hello, std::exchange(client.attach_more, {}));
   }
   client.kind = hello.kind();
   switch (hello.kind()) {

@@ -154,8 +154,10 @@ struct Client {
   std::uint64_t named{};  ///< messages that its HELLO names so far
   /// Of a HELLO that is not complete, encoded: parsed they are many times as large.
   std::vector<std::string> hello_parts;
-  std::size_t hello_bytes{};  ///< of them
-  Instant hello_since;        ///< its first part
+  std::size_t hello_bytes{};            ///< of them
+  std::uint64_t attach_names{};         ///< queues and types that its HELLO names so far
+  std::vector<v1::Attach> attach_more;  ///< of the parts after the first
+  Instant hello_since;                  ///< its first part
   bool welcomed = false;
   Worker* worker{};
   Publisher* publisher{};

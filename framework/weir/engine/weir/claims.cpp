@@ -10,8 +10,9 @@ namespace {
 
 /// A claim is at most 60 bytes: a part of a HELLO with so many stays below 64 KiB.
 constexpr int claims_a_part = 1000;
-/// The first part has the attachments too.
-constexpr int claims_in_first = 256;
+/// One with attachments has fewer, and of those so many bytes at most (more only if one queue's types are).
+constexpr int claims_beside_attachments = 256;
+constexpr std::size_t attachments_a_part = 32 * 1024;
 
 }  // namespace
 
@@ -20,11 +21,6 @@ void SessionMachine::hello(Instant) {
   hello.set_process_token(std::string(options_.process.view()));
   hello.set_shard(options_.shard);
   hello.set_group(options_.group);
-  for (const Attachment& attachment : options_.queues) {
-    auto* attach = hello.add_attach();
-    attach->set_queue(attachment.queue);
-    for (const std::string& type : attachment.types) attach->add_types(type);
-  }
   auto* window = hello.mutable_window();
   window->set_epoch(++window_epoch_);  // HELLOs of several connections may be read in any order: this is the newest
   if (!stopping_) {
@@ -33,7 +29,29 @@ void SessionMachine::hello(Instant) {
   }
   window_said_ = window_epoch_;
   gather_claims();
-  send_claims(std::move(hello));
+  send_claims(send_attachments(std::move(hello)));
+}
+
+/// All parts but the last, which is returned: claims follow in it.
+v1::Hello SessionMachine::send_attachments(v1::Hello part) {
+  std::size_t bytes = 0;
+  for (const Attachment& attachment : options_.queues) {
+    v1::Attach attach;
+    attach.set_queue(attachment.queue);
+    for (const std::string& type : attachment.types) attach.add_types(type);
+    const std::size_t size = attach.ByteSizeLong();
+    if (bytes > 0 && bytes + size > attachments_a_part) {
+      part.set_more(true);
+      v1::Frame head;
+      *head.mutable_hello() = std::move(part);
+      send(head);
+      part = hello_of(v1::WORKER);
+      bytes = 0;
+    }
+    bytes += size;
+    *part.add_attach() = std::move(attach);
+  }
+  return part;
 }
 
 void SessionMachine::gather_claims() {
@@ -66,7 +84,7 @@ void SessionMachine::gather_claims() {
 void SessionMachine::send_claims(v1::Hello first) {
   v1::Frame head;
   *head.mutable_hello() = std::move(first);
-  int room = claims_in_first;
+  int room = claims_beside_attachments;
   for (const bool held : {true, false}) {
     v1::Claim* last = nullptr;
     for (const Claimed& claim : claims_) {

@@ -71,6 +71,11 @@ void Client::send_all() {
 
 void Client::arm() {
   const Instant next = machine_.next_tick();
+  if (next == Instant::max()) {
+    // It is done for good: nothing of it keeps the loop running.
+    if (std::exchange(armed_for_, next) != next) timer_.cancel();
+    return;
+  }
   // A later time than the one armed needs no new arming: it is looked at again then.
   if (next >= armed_for_) return;
   armed_for_ = next;

@@ -80,6 +80,7 @@ class SessionMachine final : public ClientMachine {
 
   static bool is_unanswered(const Claimed& claim) { return claim.answer == Claimed::Answer::none; }
   void gather_claims();
+  v1::Hello send_attachments(v1::Hello part);
   void send_claims(v1::Hello first);
   void answer_claims(const v1::Welcome& welcome);
   void deliver(Instant now, const std::shared_ptr<Received>& frame);

@@ -29,7 +29,10 @@ bool is_foreign(const Marked& mark) {
 
 std::string error_of(const Marked& mark, const HowItDied& death, std::chrono::nanoseconds ran) {
   if (mark.kind == MarkKind::exited) return "ended its process: exit code " + std::to_string(death.exit_code);
-  if (mark.kind == MarkKind::stuck) return "stuck: on the CPU past its timeout, " + seconds(ran) + " after it started";
+  if (mark.kind == MarkKind::stuck) {
+    return std::string("stuck: ") + (mark.code == 1 ? "waiting in a call that blocks its thread" : "on the CPU") +
+           " past its timeout, " + seconds(ran) + " after it started";
+  }
   std::string text = "killed its process: " + signal_name(mark.signal);
   if (mark.signal == SIGSEGV || mark.signal == SIGBUS) {
     char at[32];

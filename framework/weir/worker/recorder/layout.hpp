@@ -42,7 +42,7 @@ template <template <class> class Cell>
 struct MarkOf {
   Cell<std::uint32_t> kind;
   Cell<std::int32_t> signal;
-  Cell<std::int32_t> code;    ///< siginfo's
+  Cell<std::int32_t> code;    ///< siginfo's; of one that is stuck, 1: it waits in a call
   Cell<std::int32_t> sender;  ///< process id, where somebody else sent it; -1: of another namespace
   Cell<std::uint64_t> address;
   Cell<std::int64_t> at;           ///< steady clock, ns

@@ -253,13 +253,14 @@ std::vector<std::uint64_t> stack_of(const ThreadLine& of) {
   return frames;
 }
 
-void mark_stuck(ThreadLine& of, const OnCpu& on_cpu, const std::vector<std::uint64_t>& frames) {
+void mark_stuck(ThreadLine& of, const OnCpu& on_cpu, bool waits, const std::vector<std::uint64_t>& frames) {
   Mark& mark = of.mark;
   auto none = static_cast<std::uint32_t>(MarkKind::none);
   if (!mark.kind.compare_exchange_strong(none, static_cast<std::uint32_t>(MarkKind::writing))) return;
   mark.at = steady_ns();
   mark.running = on_cpu.running;
   mark.slot_state = on_cpu.slot_state;
+  mark.code = waits ? 1 : 0;
   mark.frame_count = static_cast<std::uint32_t>(std::min(frames.size(), frames_most));
   for (std::uint32_t i = 0; i < mark.frame_count; ++i) mark.frames[i] = frames[i];
   mark.kind = static_cast<std::uint32_t>(MarkKind::stuck);

@@ -42,7 +42,7 @@ void set_own(Own own);
 /// Thread: any, one at a time.
 [[nodiscard]] std::vector<std::uint64_t> stack_of(const ThreadLine& line);
 
-/// The thread's delivery, as `on_cpu` saw it, is stuck.
-void mark_stuck(ThreadLine& line, const OnCpu& on_cpu, const std::vector<std::uint64_t>& frames);
+/// The thread's delivery, as `on_cpu` saw it, is stuck; `waits`: in a call that blocks, not on the CPU.
+void mark_stuck(ThreadLine& line, const OnCpu& on_cpu, bool waits, const std::vector<std::uint64_t>& frames);
 
 }  // namespace weir::worker::recorder
