@@ -72,7 +72,7 @@ class Webhooks {
 std::shared_ptr<weir::Semaphore> Webhooks::in_flight_to(const std::string& host) {
   auto& known = hosts_[host];
   if (auto semaphore = known.lock()) return semaphore;
-  const std::shared_ptr<weir::Semaphore> made(new weir::Semaphore(settings_.in_flight_per_host),
+  const std::shared_ptr<weir::Semaphore> made(new weir::Semaphore(settings_.in_flight_per_host, host),
                                               [this, host](weir::Semaphore* semaphore) {
                                                 hosts_.erase(host);
                                                 delete semaphore;
@@ -99,16 +99,10 @@ weir::task<> Webhooks::deliver(weir::Context& ctx, const webhooks::Delivery& del
       {"X-Weir-Signature-256", webhooks::signature_of(settings_.secret, delivery.body())},
   };
 
-  // A slow host is not the message's fault: what finds no room in time for its POST comes again, uncharged.
+  // A slow host is not the message's fault: time in line is not the handler's, and what finds no room comes again
+  // later, uncharged.
   const auto host = in_flight_to(target.authority);
-  const auto spare =
-      std::chrono::duration_cast<weir::Duration>(ctx.deadline() - std::chrono::steady_clock::now()) - settings_.timeout;
-  weir::Semaphore::Permit permit;
-  try {
-    permit = co_await weir::timeout(std::max(spare, weir::Duration(1ms)), host->acquire());
-  } catch (const weir::TimedOut&) {
-    throw weir::Defer(1s);
-  }
+  const weir::Semaphore::Permit permit = co_await host->acquire();
 
   webhooks::Answer answer;
   try {
