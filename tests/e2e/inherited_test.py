@@ -10,6 +10,7 @@ import os
 import pty
 import re
 import resource
+import shutil
 import signal
 import subprocess
 import tempfile
@@ -22,6 +23,7 @@ from deployment import BUILD, WEIR, Skipped, free_port, main, wait_until
 
 MIB = 1 << 20
 SANITIZED = re.search(r"^WEIR_SANITIZE:\w+=.", (BUILD / "CMakeCache.txt").read_text(), re.MULTILINE) is not None
+OWN_COPY = "a copy of the stopped store"  # of each run its own: it is changed
 STANDARD = {"standard input": [0], "standard output": [1], "standard error": [2], "all three": [0, 1, 2]}
 
 
@@ -36,6 +38,7 @@ def answering(trial):
             ["dead", "show", "orders", letter, *engine], ["dead", "show", "orders", letter, "--json", "--payload", *engine],
             ["dead", "replay", "notes", "--all", *engine], ["dead", "purge", "notes", "--all", "--yes", *engine],
             ["publish", "notes", "--data", "a note", *engine],
+            ["compact", OWN_COPY], ["man", str(trial.folder / "pages")], ["completion", "bash"],
             ["bench", "drain", "--messages", "1", "--data", str(trial.folder)]]
 
 
@@ -56,6 +59,9 @@ def trial_with_a_dead_letter():
 
 def run(trial, words, *, inherited=lambda: None, timeout=60, **options):
     """To its end; what it inherits is what `inherited` makes of it, last thing before it starts."""
+    if OWN_COPY in words:
+        copy = shutil.copytree(trial.folder / "stopped", Path(tempfile.mkdtemp(dir=trial.folder)) / "copy")
+        words = [str(copy) if each == OWN_COPY else each for each in words]
     options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **options}
     return subprocess.run([WEIR, *words], env=trial.environment, cwd=trial.folder, timeout=timeout,
                           preexec_fn=inherited, **options)
@@ -85,7 +91,7 @@ def closing(descriptors):
 def test_the_matrix_has_every_command():
     known = set(re.findall(r"^  (\S+) {2,}\S", weir("--help").stdout.split("Commands:")[1].split("Start here")[0], re.MULTILINE))
     with trial_with_a_dead_letter() as trial:
-        tried = {words[0] for words in answering(trial)} | {"up", "broker", "worker"}
+        tried = {words[0] for words in answering(trial)} | {"up", "broker", "worker", "top"}  # top: commands_test.py
         assert known and known <= tried, f"not in the matrix: {known - tried}"
         for words in answering(trial):
             result = run(trial, words)
@@ -324,10 +330,11 @@ def ends_in_words(trial, words, name, limit, inherited, expected, **options):
         return process.returncode
 
 
+NOBODY_IS_ASKED = ("check", "check-store", "compact", "man", "completion", "bench")
+
+
 def under_limits(name, limits, expected, inherited, options=dict, work=()):
     """Every command under each limit: the least is refused, under the last the answering ones and those of `work` work."""
-    if SANITIZED:
-        raise Skipped("a build without sanitizers, which need descriptors, threads and addresses of their own")
     with trial_with_a_dead_letter() as trial:
         os.chmod(trial.folder, 0o755)
 
@@ -340,7 +347,7 @@ def under_limits(name, limits, expected, inherited, options=dict, work=()):
             return str(each)
 
         # Without what asks nobody, or is root's alone.
-        answer = [words for words in answering(trial) if words[0][0] != "-" and words[0] not in ("check", "check-store", "bench")]
+        answer = [words for words in answering(trial) if words[0][0] != "-" and words[0] not in NOBODY_IS_ASKED]
         cases = [(words, limit) for limit in limits
                  for words in answer + [["broker", file()], ["worker", file(), "w"], ["up", file()]]]
         codes = {}
@@ -380,6 +387,10 @@ def test_too_few_addresses_are_told_in_words():
     under_limits("RLIMIT_AS", (36, 48, 64, 80, 110, 130, 160, 200), "RLIMIT_AS",
                  lambda limit: lower(resource.RLIMIT_AS, limit * MIB), work=("worker",))
 
+
+if SANITIZED:  # which need descriptors, threads and addresses of their own
+    del test_too_few_descriptors_are_told_in_words, test_too_few_threads_are_told_in_words
+    del test_too_few_addresses_are_told_in_words
 
 if __name__ == "__main__":
     main(globals())

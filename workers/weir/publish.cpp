@@ -22,6 +22,7 @@
 #include "table.hpp"
 #include "weir/deployment/nearest.hpp"
 #include "weir/engine/make.hpp"
+#include "weir/inherited/limits.hpp"
 #include "weir/publisher/publisher.hpp"
 #include "weir/telemetry/log.hpp"
 
@@ -247,6 +248,7 @@ void report(const Publisher::Counts& counts, std::chrono::steady_clock::time_poi
 }  // namespace
 
 int publish(const PublishOptions& options) {
+  inherited::need("weir publish", {.descriptors = 24, .threads = 4, .memory = Bytes{16 << 20}});
   if (!options.type && (options.proto || options.plugin)) {
     throw UsageError(
         std::string(options.proto ? "--proto" : "--plugin") +

@@ -7,17 +7,11 @@
 namespace weir::cli {
 namespace {
 
-constexpr std::array<std::string_view, 4> of_libraries{"boost::asio::", "boost::context::", "std::", "__gnu_cxx::"};
+constexpr std::array<std::string_view, 5> of_libraries{"boost::asio::", "boost_asio_handler_",
+                                                       "boost::context::", "std::", "__gnu_cxx::"};
 /// What is below every handler.
 constexpr std::array<std::string_view, 5> of_workers{"weir::worker::", "weir::async::", "libstdc++.so", "libc.so",
                                                      "_start in weir"};
-
-template <std::size_t size>
-bool is_of(std::string_view frame, const std::array<std::string_view, size>& whose) {
-  // A template's name begins with what it returns.
-  if (frame.starts_with("void ") || frame.starts_with("bool ")) frame.remove_prefix(5);
-  return std::ranges::any_of(whose, [&](std::string_view name) { return frame.starts_with(name); });
-}
 
 /// Without what stands between `open` and its `close`; these stay.
 std::string emptied(std::string_view text, char open, char close) {
@@ -64,6 +58,26 @@ std::string short_frame(std::string_view frame) {
   remove_all(name, "<>");
   return name + std::string(frame.substr(in));
 }
+
+namespace {
+
+/// Without what it returns, which stands before a template's name, and its parameters.
+std::string name_of(std::string_view frame) {
+  std::string name = short_frame(frame);
+  name.erase(std::min(name.find(" in "), name.size()));
+  name.erase(std::min(name.find('('), name.size()));
+  const auto space = name.rfind(' ');
+  return space == std::string::npos ? name : name.substr(space + 1);
+}
+
+template <std::size_t size>
+bool is_of(std::string_view frame, const std::array<std::string_view, size>& whose) {
+  const std::string name = name_of(frame);
+  return std::ranges::any_of(
+      whose, [&](std::string_view begins) { return frame.starts_with(begins) || name.starts_with(begins); });
+}
+
+}  // namespace
 
 std::vector<std::string> short_stack(const std::string& stack) {
   std::vector<std::string> frames;

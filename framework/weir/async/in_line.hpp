@@ -12,6 +12,7 @@
 #include <memory>
 #include <string>
 
+#include "weir/async/task.hpp"
 #include "weir/message/error.hpp"
 #include "weir/message/units.hpp"
 

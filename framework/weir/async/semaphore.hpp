@@ -50,7 +50,8 @@ class Semaphore {
 
   /// Waits for a permit, first come, first served. Cancellation: terminal; takes none.
   ///
-  /// Throws: StillInLine when a handler has stood in line, here and elsewhere, for as long as its timeout is.
+  /// Throws: StillInLine when a handler has stood in line, here and elsewhere, for as long as its timeout is. One that
+  /// holds all permits already waits for itself until then.
   [[nodiscard]] task<Permit> acquire() {
     if (free_ > 0) {
       --free_;

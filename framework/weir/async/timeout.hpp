@@ -78,6 +78,7 @@ class CancelledTogether {
 /// Awaits `work` for at most `limit`.
 ///
 /// Throws: TimedOut when `limit` has passed and `work` ended by it; otherwise what `work` throws.
+/// What `work` waits in line for a semaphore counts: to bound the work alone, `limit(gate, timeout(1s, work))`.
 /// Cancellation: ends `work` first, so nothing of it runs on once this has returned.
 template <class T>
 task<T> timeout(Duration limit, task<T> work) {

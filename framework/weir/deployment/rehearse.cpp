@@ -13,6 +13,8 @@
 #include <optional>
 
 #include "weir/deployment/check.hpp"
+#include "weir/inherited/limits.hpp"
+#include "weir/telemetry/log.hpp"
 #include "weir/worker/rehearsal.hpp"
 
 namespace weir::deployment {
@@ -22,6 +24,7 @@ using Clock = std::chrono::steady_clock;
 
 /// A plugin may take its time (a model, a large index); who waits for `weir up` wants to hear something.
 constexpr auto rehearsal_most = std::chrono::seconds(60);
+constexpr auto told_after = std::chrono::seconds(3);
 
 struct Rehearsal {
   std::string lines;          ///< as worker::rehearse() writes them
@@ -59,6 +62,7 @@ bool read_all(int pipe, Clock::time_point end, std::string& into) {
 }
 
 Rehearsal rehearse(const std::string& file, const std::string& group) {
+  inherited::need("loading a plugin", {.descriptors = 32, .threads = 2, .memory = Bytes{16 << 20}});
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw Error(std::string("pipe: ") + std::strerror(errno));
   const pid_t self = getpid();
@@ -68,7 +72,12 @@ Rehearsal rehearse(const std::string& file, const std::string& group) {
   setpgid(child, child);
   close(ends[1]);
   Rehearsal out{.lines = "\n", .status = {}};
-  const bool closed = read_all(ends[0], Clock::now() + rehearsal_most, out.lines);
+  const auto begin = Clock::now();
+  bool closed = read_all(ends[0], begin + told_after, out.lines);
+  if (!closed) {
+    log::warn("registration_takes_long", {{"worker", group}, {"most", Duration(rehearsal_most)}});
+    closed = read_all(ends[0], begin + rehearsal_most, out.lines);
+  }
   close(ends[0]);
   // It ends by itself now, unless it took too long. What it has left is not to outlive it.
   int status = 0;

@@ -38,6 +38,7 @@ void take_signals() {
   nothing.sa_handler = [](int) {};
   nothing.sa_flags = SA_RESTART;
   sigaction(SIGPIPE, &nothing, nullptr);
+  sigaction(SIGXFSZ, &nothing, nullptr);
   std::signal(SIGCHLD, SIG_DFL);
   sigset_t blocked;
   sigfillset(&blocked);

@@ -37,11 +37,14 @@ void Slot::leaves_line() {
 }
 
 End Slots::still_in_line(const Slot& slot, const StillInLine& late) {
+  // In all lines of this run; the last was too much.
+  const auto in_line = std::chrono::duration_cast<Duration>(slot.registered_->timeout - slot.in_line_left_);
   if (const auto left_out = lines_.pass(Clock::now())) {
     log::warn("deferred_in_line", {{"limit", late.limit()},
                                    {"queue", slot.context_.queue()},
                                    {"message", slot.context_.id()},
                                    {"waited", late.waited()},
+                                   {"in_line", in_line},
                                    {"times", late.times()},
                                    {"left_out", *left_out}});
   }

@@ -233,7 +233,7 @@ StoreCheck check_store(const std::filesystem::path& folder) {
     throw StoreError(where + " has no data.mdb: it is not a broker's data folder, nor a copy of one");
   }
   if (is_held(file)) {
-    throw StoreError(where + " is in use by a broker; stop it first, or check a copy of the folder");
+    throw StoreError(where + " is in use by a broker: stop it first, or take a copy of the folder");
   }
   StoreCheck out;
   if (const auto why = why_unusable(file, {.at_long_values = true, .was_synced = false})) {

@@ -2,7 +2,8 @@
 
 #include <isa-l/crc.h>
 
-#include <cstring>
+#include <algorithm>
+#include <array>
 
 namespace weir::broker::sums {
 namespace {
@@ -21,6 +22,14 @@ std::uint32_t number_at(std::string_view bytes, std::size_t at) {
 
 /// Where the payload begins is covered by the head's sum.
 std::uint32_t head_sum(std::string_view key, std::string_view head, std::string_view begins) {
+  // A call costs as much as the sum of a hundred bytes: of a small head they are put together first.
+  std::array<char, 512> together;
+  const std::size_t size = key.size() + begins.size() + head.size();
+  if (size <= together.size()) {
+    char* out = together.data();
+    for (const std::string_view part : {key, begins, head}) out = std::copy(part.begin(), part.end(), out);
+    return Sum({together.data(), size}).value();
+  }
   Sum sum(key);
   sum.add(begins);
   sum.add(head);
