@@ -59,17 +59,15 @@ std::string name_of(std::uint64_t number) {
   }
 }
 
-/// Counts the fields of `bytes` and of its parts down from `left`; false if they are more, or are not Protobuf (then
+/// Counts the fields of `bytes` and of its parts down from `left`, a part twice; false if they are more, or are not Protobuf (then
 /// parsing says so).
 bool within(std::string_view bytes, const Shape& shape, std::uint32_t& left) {
   for (std::size_t at = 0; at < bytes.size();) {
     Field field;
     if (left-- == 0 || !read_field(bytes, at, field)) return false;
     for (const auto& part : shape.parts) {
-      if (part.shape != nullptr && field.number() == part.number && field.has_length() &&
-          !within(field.value, *part.shape, left)) {
-        return false;
-      }
+      if (part.shape == nullptr || field.number() != part.number || !field.has_length()) continue;
+      if (left-- == 0 || !within(field.value, *part.shape, left)) return false;
     }
   }
   return true;
