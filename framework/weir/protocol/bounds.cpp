@@ -59,8 +59,8 @@ std::string name_of(std::uint64_t number) {
   }
 }
 
-/// Counts the fields of `bytes` and of its parts down from `left`, a part twice; false if they are more, or are not Protobuf (then
-/// parsing says so).
+/// Counts the fields of `bytes` and of its parts down from `left`, a part twice; false if they are more, or are not
+/// Protobuf (then parsing says so).
 bool within(std::string_view bytes, const Shape& shape, std::uint32_t& left) {
   for (std::size_t at = 0; at < bytes.size();) {
     Field field;
