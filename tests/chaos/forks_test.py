@@ -271,7 +271,7 @@ def main():
                    ("signals are the defaults in what handlers start", signals_are_defaults_in_what_is_started),
                    ("a pipe that nobody reads ends no process", a_broken_pipe_ends_nobody),
                    ("weir worker as process 1 reaps what handlers leave", process_1_reaps)],
-                  args.only)
+                  args.only, sanitized_at_once=3)
     suite.end()
 
 

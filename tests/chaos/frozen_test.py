@@ -170,7 +170,7 @@ def main():
                    ("stopped by a handler, that one is charged", by_a_handler),
                    ("traced, it is let be", while_it_is_traced),
                    ("the broker away, it is let be", while_the_broker_is_away, *[60] * args.long),
-                   ("both stopped, it is let be", while_both_are_stopped, *[60] * args.long)], args.only)
+                   ("both stopped, it is let be", while_both_are_stopped, *[60] * args.long)], args.only, sanitized_at_once=3)
     suite.end()
 
 
