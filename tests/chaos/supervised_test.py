@@ -156,7 +156,7 @@ def no_pause_after_a_charged_death(poison=8):
         counts = d.queue()
         assert counts["dead"] == counts["acked"] == poison, counts
         wait_for("the last restart", lambda: len(pauses(d)) == poison)
-        assert pauses(d) == ["100ms"] * poison, pauses(d)
+        assert pauses(d) == ["20ms"] * poison, pauses(d)
         up.terminate()
         assert up.wait(20) == 0, d.log()[-600:]
         return f"{poison} deaths in {took:.1f} s"

@@ -418,7 +418,7 @@ TEST(RestartDelay, NeverGrowsAfterACleanEndOrADeathThatIsDealtWith) {
   for (int i = 0; i < 10; ++i) (void)delay.after({.exit_code = 1});
   for (int i = 0; i < 60; ++i) {
     EXPECT_EQ(delay.after({.exit_code = 0}), Duration(100ms));
-    EXPECT_EQ(delay.after({.exit_code = worker::exit_start_again}), Duration(100ms));
+    EXPECT_EQ(delay.after({.exit_code = worker::exit_start_again}), Duration(20ms));
     EXPECT_EQ(delay.after({.signal = SIGKILL, .ran = 1s}), Duration(100ms));
     EXPECT_EQ(delay.after({.signal = SIGTERM}), Duration(100ms));
   }

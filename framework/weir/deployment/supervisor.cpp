@@ -24,6 +24,8 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr Duration restart_first = 100ms;
+/// Others wait for it, and its start alone takes longer.
+constexpr Duration restart_dealt_with = std::chrono::milliseconds(20);
 constexpr Duration restart_most = 10s;
 constexpr Duration restart_forgotten_after = 30s;
 constexpr Duration signal_is_no_fault_after = 1s;
@@ -313,6 +315,7 @@ bool Ended::in_vain() const {
 
 Duration RestartDelay::after(const Ended& end) {
   if (end.ran >= restart_forgotten_after || !end.in_vain()) next_ = {};
+  if (end.signal == 0 && end.exit_code == worker::exit_start_again) return restart_dealt_with;
   next_ = next_ == Duration{} ? restart_first : std::min(next_ * 2, restart_most);
   return next_;
 }

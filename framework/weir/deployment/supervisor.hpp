@@ -26,8 +26,9 @@ struct Ended {
   [[nodiscard]] bool in_vain() const;
 };
 
-/// How long to wait before a process that ended is started again: 100 ms, so that nothing is a busy loop; after ends in
-/// vain, doubling up to 10 s. From the start again after one that was not in vain, or that had run for 30 s.
+/// How long to wait before a process that ended is started again: 100 ms, so that nothing is a busy loop, 20 ms after
+/// worker::exit_start_again; after ends in vain, doubling up to 10 s. From the start again after one that was not in
+/// vain, or that had run for 30 s.
 class RestartDelay {
  public:
   [[nodiscard]] Duration after(const Ended& end);
