@@ -370,9 +370,10 @@ def test_what_dies_is_started_again_and_goes_on():
 def test_a_configuration_that_no_restart_mends_ends_up():
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "weir.yaml"
-        file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues: {{orders: , emails: }}\n"
-                        f"workers: {{shop: {{plugin: {PLUGIN}, queues: [orders, emails]}}}}\n")
-        expect(weir("up", str(file)), WRONG_USAGE, "weir.yaml:3:94: workers.shop: queue 'emails' has no handler")
+        workers = f"workers: {{shop: {{plugin: {PLUGIN}, queues: [orders, emails]}}}}\n"
+        file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues: {{orders: , emails: }}\n{workers}")
+        expect(weir("up", str(file)), WRONG_USAGE,
+               f"weir.yaml:3:{workers.index('emails') + 1}: workers.shop: queue 'emails' has no handler")
         expect(weir("worker", str(file), "shoq"), WRONG_USAGE, "no group 'shoq' under workers; it has shop")
         # What only the worker itself finds.
         file.write_text(f"engine: weir://127.0.0.1:{free_port()}\nqueues: {{orders: , notes: }}\nworkers:\n"

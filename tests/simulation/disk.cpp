@@ -290,7 +290,8 @@ void Ledger::on(const core::MoveMessage& write) {
   } else {
     check_moved_by_a_death(uid, write, early_us);
   }
-  if (write.suspicion != v1::UNSUSPECTED && write.suspicion != m.suspicion) check_suspected(uid);
+  const bool pays = m.blamed && write.attempts == m.attempts + 1 && write.suspicion == v1::WAS_ON_CPU;
+  if (write.suspicion != v1::UNSUSPECTED && write.suspicion != m.suspicion && !pays) check_suspected(uid);
   m.suspicion = write.suspicion;
   if (write.suspicion == v1::UNSUSPECTED) m.killed = 0;  // another one was charged for a death, and it was there
   const bool counted = write.attempts != m.attempts;

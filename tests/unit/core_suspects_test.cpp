@@ -148,7 +148,8 @@ TEST_F(Suspects, AProcessFinishesWhatItHasBeforeItTriesOneAlone) {
   attach(3, 1);
   ASSERT_THAT(indexes(3), ElementsAre(3));
   die(2, {{1, on_cpu}, {6, on_cpu}});
-  // Process 3 is the only one: it is sent nothing more, then the two, one by one.
+  // Process 3 is the only one, and 2 does not come back: it is sent nothing more, then the two, one by one.
+  live(3, 5s);
   EXPECT_THAT(indexes(3), ElementsAre(3));
   settle(3, 3);
   broker->pass(249ms);
@@ -174,6 +175,46 @@ TEST_F(Suspects, OneProcessOfAGroupIsSpared) {
   EXPECT_THAT(indexes(2), Not(Contains(8)));
   settle(5, 6);
   EXPECT_THAT(indexes(5), ElementsAre(8));
+}
+
+TEST_F(Suspects, TheLastProcessOfAGroupWaitsForTheOtherBeforeItTriesOneThatWasOnTheCpu) {
+  attach(2);
+  die(1, {{3, on_cpu}, {6, suspended}});
+  EXPECT_THAT(indexes(2), ElementsAre(0, 1, 2, 4, 5, 6, 7, 8, 9));
+  live(2, 2s);
+  EXPECT_EQ(broker->queue().suspects(), 2U);
+  attach(5);
+  EXPECT_THAT(indexes(5), ElementsAre(3));
+}
+
+TEST_F(Suspects, TheLastProcessOfAGroupTriesThemIfNoOtherComesBackWithinFiveSeconds) {
+  attach(2);
+  die(1, {{3, on_cpu}});
+  live(2, 4900ms);
+  EXPECT_THAT(indexes(2), Not(Contains(3)));
+  live(2, 110ms);
+  EXPECT_THAT(indexes(2), Contains(3));
+}
+
+TEST_F(Suspects, AProcessThatWasEndedOnPurposeIsNotWaitedFor) {
+  attach(2);
+  die(1, {}, true);
+  die(2, {{3, on_cpu}});
+  attach(5);
+  EXPECT_THAT(indexes(5), Contains(3));
+}
+
+TEST_F(Suspects, AMessageThatEndedItsProcessIsTriedAsOneThatWasOnTheCpu) {
+  die(1, {{3, v1::Started::CULPRIT}, {6, v1::Started::CULPRIT}});
+  attach(2);
+  attach(5);
+  ASSERT_EQ(indexes(2).size(), 8U);
+  live(2, 1100ms);
+  broker->keep_alive(keeper, token(5));
+  EXPECT_THAT(indexes(5), ElementsAre(3));  // one at a time, and not in each of the group
+  EXPECT_EQ(indexes(2).size(), 8U);
+  settle(5, 3);
+  EXPECT_THAT(indexes(5), ElementsAre(6));
 }
 
 TEST_F(Suspects, AreSuspectStillAfterARestart) {

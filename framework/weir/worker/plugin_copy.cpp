@@ -54,8 +54,12 @@ fs::path own_folder() {
 
 std::string read_all(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
-  std::string bytes((std::istreambuf_iterator<char>(file)), {});
-  if (!file) throw Error(path.string() + " cannot be read");
+  std::error_code unknown;
+  const auto size = fs::file_size(path, unknown);
+  std::string bytes(unknown ? 0 : size, '\0');  // at once: a start of a process waits for tens of megabytes
+  if (unknown || !file.read(bytes.data(), static_cast<std::streamsize>(size))) {
+    throw Error(path.string() + " cannot be read");
+  }
   return bytes;
 }
 

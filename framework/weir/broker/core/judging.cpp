@@ -59,6 +59,10 @@ class Judging final : public Work {
           {print_worker(worker), worker.group, std::move(worker.trials), std::exchange(worker.leases, {})});
       end_worker(state, process, worker, finding_.why, actions);
     }
+    const bool is_wanted = finding_.report == nullptr || !finding_.report->on_purpose();
+    for (const Gone& gone : sessions_) {
+      if (is_wanted) await_another(state, now, gone.group);
+    }
     if (finding_.report != nullptr) read(state, *std::exchange(finding_.report, nullptr));
   }
 
@@ -177,7 +181,10 @@ class Judging final : public Work {
       if (state.effort.spent()) return false;
       state.effort.spend(move_ns);
       if (finding_.known) {
-        if (held->is(v1::Started::CULPRIT)) pay(state, *held, attempt_of(*held, finding_.why), actions);
+        if (held->is(v1::Started::CULPRIT)) {
+          // It may do it again: it is tried as those are that were on the CPU.
+          pay(state, *held, std::max(held->suspicion(), v1::WAS_ON_CPU), attempt_of(*held, finding_.why), actions);
+        }
       } else if (only_) {
         const bool is_it = held->run == only_->run && held->offset == only_->offset;
         is_it ? tried_and_died(state, *held, actions) : suspect(state, *held, v1::UNSUSPECTED);
@@ -234,7 +241,7 @@ class Judging final : public Work {
     // Nobody saw it die. Who froze it kills it after three session timeouts; who only held it up lets it come back.
     if (!is_told_) accused.earliest = died_at_ + 2 * state.config.session_timeout;
     if (is_told_ && may_charge(state, now_, held.of->group, accused, is_last)) {
-      return pay(state, held, std::move(accused.attempt), actions);
+      return pay(state, held, held.suspicion(), std::move(accused.attempt), actions);
     }
     suspect(state, held, v1::ALONE);
     accuse(state, now_, held.of->group, std::move(accused));
@@ -250,7 +257,7 @@ class Judging final : public Work {
     return attempt;
   }
 
-  void pay(State& state, const Held& held, v1::Attempt attempt, Actions& actions) {
+  void pay(State& state, const Held& held, v1::Suspicion suspicion, v1::Attempt attempt, Actions& actions) {
     LeaseRun& run = *held.run;
     charge(state, now_,
            {.key = run.key,
@@ -259,7 +266,7 @@ class Judging final : public Work {
             .bytes = Bytes{bytes_of(state, run, held.offset, held.offset + 1)},
             .number = run.attempt,
             .lease = held.lease_id(state),
-            .suspicion = held.suspicion()},
+            .suspicion = suspicion},
            std::move(attempt), actions);
     run.open.clear(held.offset);
   }

@@ -152,6 +152,8 @@ class State {
   Instant next_control = Instant::max();  ///< when a control, or the end of a rest, is to be looked at
   Instant next_recall = Instant::max();  ///< when it is looked at who idles, and who has messages that have not started
   Instant next_trial = Instant::max();   ///< when a process has been quiet for long enough to try a suspect alone
+  /// Groups that lost one of several processes: until then it is expected back (suspects.cpp).
+  std::map<std::string, Instant> awaited;
 
   /// Connections ended since the last tick: the shell may not have closed them yet, and what it still reads of them is
   /// not wanted.
@@ -310,7 +312,9 @@ void acquit(State& state, const ProcessToken& died_with);
 bool control_died(State& state, Now now, const ProcessToken& token, const std::string& why, const std::string& stack,
                   Actions& actions);
 void controls_tick(State& state, Now now, Actions& actions);
-/// Tries suspects alone whose processes have been quiet for long enough.
+/// A process of the group has ended, and is not in the state any more: if there were several, it is expected back.
+void await_another(State& state, Now now, const std::string& group);
+/// Tries suspects alone whose processes have been quiet for long enough, and those that need not wait any more.
 void trials_tick(State& state, Now now, Actions& actions);
 
 // hello.cpp

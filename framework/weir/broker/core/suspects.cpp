@@ -13,6 +13,8 @@ namespace {
 
 /// What a handler left behind (a thread, a timer) ends its process within moments, as most do that a death later tells.
 constexpr Duration quiet_least = std::chrono::milliseconds(250);
+/// Whoever starts processes again has done so by then, or will not soon.
+constexpr Duration back_within = std::chrono::seconds(5);
 
 struct Trials {
   std::uint64_t all = 0;
@@ -38,8 +40,9 @@ bool serves(const Worker& worker, const Attached& attached, const RecordHead& he
   return worker.connection != 0 && worker.noted && worker.window.messages.value > 0 && knows(attached, head.type);
 }
 
-/// Suspects are tried in all processes of a group but one, or in its only one: somebody goes on undisturbed.
-bool may_try(const Queue& queue, const Worker& worker, const RecordHead& head) {
+/// Suspects are tried in all processes of a group but one, or in its only one; there those that most likely end it wait
+/// while another is expected back: somebody goes on undisturbed.
+bool may_try(const State& state, Now now, const Queue& queue, const Worker& worker, const RecordHead& head) {
   const ProcessToken* spared = nullptr;
   bool several = false;
   for (Worker* one : queue.attached) {
@@ -47,7 +50,10 @@ bool may_try(const Queue& queue, const Worker& worker, const RecordHead& head) {
     several = several || (spared != nullptr && one->token != *spared);
     if (spared == nullptr || one->token < *spared) spared = &one->token;
   }
-  return !several || spared == nullptr || worker.token != *spared;
+  if (several) return worker.token != *spared;
+  if (goes_with_others(head.suspicion)) return true;
+  const auto awaited = state.awaited.find(worker.group);
+  return awaited == state.awaited.end() || now.instant >= awaited->second;
 }
 
 /// True if the process is kept for a suspect that it can still be sent, or has.
@@ -60,7 +66,8 @@ bool keeps(State& state, Now now, Process& process) {
   if (head == kind->second.end()) return true;  // it tries it now
   for (auto& [shard, worker] : process.workers) {
     const Attached* attached = worker->attachment(&queue);
-    if (attached != nullptr && serves(*worker, *attached, *head) && may_try(queue, *worker, *head)) return true;
+    if (attached != nullptr && serves(*worker, *attached, *head) && may_try(state, now, queue, *worker, *head))
+      return true;
   }
   process.alone.reset();
   return false;
@@ -80,7 +87,7 @@ void keep_process(State& state, Now now, Queue& queue) {
     Worker* chosen = nullptr;
     for (Worker* worker : queue.attached) {
       if (groups.contains(worker->group) || !serves(*worker, *worker->attachment(&queue), head)) continue;
-      if (!may_try(queue, *worker, head)) continue;
+      if (!may_try(state, now, queue, *worker, head)) continue;
       if (chosen == nullptr || held_by(*worker->process) < held_by(*chosen->process)) chosen = worker;
     }
     if (chosen == nullptr) continue;
@@ -140,7 +147,8 @@ bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached&
                                  [&](const RecordHead& head) { return serves(worker, attached, head); });
     if (at == heads.end()) continue;
     const std::uint64_t most = goes_with_others(suspicion) ? 1 + worker.process->cleared : 1;
-    if (going.all >= most || !may_try(queue, worker, *at)) return false;
+    if (going.all >= most) return false;
+    if (!may_try(state, now, queue, worker, *at)) continue;
     if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
     take(state, now, queue, heads, at, worker, attached, actions);
     return true;
@@ -169,6 +177,17 @@ void on_trial(Now now, Worker& worker, std::uint64_t lease, const RecordHead& he
   if (head.suspicion == v1::ALONE) worker.process->alone = head.place;
 }
 
+void await_another(State& state, Now now, const std::string& group) {
+  const auto before = state.awaited.find(group);
+  const bool has_others = std::ranges::any_of(state.processes, [&](const auto& one) {
+    return std::ranges::any_of(one.second.workers, [&](const auto& worker) { return worker.second->group == group; });
+  });
+  if (!has_others && (before == state.awaited.end() || now.instant >= before->second)) return;
+  const Instant until = now.instant + back_within;
+  state.awaited[group] = until;
+  state.next_trial = std::min(state.next_trial, until);
+}
+
 void trials_tick(State& state, Now now, Actions& actions) {
   if (now.instant < state.next_trial) return;
   state.next_trial = Instant::max();
@@ -176,6 +195,12 @@ void trials_tick(State& state, Now now, Actions& actions) {
     if (!process.alone) continue;
     for (auto& [shard, worker] : process.workers) dispatch_for(state, now, *worker, actions);
   }
+  if (std::erase_if(state.awaited, [&](const auto& one) { return now.instant >= one.second; }) > 0) {
+    for (auto& [id, queue] : state.queues) {
+      if (!queue->suspects.empty()) dispatch(state, now, *queue, actions);
+    }
+  }
+  for (const auto& [group, until] : state.awaited) state.next_trial = std::min(state.next_trial, until);
 }
 
 }  // namespace weir::broker::core

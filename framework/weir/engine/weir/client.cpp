@@ -95,7 +95,7 @@ void Client::tell() {
     if (notice_) {
       if (was_up_) {
         notice_("connected", connector_.name());
-      } else {
+      } else if (!machine_.last_error().empty()) {  // else it said goodbye itself
         notice_("connection_lost", connector_.name() + ": " + machine_.last_error());
       }
     }
