@@ -27,9 +27,8 @@ class NoStore : public Store {
     std::optional<std::string_view> segment(SegmentKey) override { throw std::logic_error("nothing is read"); }
     std::optional<std::string_view> record(Place) override { return {}; }
     std::optional<std::string_view> dead(Place) override { return {}; }
-    DueWalk due(QueueId, DueBy, DueCursor after, std::int64_t, std::size_t, const Places&,
-                std::vector<RecordHead>&) override {
-      return {after, std::numeric_limits<std::int64_t>::max(), 0, {}};
+    DueWalk due(const DueSearch& search, const Places&, std::vector<RecordHead>&) override {
+      return {search.after, std::numeric_limits<std::int64_t>::max(), 0, {}};
     }
     std::optional<RecordHead> record_head(Place) override { return {}; }
     void dead_after(QueueId, std::optional<Place>, std::size_t, std::vector<Place>&) override {}

@@ -35,7 +35,7 @@ class Writer {
       }
       const auto snapshot = before.snapshot();
       std::vector<core::RecordHead> records;
-      for (const core::DueBy by : core::due_clocks) snapshot->due(queue.id, by, {}, INT64_MAX, SIZE_MAX, {}, records);
+      for (const core::DueBy by : core::due_clocks) snapshot->due({queue.id, by, {}, INT64_MAX, SIZE_MAX}, {}, records);
       for (const auto& record : records) records_.emplace_back(record.place, record.lane);
       snapshot->dead_after(queue.id, {}, SIZE_MAX, dead_);
     }
@@ -306,7 +306,7 @@ void read_due(core::Snapshot& snapshot, QueueId queue, core::DueBy by, const std
   std::vector<core::RecordHead> page;
   while (until != INT64_MAX) {
     page.clear();
-    const core::DueWalk walk = snapshot.due(queue, by, after, until, 37, known, page);
+    const core::DueWalk walk = snapshot.due({queue, by, after, until, 37}, known, page);
     for (const core::RecordHead& record : page) {
       const std::string id = print_id(name, record.place.segment, record.place.index);
       out["due " + name + (by == core::DueBy::wall ? " by the wall " : " ") + std::to_string(position++)] =

@@ -80,8 +80,10 @@ class Snapshot final : public core::Snapshot {
     if (!stored) return std::nullopt;
     return layout::read_record_head(*stored, place, record_);
   }
-  core::DueWalk due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us, std::size_t most,
-                    const core::Places& but_for, std::vector<core::RecordHead>& out) override {
+  core::DueWalk due(const core::DueSearch& search, const core::Places& but_for,
+                    std::vector<core::RecordHead>& out) override {
+    const auto& [queue, by, after, until_us, all] = search;
+    std::size_t most = all;
     core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0, {}};
     for (lmdb::Cursor at(txn_, databases_.due); at.next();) {
       if (!layout::is_due_key(at.key())) continue;

@@ -64,7 +64,7 @@ Walked walk_due(LmdbStore& store, core::DueCursor after, std::int64_t until_us, 
                 const core::Places& but_for = {}, core::DueBy by = core::DueBy::broker) {
   std::vector<core::RecordHead> heads;
   Walked walked;
-  walked.walk = store.snapshot()->due(1, by, after, until_us, most, but_for, heads);
+  walked.walk = store.snapshot()->due({1, by, after, until_us, most}, but_for, heads);
   for (const auto& head : heads) walked.indexes.push_back(head.place.index);
   return walked;
 }

@@ -60,17 +60,46 @@ double quantile(const std::vector<std::uint64_t>& sorted, double share) {
   return static_cast<double>(sorted[std::min(at, sorted.size() - 1)]) * 1e-6;
 }
 
-}  // namespace
+using Tallies = std::vector<std::unique_ptr<Tally>>;
 
-int bench_work(const BenchPartOptions& options) {
-  std::vector<std::unique_ptr<Tally>> tallies;
-  for (std::uint32_t i = 0; i < options.shards; ++i) tallies.push_back(std::make_unique<Tally>(options.messages));
-  const auto handled = [&] {
-    std::uint64_t sum = 0;
-    for (const auto& tally : tallies) sum += tally->distinct.load(std::memory_order_relaxed);
-    return sum;
-  };
+std::uint64_t handled(const Tallies& tallies) {
+  std::uint64_t sum = 0;
+  for (const auto& tally : tallies) sum += tally->distinct.load(std::memory_order_relaxed);
+  return sum;
+}
 
+/// Of all shards, as a line of JSON.
+void print_sums(const Tallies& tallies, const BenchPartOptions& options, std::uint64_t last_ns) {
+  std::vector<std::uint64_t> on_the_way_ns;
+  for (const auto& tally : tallies) {
+    const auto& taken = tally->on_the_way_ns;
+    on_the_way_ns.insert(on_the_way_ns.end(), taken.begin() + static_cast<std::ptrdiff_t>(taken.size() / 10),
+                         taken.end());
+  }
+  std::sort(on_the_way_ns.begin(), on_the_way_ns.end());
+  std::uint64_t first_ns = std::numeric_limits<std::uint64_t>::max();
+  std::uint64_t duplicates = 0;
+  std::uint64_t distinct = 0;
+  for (const auto& tally : tallies) {
+    if (tally->first_ns > 0) first_ns = std::min(first_ns, tally->first_ns);
+    duplicates += tally->duplicates;
+  }
+  std::vector<std::uint64_t> all(options.messages / 64 + 1);
+  for (const auto& tally : tallies) {
+    for (std::size_t i = 0; i < all.size(); ++i) {
+      duplicates += static_cast<std::uint64_t>(std::popcount(all[i] & tally->seen[i]));
+      all[i] |= tally->seen[i];
+    }
+  }
+  for (const std::uint64_t word : all) distinct += static_cast<std::uint64_t>(std::popcount(word));
+  std::cout << "{\"first_ns\": " << first_ns << ", \"last_ns\": " << last_ns << ", \"acked\": " << distinct
+            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates << ", \"concurrency\": "
+            << std::min(options.window, options.concurrency.value_or(options.window)) * options.shards
+            << ", \"p50_ms\": " << quantile(on_the_way_ns, .5) << ", \"p99_ms\": " << quantile(on_the_way_ns, .99)
+            << "}" << std::endl;
+}
+
+worker::GroupSettings settings_of(const BenchPartOptions& options) {
   worker::GroupSettings settings;
   settings.name = "bench";
   settings.engine = options.engine;
@@ -78,6 +107,15 @@ int bench_work(const BenchPartOptions& options) {
   settings.shards = options.shards;
   settings.window.messages = Messages{options.window};
   settings.concurrency = options.concurrency.value_or(options.window);
+  return settings;
+}
+
+}  // namespace
+
+int bench_work(const BenchPartOptions& options) {
+  Tallies tallies;
+  for (std::uint32_t i = 0; i < options.shards; ++i) tallies.push_back(std::make_unique<Tally>(options.messages));
+  const worker::GroupSettings settings = settings_of(options);
   std::stop_source stop;
   worker::Ended ended;
   std::uint64_t last_ns = 0;
@@ -106,39 +144,13 @@ int bench_work(const BenchPartOptions& options) {
   std::cout << "ready" << std::endl;
   // Each look takes a cache line of every shard.
   const auto pause = 1ms + options.shards * 10us;
-  while (handled() < options.messages && !over) std::this_thread::sleep_for(pause);
+  while (handled(tallies) < options.messages && !over) std::this_thread::sleep_for(pause);
   // Drains: ends once every settlement is confirmed. The goodbyes that follow (some 10 ms) count too.
   stop.request_stop();
   working.join();
 
-  std::vector<std::uint64_t> on_the_way_ns;
-  for (const auto& tally : tallies) {
-    const auto& taken = tally->on_the_way_ns;
-    on_the_way_ns.insert(on_the_way_ns.end(), taken.begin() + static_cast<std::ptrdiff_t>(taken.size() / 10),
-                         taken.end());
-  }
-  std::sort(on_the_way_ns.begin(), on_the_way_ns.end());
-  std::uint64_t first_ns = std::numeric_limits<std::uint64_t>::max();
-  std::uint64_t duplicates = 0;
-  std::uint64_t distinct = 0;
-  for (const auto& tally : tallies) {
-    if (tally->first_ns > 0) first_ns = std::min(first_ns, tally->first_ns);
-    duplicates += tally->duplicates;
-  }
-  std::vector<std::uint64_t> all(options.messages / 64 + 1);
-  for (const auto& tally : tallies) {
-    for (std::size_t i = 0; i < all.size(); ++i) {
-      duplicates += static_cast<std::uint64_t>(std::popcount(all[i] & tally->seen[i]));
-      all[i] |= tally->seen[i];
-    }
-  }
-  for (const std::uint64_t word : all) distinct += static_cast<std::uint64_t>(std::popcount(word));
   if (!ended.failure.empty()) std::cerr << "weir: the worker failed: " << ended.failure << "\n";
-  std::cout << "{\"first_ns\": " << first_ns << ", \"last_ns\": " << last_ns << ", \"acked\": " << distinct
-            << ", \"distinct\": " << distinct << ", \"duplicates\": " << duplicates << ", \"concurrency\": "
-            << std::min(options.window, options.concurrency.value_or(options.window)) * options.shards
-            << ", \"p50_ms\": " << quantile(on_the_way_ns, .5) << ", \"p99_ms\": " << quantile(on_the_way_ns, .99)
-            << "}" << std::endl;
+  print_sums(tallies, options, last_ns);
   std::cin.ignore(std::numeric_limits<std::streamsize>::max());
   return ended.exit_code();
 }

@@ -245,15 +245,36 @@ void report(const Publisher::Counts& counts, std::chrono::steady_clock::time_poi
             << grouped(static_cast<std::uint64_t>(static_cast<double>(counts.confirmed) / seconds)) << " msg/s)\n";
 }
 
-}  // namespace
-
-int publish(const PublishOptions& options) {
-  inherited::need("weir publish", {.descriptors = 24, .threads = 4, .memory = Bytes{16 << 20}});
+void need_type(const PublishOptions& options) {
   if (!options.type && (options.proto || options.plugin)) {
     throw UsageError(
         std::string(options.proto ? "--proto" : "--plugin") +
         " describes types: say which one the lines are with --type, or leave it out to publish them as text");
   }
+}
+
+/// Says what went wrong. Returns the exit code.
+int tell_failures(const Run& run, const Publisher::Counts& counts, bool interrupted) {
+  int exit_code = done;
+  const auto fail = [&](const std::string& text) {
+    std::cerr << "weir: " << harmless(text) << "\n";
+    exit_code = failed;
+  };
+  if (!run.bad.empty()) fail(run.bad + "; it and what follows was not published");
+  if (counts.refused > 0) fail(grouped(counts.refused) + " refused, the first: " + run.refusal);
+  if (counts.refused == 0 && !run.refusal.empty()) fail(run.refusal);
+  if (interrupted) fail("interrupted");
+  if (counts.unanswered() > 0) {
+    fail(grouped(counts.unanswered()) + " were sent and not confirmed: they may or may not be in the queue");
+  }
+  return exit_code;
+}
+
+}  // namespace
+
+int publish(const PublishOptions& options) {
+  inherited::need("weir publish", {.descriptors = 24, .threads = 4, .memory = Bytes{16 << 20}});
+  need_type(options);
   const Choice choice = choose(options.engine);
   Maker maker(options, choice);
   const std::uint64_t unknown_before = check_queue(choice.engine, options.queue);
@@ -304,18 +325,7 @@ int publish(const PublishOptions& options) {
   progress.clear();
   const Publisher::Counts counts = publisher.counts();
   report(counts, started);
-  int exit_code = done;
-  const auto fail = [&](const std::string& text) {
-    std::cerr << "weir: " << harmless(text) << "\n";
-    exit_code = failed;
-  };
-  if (!run.bad.empty()) fail(run.bad + "; it and what follows was not published");
-  if (counts.refused > 0) fail(grouped(counts.refused) + " refused, the first: " + run.refusal);
-  if (counts.refused == 0 && !run.refusal.empty()) fail(run.refusal);
-  if (interrupted) fail("interrupted");
-  if (counts.unanswered() > 0) {
-    fail(grouped(counts.unanswered()) + " were sent and not confirmed: they may or may not be in the queue");
-  }
+  const int exit_code = tell_failures(run, counts, interrupted);
   if (failure && !interrupted) std::rethrow_exception(failure);
   if (counts.confirmed > 0) say_if_nobody_takes(choice.engine, options.queue, maker.type(), unknown_before);
   return exit_code;

@@ -16,8 +16,17 @@ std::atomic<const sigset_t*> defaults{nullptr};
 /// The C library's.
 Spawn next_of(const char* name) { return reinterpret_cast<Spawn>(dlsym(RTLD_NEXT, name)); }
 
-int spawn(Spawn real, pid_t* pid, const char* program, const posix_spawn_file_actions_t* actions,
-          const posix_spawnattr_t* given, char* const words[], char* const environment[]) {
+/// What posix_spawn is called with.
+struct Start {
+  const char* program;
+  const posix_spawn_file_actions_t* actions;
+  const posix_spawnattr_t* attributes;
+  char* const* words;
+  char* const* environment;
+};
+
+int spawn(Spawn real, pid_t* pid, const Start& start) {
+  const auto& [program, actions, given, words, environment] = start;
   const sigset_t* const ours = defaults;
   if (ours == nullptr) return real(pid, program, actions, given, words, environment);
   posix_spawnattr_t attributes;
@@ -49,14 +58,14 @@ extern "C" {
                                                const posix_spawnattr_t* attributes, char* const words[],
                                                char* const environment[]) {
   static const auto real = weir::worker::next_of("posix_spawn");
-  return weir::worker::spawn(real, pid, path, actions, attributes, words, environment);
+  return weir::worker::spawn(real, pid, {path, actions, attributes, words, environment});
 }
 
 [[gnu::visibility("default")]] int posix_spawnp(pid_t* pid, const char* file, const posix_spawn_file_actions_t* actions,
                                                 const posix_spawnattr_t* attributes, char* const words[],
                                                 char* const environment[]) {
   static const auto real = weir::worker::next_of("posix_spawnp");
-  return weir::worker::spawn(real, pid, file, actions, attributes, words, environment);
+  return weir::worker::spawn(real, pid, {file, actions, attributes, words, environment});
 }
 
 }  // extern "C"

@@ -48,54 +48,51 @@ const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::stri
   return worker.failed;
 }
 
-}  // namespace
+/// They are gone.
+void end(State& state, Queue& queue, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
+  queue.live -= Load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
+}
 
-void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
-           std::uint32_t last, const v1::Settle::Run& outcome) {
+void ack(State& state, Queue& queue, const OpenPart& part) {
+  const LeaseRun& run = part.run;
+  end(state, queue, run, part.first, part.last);
+  queue.state.set_acked(queue.state.acked() + part.last - part.first);
+  if (run.source == Source::record) {
+    const Place place{run.key.queue, run.key.segment, run.first};
+    state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us, run.record->due_by});
+    state.gathering.moved.push_back({place, 0});
+    queue.records -= Messages{1};
+  } else {
+    settle_bits(state, queue, run.key, run.first + part.first, run.first + part.last);
+  }
+}
+
+void release(State& state, Queue& queue, const OpenPart& part) {
+  LeaseRun& run = part.run;
+  if (run.source == Source::record) {
+    record_ready(state, queue, run);
+  } else {
+    make_ready(state, queue, run.key, run.first + part.first, part.last - part.first);
+  }
+}
+
+/// How long it waits before it is ready again.
+Duration pause_of(State& state, const Queue& queue, const v1::Settle::Run& outcome, std::uint32_t attempts) {
+  if (!outcome.has_delay_us()) return pause_after(queue.policy.backoff, attempts, state.uniform());
+  return Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(outcome.delay_us(), std::uint64_t{1} << 56))};
+}
+
+/// Retried, rejected, deferred, throttled: each becomes a record, or a dead letter.
+void put_off(State& state, Now now, Worker& worker, const OpenPart& part, const v1::Settle::Run& outcome) {
+  const LeaseRun& run = part.run;
   Queue& queue = *state.find_queue(run.key.queue);
-  const std::uint32_t n = last - first;
-  const auto gone = [&](std::uint32_t from, std::uint32_t to) {
-    queue.live -= Load{Messages{to - from}, Bytes{bytes_of(state, run, from, to)}};
-  };
-  state.changed(queue);
-  watched_ended(now, queue, run.key, run.first + first, run.first + last);
-  // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
-  if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
-    ++worker.process->cleared;
-  }
-  switch (outcome.outcome()) {
-    case v1::ACK:
-      gone(first, last);
-      queue.state.set_acked(queue.state.acked() + n);
-      if (run.source == Source::record) {
-        const Place place{run.key.queue, run.key.segment, run.first};
-        state.gathering.writes.emplace_back(DropRecord{place, run.record->due_us, run.record->due_by});
-        state.gathering.moved.push_back({place, 0});
-        queue.records -= Messages{1};
-      } else {
-        settle_bits(state, queue, run.key, run.first + first, run.first + last);
-      }
-      return;
-    case v1::RELEASE:
-      if (run.source == Source::record) {
-        record_ready(state, queue, run);
-      } else {
-        make_ready(state, queue, run.key, run.first + first, n);
-      }
-      return;
-    default:
-      break;
-  }
   const bool counted = outcome.outcome() == v1::RETRY || outcome.outcome() == v1::REJECT;
   const std::uint32_t attempts = counted ? run.attempt : run.attempt - 1;
   const bool dead = outcome.outcome() == v1::REJECT || (counted && attempts >= queue.policy.attempts);
-  for (std::uint32_t i = first; i < last; ++i) {
+  for (std::uint32_t i = part.first; i < part.last; ++i) {
     std::int64_t at = state.clock_us(now.instant);
     if (!dead) {
-      const Duration pause = outcome.has_delay_us()
-                                 ? Duration{static_cast<Duration::rep>(
-                                       std::min<std::uint64_t>(outcome.delay_us(), std::uint64_t{1} << 56))}
-                                 : pause_after(queue.policy.backoff, counted ? attempts : 1, state.uniform());
+      const Duration pause = pause_of(state, queue, outcome, counted ? attempts : 1);
       at += pause.count();
       // The longest of what was asked for holds: a shorter one does not end another's pause.
       if (outcome.outcome() == v1::THROTTLED) {
@@ -107,17 +104,45 @@ void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun&
       attempt.emplace(run.attempt, outcome.started_at_us(), outcome.duration_us(), failed(worker, outcome.error()));
     }
     if (dead) {
-      gone(i, i + 1);
+      end(state, queue, run, i, i + 1);
       queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
       if (outcome.outcome() == v1::REJECT) queue.state.set_rejected(queue.state.rejected() + 1);
     } else if (counted) {
       queue.state.set_retried(queue.state.retried() + 1);
     }
-    const LeaseId under{state.incarnation, lease + i};
-    auto& moved =
-        move_message(state, queue, run.key, run.first + i, run.source, dead, at, attempts, under, std::move(attempt));
+    const LeaseId under{state.incarnation, part.lease + i};
+    auto& moved = move_message(state, queue,
+                               {.place = {run.key.queue, run.key.segment, run.first + i},
+                                .lane = run.key.lane,
+                                .source = run.source,
+                                .dead = dead,
+                                .at_us = at,
+                                .attempts = attempts,
+                                .lease = under,
+                                .attempt = std::move(attempt)});
     if (!dead && may_wait_in_memory(state, now, queue, at, DueBy::broker))
       moved.head = head_of(state, run, i, attempts, at, under);
+  }
+}
+
+}  // namespace
+
+void apply(State& state, Now now, Worker& worker, const OpenPart& part, const v1::Settle::Run& outcome) {
+  const LeaseRun& run = part.run;
+  Queue& queue = *state.find_queue(run.key.queue);
+  state.changed(queue);
+  watched_ended(now, queue, run.key, run.first + part.first, run.first + part.last);
+  // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
+  if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
+    ++worker.process->cleared;
+  }
+  switch (outcome.outcome()) {
+    case v1::ACK:
+      return ack(state, queue, part);
+    case v1::RELEASE:
+      return release(state, queue, part);
+    default:
+      return put_off(state, now, worker, part, outcome);
   }
 }
 

@@ -15,14 +15,15 @@ constexpr std::int64_t told_us = 3'600'000'000;
 
 }  // namespace
 
-void wall_tick(State& state, Now now, Actions& actions) {
-  const std::int64_t by_us = (micros(now.wall) - state.last_wall_us) - (now.instant - state.last_turn).count();
+void wall_tick(Turn& turn) {
+  const std::int64_t by_us =
+      (micros(turn.now.wall) - turn.state.last_wall_us) - (turn.now.instant - turn.state.last_turn).count();
   if (by_us < -noticed_us) {
-    for (const auto& [id, queue] : state.queues) queue->due(DueBy::wall).walk_rests_until_us = 0;
+    for (const auto& [id, queue] : turn.state.queues) queue->due(DueBy::wall).walk_rests_until_us = 0;
   }
   if (std::abs(by_us) <= told_us) return;
   note(
-      actions, Note::Level::warning, "wall_clock_stepped",
+      turn.actions, Note::Level::warning, "wall_clock_stepped",
       {{"by_s", std::to_string(by_us / 1'000'000)},
        {"what", by_us > 0 ? "what `deliver_at` names in between is due now" : "what `deliver_at` names waits longer"}});
 }

@@ -74,9 +74,9 @@ class Returning final : public Work {
     return sessions_.empty();
   }
   // In the order in which it stands in the queues: nothing goes out before all is back.
-  bool go_on(State& state, Now now, Actions& actions) override {
-    if (!give(state)) return false;
-    dispatch(state, now, touched, actions);
+  bool go_on(Turn& turn) override {
+    if (!give(turn.state)) return false;
+    dispatch(turn, touched);
     return true;
   }
 
@@ -178,14 +178,10 @@ Batch seal(State& state, Now now) {
   return batch;
 }
 
-void on_committed(State& state, Now now, Actions& actions) {
-  WEIR_ASSERT(state.committing, state.batches);  // nothing is confirmed but by its own commit (promise 1)
-  Pending pending = std::move(state.sealed);
-  state.sealed = {};
-  state.committing = false;
-  ++state.commits;
-  QueueSet touched;
+namespace {
 
+/// Sessions that are noted now, and delivery marks: more may be delivered.
+void noted_and_marked(State& state, const Pending& pending, QueueSet& touched) {
   for (const auto& [token, shard] : pending.noted) {
     Worker* worker = state.find_worker(token, shard);
     if (worker == nullptr) continue;
@@ -198,6 +194,9 @@ void on_committed(State& state, Now now, Actions& actions) {
     committed = std::max(committed, mark.mark);
     touched.insert(&queue);
   }
+}
+
+void written_segments(State& state, Pending& pending, QueueSet& touched) {
   for (auto& [key, open] : pending.segments) {
     Queue& queue = *state.queues.at(key.queue);
     touched.insert(&queue);
@@ -209,6 +208,9 @@ void on_committed(State& state, Now now, Actions& actions) {
     auto& segments = queue.lanes[key.lane].segments;
     if (const auto at = segments.find(key.segment); at != segments.end()) at->second.ahead.reset();
   }
+}
+
+void moved_messages(State& state, Now now, Pending& pending, QueueSet& touched) {
   for (auto& moved : pending.moved) {
     Queue& queue = *state.queues.at(moved.place.queue);
     touched.insert(&queue);
@@ -219,17 +221,23 @@ void on_committed(State& state, Now now, Actions& actions) {
       state.expect_due(moved.due_us, moved.due_by);
     }
   }
-  if (!pending.returning.empty()) {
-    auto returning = std::make_unique<Returning>(std::move(pending.returning));
-    // While a restart is not over somebody may yet claim it: then it is all given back at once.
-    bool done = returning->give(state);
-    for (; !done && !state.recovered; done = returning->give(state)) state.effort.refill(state.config.effort_ns);
-    if (done) {
-      touched.merge(returning->touched);
-    } else {
-      state.work.push_back(std::move(returning));
-    }
+}
+
+/// What ended sessions held is ready again: now, or in later turns.
+void return_leases(State& state, Pending& pending, QueueSet& touched) {
+  if (pending.returning.empty()) return;
+  auto returning = std::make_unique<Returning>(std::move(pending.returning));
+  // While a restart is not over somebody may yet claim it: then it is all given back at once.
+  bool done = returning->give(state);
+  for (; !done && !state.recovered; done = returning->give(state)) state.effort.refill(state.config.effort_ns);
+  if (done) {
+    touched.merge(returning->touched);
+  } else {
+    state.work.push_back(std::move(returning));
   }
+}
+
+void committed_marks(State& state, const Pending& pending) {
   for (const auto& [id, mark] : pending.publisher_marks) {
     const auto at = state.publishers.find(id);
     if (at == state.publishers.end()) continue;
@@ -237,6 +245,10 @@ void on_committed(State& state, Now now, Actions& actions) {
     at->second.stored = true;
     std::erase_if(at->second.elided, [&](const auto& range) { return range.second <= mark; });
   }
+}
+
+/// All who waited for this commit hear of it; publishers are confirmed.
+void tell(State& state, Pending& pending, QueueSet& touched, Actions& actions) {
   confirm_publishers(state, pending.answers, state.commits, touched, actions);
   for (auto& [connection, stale] : pending.stale) {
     v1::Frame frame;
@@ -254,11 +266,29 @@ void on_committed(State& state, Now now, Actions& actions) {
     frame.mutable_control_reply();  // id 0: the death is on disk
     send(state, connection, std::move(frame), actions);
   }
-  for (Queue* queue : touched) share_room(state, *queue, actions);
-  dispatch(state, now, touched, actions);
+}
+
+}  // namespace
+
+void on_committed(Turn& turn) {
+  State& state = turn.state;
+  WEIR_ASSERT(state.committing, state.batches);  // nothing is confirmed but by its own commit (promise 1)
+  Pending pending = std::move(state.sealed);
+  state.sealed = {};
+  state.committing = false;
+  ++state.commits;
+  QueueSet touched;
+  noted_and_marked(state, pending, touched);
+  written_segments(state, pending, touched);
+  moved_messages(state, turn.now, pending, touched);
+  return_leases(state, pending, touched);
+  committed_marks(state, pending);
+  tell(state, pending, touched, turn.actions);
+  for (Queue* queue : touched) share_room(state, *queue, turn.actions);
+  dispatch(turn, touched);
   if (pending.given_up > 0) {
     state.recovering -= pending.given_up;
-    recovery_tick(state, now, actions);
+    recovery_tick(turn);
   }
 }
 

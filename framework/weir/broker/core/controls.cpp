@@ -47,10 +47,10 @@ Process* choose(State& state, const std::string& group, Plugin& plugin) {
 }
 
 /// What stood by, or waited, goes on.
-void serve_again(State& state, Now now, const std::string& group, Actions& actions) {
-  for (auto& [token, process] : state.processes) {
+void serve_again(Turn& turn, const std::string& group) {
+  for (auto& [token, process] : turn.state.processes) {
     if (!is_of(process, group)) continue;
-    for (auto& [shard, worker] : process.workers) dispatch_for(state, now, *worker, actions);
+    for (auto& [shard, worker] : process.workers) dispatch_for(turn, *worker);
   }
 }
 
@@ -71,17 +71,17 @@ bool is_on_its_way(const State& state, const Place& place) {
 }
 
 /// Those of the accused that are still here. Another group may try one meanwhile.
-void charge_accused(State& state, Now now, Plugin& plugin, Actions& actions) {
+void charge_accused(Turn& turn, Plugin& plugin) {
   for (Accused& accused : std::exchange(plugin.accused, {})) {
-    Queue* const queue = state.find_queue(accused.place.queue);
-    load_due(state, now, *queue);
+    Queue* const queue = turn.state.find_queue(accused.place.queue);
+    load_due(turn.state, turn.now, *queue);
     const auto kind = queue->suspects.find(v1::ALONE);
     if (kind == queue->suspects.end()) continue;
     const auto head = std::ranges::find(kind->second, accused.place, &RecordHead::place);
     if (head == kind->second.end()) continue;
     plugin.charged = accused.place;
-    plugin.charged_at = now.instant;
-    charge(state, now,
+    plugin.charged_at = turn.now.instant;
+    charge(turn,
            {.key = {head->place.queue, head->lane, head->place.segment},
             .index = head->place.index,
             .source = Source::record,
@@ -89,7 +89,7 @@ void charge_accused(State& state, Now now, Plugin& plugin, Actions& actions) {
             .number = head->attempts + 1,
             .lease = accused.lease,
             .suspicion = v1::ALONE},
-           std::move(accused.attempt), actions);
+           std::move(accused.attempt));
     kind->second.erase(head);
     if (kind->second.empty()) queue->suspects.erase(kind);
   }
@@ -114,34 +114,34 @@ Instant control_due(const State& state, Now now, const std::string& group, const
   return due;
 }
 
-void lived(State& state, Now now, const std::string& group, Plugin& plugin, Actions& actions) {
-  plugin.lived = now.instant - *plugin.empty_since;
-  plugin.lived_until = std::min(now.instant - state.processes.at(*plugin.control).since, age_most);
-  note(actions, Note::Level::info, "plugin_lives_without_suspects",
+void lived(Turn& turn, const std::string& group, Plugin& plugin) {
+  plugin.lived = turn.now.instant - *plugin.empty_since;
+  plugin.lived_until = std::min(turn.now.instant - turn.state.processes.at(*plugin.control).since, age_most);
+  note(turn.actions, Note::Level::info, "plugin_lives_without_suspects",
        {{"worker", group}, {"for_ms", std::to_string(plugin.lived.count() / 1000)}});
   plugin.rest = plugin.longest = plugin.oldest = {};
   plugin.control.reset();
-  charge_accused(state, now, plugin, actions);
-  serve_again(state, now, group, actions);
+  charge_accused(turn, plugin);
+  serve_again(turn, group);
 }
 
 /// Looks at a control, or for one. Returns when to look again.
-Instant watch_control(State& state, Now now, const std::string& group, Plugin& plugin, Actions& actions) {
-  const auto at = plugin.control ? state.processes.find(*plugin.control) : state.processes.end();
-  Process* process = at == state.processes.end() ? nullptr : &at->second;
+Instant watch_control(Turn& turn, const std::string& group, Plugin& plugin) {
+  const auto at = plugin.control ? turn.state.processes.find(*plugin.control) : turn.state.processes.end();
+  Process* process = at == turn.state.processes.end() ? nullptr : &at->second;
   if (process == nullptr || held_by(*process).value > 0) {
     const auto before = plugin.control;
-    process = choose(state, group, plugin);
+    process = choose(turn.state, group, plugin);
     plugin.empty_since.reset();
-    if (process != nullptr && plugin.control != before) serve_again(state, now, group, actions);  // the others
-    if (process == nullptr || held_by(*process).value > 0) return now.instant + look_every;
+    if (process != nullptr && plugin.control != before) serve_again(turn, group);  // the others
+    if (process == nullptr || held_by(*process).value > 0) return turn.now.instant + look_every;
   }
-  if (!plugin.empty_since) plugin.empty_since = now.instant;
-  const Instant due = control_due(state, now, group, plugin, *process);
-  if (now.instant < due) return due;
-  const auto waits = [&](const Accused& one) { return is_on_its_way(state, one.place); };
-  if (std::ranges::any_of(plugin.accused, waits)) return now.instant + look_every;
-  lived(state, now, group, plugin, actions);
+  if (!plugin.empty_since) plugin.empty_since = turn.now.instant;
+  const Instant due = control_due(turn.state, turn.now, group, plugin, *process);
+  if (turn.now.instant < due) return due;
+  const auto waits = [&](const Accused& one) { return is_on_its_way(turn.state, one.place); };
+  if (std::ranges::any_of(plugin.accused, waits)) return turn.now.instant + look_every;
+  lived(turn, group, plugin);
   return Instant::max();
 }
 
@@ -189,20 +189,19 @@ bool stands_by(const State& state, const Worker& worker) {
   return held_by(*worker.process).value == 0;  // nobody is chosen yet: it may be
 }
 
-bool control_died(State& state, Now now, const ProcessToken& token, const std::string& why, const std::string& stack,
-                  Actions& actions) {
-  for (auto& [group, plugin] : state.plugins) {
+bool control_died(Turn& turn, const ProcessToken& token, const std::string& why, const std::string& stack) {
+  for (auto& [group, plugin] : turn.state.plugins) {
     if (plugin.control != token) continue;
     plugin.control.reset();
     const auto since = std::exchange(plugin.empty_since, std::nullopt);
     // What it had handled just before may have left something behind: that says nothing of the plugin.
-    const Process& process = state.processes.at(token);
-    if (!since || (process.was_sent && now.instant - *since < longer_least)) return false;
-    plugin.dies_within = std::max(plugin.dies_within, std::min(now.instant - process.since, age_most));
-    plugin.died_at = now.instant;
+    const Process& process = turn.state.processes.at(token);
+    if (!since || (process.was_sent && turn.now.instant - *since < longer_least)) return false;
+    plugin.dies_within = std::max(plugin.dies_within, std::min(turn.now.instant - process.since, age_most));
+    plugin.died_at = turn.now.instant;
     plugin.rest = std::clamp(plugin.rest * 2, rest_first, rest_most);
-    plugin.rests_until = now.instant + plugin.rest;
-    note(actions, Note::Level::error, "plugin_dies_by_itself",
+    plugin.rests_until = turn.now.instant + plugin.rest;
+    note(turn.actions, Note::Level::error, "plugin_dies_by_itself",
          {{"worker", group},
           {"why", why},
           {"accused", std::to_string(plugin.accused.size())},
@@ -210,29 +209,29 @@ bool control_died(State& state, Now now, const ProcessToken& token, const std::s
           {"stack", stack}});
     plugin.accused.clear();
     plugin.longest = plugin.oldest = {};
-    state.next_control = now.instant;
+    turn.state.next_control = turn.now.instant;
     return true;
   }
   return false;
 }
 
-void controls_tick(State& state, Now now, Actions& actions) {
-  if (now.instant < state.next_control) return;
+void controls_tick(Turn& turn) {
+  if (turn.now.instant < turn.state.next_control) return;
   Instant next = Instant::max();
-  for (auto at = state.plugins.begin(); at != state.plugins.end();) {
+  for (auto at = turn.state.plugins.begin(); at != turn.state.plugins.end();) {
     auto& [group, plugin] = *at;
-    if (!plugin.accused.empty()) next = std::min(next, watch_control(state, now, group, plugin, actions));
-    if (now.instant < plugin.rests_until) {
+    if (!plugin.accused.empty()) next = std::min(next, watch_control(turn, group, plugin));
+    if (turn.now.instant < plugin.rests_until) {
       next = std::min(next, plugin.rests_until);
     } else if (std::exchange(plugin.rests_until, Instant{}) != Instant{}) {
-      serve_again(state, now, group, actions);
+      serve_again(turn, group);
     }
-    if (now.instant - plugin.died_at > remembered) plugin.dies_within = {};
+    if (turn.now.instant - plugin.died_at > remembered) plugin.dies_within = {};
     const bool kept = !plugin.accused.empty() || plugin.rests_until != Instant{} || plugin.dies_within != Duration{} ||
-                      (plugin.charged_at && now.instant - *plugin.charged_at <= remembered);
-    at = kept ? std::next(at) : state.plugins.erase(at);
+                      (plugin.charged_at && turn.now.instant - *plugin.charged_at <= remembered);
+    at = kept ? std::next(at) : turn.state.plugins.erase(at);
   }
-  state.next_control = next;
+  turn.state.next_control = next;
 }
 
 }  // namespace weir::broker::core

@@ -11,9 +11,10 @@ namespace weir::broker::core {
 namespace {
 
 /// Of every call.
-void begin(State& state, Now now) {
+Turn begin(State& state, Now now, Actions& actions) {
   state.called_at = now.instant;
   state.effort.refill(state.config.effort_ns);
+  return {state, now, actions};
 }
 
 }  // namespace
@@ -26,47 +27,47 @@ Core::Core(Config config, Recovered recovered, Store& store, Now now)
 Core::~Core() = default;
 
 void Core::frame(Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions) {
-  begin(*state_, now);
+  Turn turn = begin(*state_, now, actions);
   const bool first = state_->gathering.empty();
-  on_frame(*state_, now, from, head, run, actions);
+  on_frame(turn, from, head, run);
   if (first) state_->gathering.since = now.instant;
 }
 
 void Core::malformed(Now now, Connection from, const protocol::ProtocolError& error, Actions& actions) {
-  begin(*state_, now);
+  begin(*state_, now, actions);
   if (!state_->ended.contains(from)) refuse(*state_, from, error.code, error.message, true, actions);
 }
 
 void Core::disconnected(Now now, Connection from, Actions& actions) {
-  begin(*state_, now);
-  on_disconnected(*state_, now, from, actions);
+  Turn turn = begin(*state_, now, actions);
+  on_disconnected(turn, from);
 }
 
 void Core::tick(Now now, Actions& actions) {
-  begin(*state_, now);
-  wall_tick(*state_, now, actions);
-  sessions_tick(*state_, now, actions);
+  Turn turn = begin(*state_, now, actions);
+  wall_tick(turn);
+  sessions_tick(turn);
   sharing_tick(*state_, actions);
-  recovery_tick(*state_, now, actions);
-  controls_tick(*state_, now, actions);
-  trials_tick(*state_, now, actions);
-  recalls_tick(*state_, now, actions);
-  records_tick(*state_, now, actions);
+  recovery_tick(turn);
+  controls_tick(turn);
+  trials_tick(turn);
+  recalls_tick(turn);
+  records_tick(turn);
   state_->last_turn = now.instant;
   state_->last_wall_us = micros(now.wall);
 }
 
 void Core::read(Now now, Connection by, Bytes bytes, Actions& actions) {
-  begin(*state_, now);
-  on_read(*state_, now, by, bytes, actions);
+  Turn turn = begin(*state_, now, actions);
+  on_read(turn, by, bytes);
 }
 
 bool Core::has_work() const { return core::has_work(*state_); }
 
 void Core::go_on(Now now, Actions& actions) {
-  begin(*state_, now);
+  Turn turn = begin(*state_, now, actions);
   const bool first = state_->gathering.empty();
-  core::go_on(*state_, now, actions);
+  core::go_on(turn);
   if (first) state_->gathering.since = now.instant;
 }
 
@@ -93,19 +94,19 @@ Instant Core::commit_due() const { return core::commit_due(*state_); }
 Batch Core::seal(Now now) { return core::seal(*state_, now); }
 
 void Core::committed(Now now, Actions& actions) {
-  begin(*state_, now);
-  on_committed(*state_, now, actions);
+  Turn turn = begin(*state_, now, actions);
+  on_committed(turn);
 }
 
 void Core::undelivered(Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions) {
-  begin(*state_, now);
-  on_undelivered(*state_, now, to, pieces, actions);
+  Turn turn = begin(*state_, now, actions);
+  on_undelivered(turn, to, pieces);
 }
 
 void Core::damaged(const std::vector<Damage>& all) { on_damaged(*state_, all); }
 
 void Core::room(Now now, bool enough, Actions& actions) {
-  begin(*state_, now);
+  begin(*state_, now, actions);
   if (state_->room == enough) return;
   state_->room = enough;
   for (const auto& [id, queue] : state_->queues) {

@@ -88,19 +88,19 @@ void found_damaged(Queue& queue, const Place& dead) {
   name(queue, "dead letter " + print_id(queue.name, dead.segment, dead.index));
 }
 
-void on_undelivered(State& state, Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions) {
-  const Client* client = state.find_client(to);
+void on_undelivered(Turn& turn, Connection to, const std::vector<Piece>& pieces) {
+  const Client* client = turn.state.find_client(to);
   Worker* worker = client == nullptr ? nullptr : client->worker;
   for (const Piece& piece : pieces) {
-    Queue& queue = *state.find_queue(piece.key.queue);
+    Queue& queue = *turn.state.find_queue(piece.key.queue);
     auto& segments = queue.lanes[piece.key.lane].segments;
     const auto segment = piece.source == Source::segment ? segments.find(piece.key.segment) : segments.end();
-    if (segment != segments.end()) set_aside(state, piece.key, segment->second);
+    if (segment != segments.end()) set_aside(turn.state, piece.key, segment->second);
     if (worker == nullptr) continue;
     const auto at = worker->leases.find(piece.lease);
     if (at == worker->leases.end()) continue;  // its session has ended: it is set aside when it is to go out again
     const LeaseRun& run = at->second;
-    const Load load{Messages{run.count}, Bytes{bytes_of(state, run, 0, run.count)}};
+    const Load load{Messages{run.count}, Bytes{bytes_of(turn.state, run, 0, run.count)}};
     worker->let_go(worker->attachment(&queue), load);
     watched_returns(queue, run.key);
     if (segment != segments.end()) {
@@ -110,7 +110,7 @@ void on_undelivered(State& state, Now now, Connection to, const std::vector<Piec
     }
     worker->leases.erase(at);
   }
-  if (worker != nullptr) dispatch_for(state, now, *worker, actions);
+  if (worker != nullptr) dispatch_for(turn, *worker);
 }
 
 void on_damaged(State& state, const std::vector<Damage>& all) {

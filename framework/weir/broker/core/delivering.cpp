@@ -46,10 +46,10 @@ void flush(State& state, Worker& worker, Actions& actions) {
   worker.outbox_bytes = 0;
 }
 
-void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun run, std::uint64_t bytes,
-          std::shared_ptr<const Contents> ahead, Actions& actions) {
+void hand(Turn& turn, Worker& worker, Attached& attached, LeaseRun run, std::uint64_t bytes,
+          std::shared_ptr<const Contents> ahead) {
   const Load load{Messages{run.count}, Bytes{bytes}};
-  state.effort.spend(piece_ns + static_cast<std::int64_t>(bytes) / byte_ns_divisor);
+  turn.state.effort.spend(piece_ns + static_cast<std::int64_t>(bytes) / byte_ns_divisor);
   worker.take(attached, load, Messages{share_of(worker)});
   // The window holds (promise 2); one message of any size is let through alone.
   WEIR_ASSERT(worker.outstanding.messages.value == 1 || (worker.outstanding.messages <= worker.window.messages &&
@@ -57,18 +57,19 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
               worker.outstanding.messages.value, worker.outstanding.bytes.value, worker.window.messages.value,
               worker.window.bytes.value);
   WEIR_ASSERT(worker.borrowed <= worker.outstanding.messages, worker.borrowed.value);
-  worker.last_sent = now.instant;
+  worker.last_sent = turn.now.instant;
   worker.process->was_sent = true;
   worker.process->empty_since.reset();
-  if (state.next_recall == Instant::max()) look_for_recalls(state, now);
+  if (turn.state.next_recall == Instant::max()) look_for_recalls(turn.state, turn.now);
   worker.queue_turn = run.key.queue;
-  if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(state, worker, actions);
-  if (worker.outbox.empty()) state.outboxes.push_back(&worker);
-  worker.outbox.push_back({run.key, run.first, run.count, state.next_lease, run.attempt, run.source, std::move(ahead)});
+  if (worker.outbox_bytes + bytes > protocol::segment_bytes_most) flush(turn.state, worker, turn.actions);
+  if (worker.outbox.empty()) turn.state.outboxes.push_back(&worker);
+  worker.outbox.push_back(
+      {run.key, run.first, run.count, turn.state.next_lease, run.attempt, run.source, std::move(ahead)});
   worker.outbox_bytes += bytes;
   run.open.set(0, run.count);
-  const std::uint64_t lease = state.next_lease;
-  state.next_lease += run.count;
+  const std::uint64_t lease = turn.state.next_lease;
+  turn.state.next_lease += run.count;
   // No lease id twice (promise 3): a worker's leases rise and do not overlap.
   WEIR_ASSERT(worker.leases.empty() || worker.leases.rbegin()->first + worker.leases.rbegin()->second.count <= lease,
               lease);
@@ -76,13 +77,13 @@ void hand(State& state, Now now, Worker& worker, Attached& attached, LeaseRun ru
 }
 
 /// One record that is due; false if there is none for this worker.
-bool hand_record(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
+bool hand_record(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
   for (auto at = queue.ready_records.begin(); at != queue.ready_records.end(); ++at) {
     if (!knows(attached, at->type)) continue;
     if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
     RecordHead head = std::move(*at);
     queue.ready_records.erase(at);
-    hand(state, now, worker, attached, std::move(head), actions);
+    hand(turn, worker, attached, std::move(head));
     return true;
   }
   return false;
@@ -91,15 +92,15 @@ bool hand_record(State& state, Now now, Queue& queue, Worker& worker, Attached& 
 enum class Handed : std::uint8_t { some, none_that_it_knows, none_now };
 
 /// Neighbouring ready messages of one segment, as many as the window admits.
-Handed hand_slice(State& state, Now now, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
-                  std::uint64_t messages_most, Actions& actions) {
-  if (segment.ahead && !state.room) return Handed::none_now;  // it appeared while there was room
-  if (!load(state, key, segment)) return Handed::none_that_it_knows;
-  const bool all = match(state, attached, segment.types) == Attached::Match::all;
+Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
+                  std::uint64_t messages_most) {
+  if (segment.ahead && !turn.state.room) return Handed::none_now;  // it appeared while there was room
+  if (!load(turn.state, key, segment)) return Handed::none_that_it_knows;
+  const bool all = match(turn.state, attached, segment.types) == Attached::Match::all;
   const auto fits_type = [&](std::uint32_t i) {
     if (all) return true;
     const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
-    return knows(attached, state.type_sets.types(segment.types)[type]);
+    return knows(attached, turn.state.type_sets.types(segment.types)[type]);
   };
   std::uint32_t first = segment.taken.next_clear(0);
   while (first < segment.count && !fits_type(first)) first = segment.taken.next_clear(first + 1);
@@ -118,19 +119,19 @@ Handed hand_slice(State& state, Now now, Worker& worker, Attached& attached, con
   // One live lease a message (promise 3): what is handed over was in nobody's hands,
   WEIR_ASSERT(segment.taken.next_set(first) >= last, key.queue, key.segment, first, last);
   segment.taken.set(first, last);
-  watch(now, *attached.queue, key, first);
+  watch(turn.now, *attached.queue, key, first);
   LeaseRun run;
   run.key = key;
   run.first = first;
   run.count = last - first;
   run.attempt = 1;
   run.source = Source::segment;
-  hand(state, now, worker, attached, std::move(run), segment.bytes_of(first, last), segment.ahead, actions);
+  hand(turn, worker, attached, std::move(run), segment.bytes_of(first, last), segment.ahead);
   return Handed::some;
 }
 
-bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& worker, Attached& attached,
-                    std::uint64_t messages_most, Actions& actions) {
+bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attached& attached,
+                    std::uint64_t messages_most) {
   LaneState& the_lane = queue.lanes[lane];
   SegmentNumber after = 0;
   for (int passed = 0; passed < passed_over_most; ++passed) {
@@ -138,7 +139,7 @@ bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& work
     std::set<SegmentNumber>* of = nullptr;
     SegmentNumber oldest = ~SegmentNumber{0};
     for (auto& [types, ready] : the_lane.ready) {
-      if (ready.empty() || match(state, attached, types) == Attached::Match::none) continue;
+      if (ready.empty() || match(turn.state, attached, types) == Attached::Match::none) continue;
       const auto at = ready.upper_bound(after);
       if (at != ready.end() && *at < oldest) {
         oldest = *at;
@@ -146,10 +147,9 @@ bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& work
       }
     }
     if (of == nullptr) return false;
-    if (!may_deliver(state, queue, lane, oldest)) return false;
+    if (!may_deliver(turn.state, queue, lane, oldest)) return false;
     Segment& segment = the_lane.segments.at(oldest);
-    const Handed handed =
-        hand_slice(state, now, worker, attached, {queue.id, lane, oldest}, segment, messages_most, actions);
+    const Handed handed = hand_slice(turn, worker, attached, {queue.id, lane, oldest}, segment, messages_most);
     if (segment.taken.next_clear(0) >= segment.count) of->erase(oldest);
     if (handed == Handed::some) return true;
     if (handed == Handed::none_now) return false;  // nothing overtakes what is too large for what is left of the window
@@ -158,11 +158,10 @@ bool hand_from_lane(State& state, Now now, Queue& queue, Lane lane, Worker& work
   return false;
 }
 
-bool hand_from_lanes(State& state, Now now, Queue& queue, Worker& worker, Attached& attached,
-                     std::uint64_t messages_most, Actions& actions) {
+bool hand_from_lanes(Turn& turn, Queue& queue, Worker& worker, Attached& attached, std::uint64_t messages_most) {
   for (Lane lane = lanes_most; lane-- > 0;) {
     if (queue.lanes[lane].ready.empty()) continue;
-    if (hand_from_lane(state, now, queue, lane, worker, attached, messages_most, actions)) return true;
+    if (hand_from_lane(turn, queue, lane, worker, attached, messages_most)) return true;
   }
   return false;
 }
@@ -178,38 +177,36 @@ std::uint64_t below(std::uint64_t level, const Worker& worker) {
   return level > held ? level - held : 0;
 }
 
-bool hand_to(State& state, Now now, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level,
-             Actions& actions) {
-  if (!state.plugins.empty() && stands_by(state, worker)) return false;
+bool hand_to(Turn& turn, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level) {
+  if (!turn.state.plugins.empty() && stands_by(turn.state, worker)) return false;
   Attached& attached = *worker.attachment(&queue);
-  if (worker.process->alone && !takes_others(state, now, *worker.process)) {
-    return !queue.suspects.empty() && hand_suspect(state, now, queue, worker, attached, actions);
+  if (worker.process->alone && !takes_others(turn.state, turn.now, *worker.process)) {
+    return !queue.suspects.empty() && hand_suspect(turn, queue, worker, attached);
   }
-  const std::uint64_t messages_most = credit(state, now, worker, attached);
+  const std::uint64_t messages_most = credit(turn.state, turn.now, worker, attached);
   if (messages_most == 0) return false;
   if (queue.records.value > 0) {
-    load_due(state, now, queue);
+    load_due(turn.state, turn.now, queue);
     if (!queue.suspects.empty()) {
-      if (hand_suspect(state, now, queue, worker, attached, actions)) return true;
+      if (hand_suspect(turn, queue, worker, attached)) return true;
       if (worker.process->alone) return false;  // chosen just now
     }
-    if (hand_record(state, now, queue, worker, attached, actions)) return true;
+    if (hand_record(turn, queue, worker, attached)) return true;
   }
-  if (!level) level = level_of(state, queue);
+  if (!level) level = level_of(turn.state, queue);
   const std::uint64_t most = std::min(messages_most, below(*level, worker));
   if (most == 0) return false;
-  if (hand_from_lanes(state, now, queue, worker, attached, most, actions)) return true;
-  if (!run_ahead(state, queue)) return false;
-  level = level_of(state, queue);  // what has appeared counts
-  return hand_from_lanes(state, now, queue, worker, attached, std::min(messages_most, below(*level, worker)), actions);
+  if (hand_from_lanes(turn, queue, worker, attached, most)) return true;
+  if (!run_ahead(turn.state, queue)) return false;
+  level = level_of(turn.state, queue);  // what has appeared counts
+  return hand_from_lanes(turn, queue, worker, attached, std::min(messages_most, below(*level, worker)));
 }
 
 /// One piece for one worker; false if it can take none.
-bool hand_one(State& state, Now now, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level,
-              Actions& actions) {
+bool hand_one(Turn& turn, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level) {
   if (worker.connection == 0 || !worker.noted) return false;
-  if (!reads(state, worker)) return false;
-  if (hand_to(state, now, queue, worker, level, actions)) return true;
+  if (!reads(turn.state, worker)) return false;
+  if (hand_to(turn, queue, worker, level)) return true;
   worker.turned_away = true;
   return false;
 }
@@ -220,17 +217,17 @@ bool knows(const Attached& attached, const std::string& type) {
   return attached.types.empty() || attached.types.contains(type);
 }
 
-void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead head, Actions& actions) {
+void hand(Turn& turn, Worker& worker, Attached& attached, RecordHead head) {
   LeaseRun run;
   run.key = {head.place.queue, head.lane, head.place.segment};
   run.first = head.place.index;
   run.count = 1;
   run.attempt = head.attempts + 1;
   run.source = Source::record;
-  on_trial(now, worker, state.next_lease, head);
+  on_trial(turn.now, worker, turn.state.next_lease, head);
   const std::uint64_t bytes = head.bytes.value;
   run.record = std::make_unique<RecordHead>(std::move(head));
-  hand(state, now, worker, attached, std::move(run), bytes, nullptr, actions);
+  hand(turn, worker, attached, std::move(run), bytes, nullptr);
 }
 
 Attached::Match match(State& state, Attached& attached, TypeSet types) {
@@ -251,30 +248,30 @@ Attached::Match match(State& state, Attached& attached, TypeSet types) {
 namespace {
 
 /// Gathers in outboxes.
-void serve(State& state, Now now, Queue& queue, Actions& actions) {
-  if (queue.paused_until && now.instant >= *queue.paused_until) queue.paused_until.reset();
+void serve(Turn& turn, Queue& queue) {
+  if (queue.paused_until && turn.now.instant >= *queue.paused_until) queue.paused_until.reset();
   const std::size_t n = queue.attached.size();
   if (n > 0 && !queue.paused_until) {
     // In turns, a piece each, until nobody can take more: up to a level, to that of those who have room then, without.
     std::optional<std::uint64_t> level;
     bool again = true;
-    for (std::size_t refusals = 0; refusals < n && has_some(state, now, queue);) {
-      if (state.effort.spent()) {
-        state.unserved.emplace(queue.id, &queue);
+    for (std::size_t refusals = 0; refusals < n && has_some(turn.state, turn.now, queue);) {
+      if (turn.state.effort.spent()) {
+        turn.state.unserved.emplace(queue.id, &queue);
         break;
       }
       Worker& worker = *queue.attached[queue.turn++ % n];
-      refusals = hand_one(state, now, queue, worker, level, actions) ? 0 : refusals + 1;
+      refusals = hand_one(turn, queue, worker, level) ? 0 : refusals + 1;
       if (refusals == n && level && *level != no_level) {
-        level = std::exchange(again, false) ? level_of(state, queue) : no_level;
+        level = std::exchange(again, false) ? level_of(turn.state, queue) : no_level;
         refusals = 0;
       }
     }
   }
-  if (has_some(state, now, queue)) {
-    state.waiting.emplace(queue.id, &queue);
+  if (has_some(turn.state, turn.now, queue)) {
+    turn.state.waiting.emplace(queue.id, &queue);
   } else {
-    state.waiting.erase(queue.id);
+    turn.state.waiting.erase(queue.id);
   }
 }
 
@@ -284,23 +281,24 @@ void flush(State& state, Actions& actions) {
 }
 
 /// From the one after the last served on, until the window is full: each has its turn.
-void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
-  if (state.waiting.size() > 2 * worker.waiting_counted) count_sharers(state, worker);
+void serve_waiting(Turn& turn, Worker& worker) {
+  if (turn.state.waiting.size() > 2 * worker.waiting_counted) count_sharers(turn.state, worker);
   QueueId last = worker.queue_turn;  // of the round
   QueueId at = last;
   bool below = false;  // of where it began
   for (int in_vain = 0;;) {
-    if (worker.outstanding.messages >= worker.window.messages || !reads(state, worker)) break;  // the rest is not asked
+    if (worker.outstanding.messages >= worker.window.messages || !reads(turn.state, worker))
+      break;  // the rest is not asked
     if (in_vain == asked_in_vain_most) {
       worker.queue_turn = at;  // the next settlement goes on there
       break;
     }
-    Queue* const queue = next_waiting(state, worker, at);
+    Queue* const queue = next_waiting(turn.state, worker, at);
     if (queue != nullptr && !(below && queue->id > last)) {
       at = queue->id;
       const Attached& attached = *worker.attachment(queue);
-      if (attached.outstanding.value < share_of(worker) || credit(state, now, worker, attached) > 0) {
-        serve(state, now, *queue, actions);
+      if (attached.outstanding.value < share_of(worker) || credit(turn.state, turn.now, worker, attached) > 0) {
+        serve(turn, *queue);
         in_vain = 0;
       } else {
         worker.turned_away = true;
@@ -312,7 +310,7 @@ void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
     below = true;
     at = 0;
     const unsigned before = worker.sharers;
-    count_sharers(state, worker);                     // once a round
+    count_sharers(turn.state, worker);                // once a round
     if (before > worker.sharers) last = ~QueueId{0};  // those that were asked had a smaller share
   }
   worker.turned_away = true;
@@ -320,34 +318,33 @@ void serve_waiting(State& state, Now now, Worker& worker, Actions& actions) {
 
 }  // namespace
 
-void dispatch(State& state, Now now, Queue& queue, Actions& actions) {
-  serve(state, now, queue, actions);
-  flush(state, actions);
+void dispatch(Turn& turn, Queue& queue) {
+  serve(turn, queue);
+  flush(turn.state, turn.actions);
 }
 
-void dispatch(State& state, Now now, const QueueSet& queues, Actions& actions) {
-  for (Queue* queue : queues) serve(state, now, *queue, actions);
-  flush(state, actions);
+void dispatch(Turn& turn, const QueueSet& queues) {
+  for (Queue* queue : queues) serve(turn, *queue);
+  flush(turn.state, turn.actions);
 }
 
-void dispatch_for(State& state, Now now, Worker& worker, Actions& actions) {
-  count_sharers(state, worker);
-  for (auto& attached : worker.attached) serve(state, now, *attached.queue, actions);
+void dispatch_for(Turn& turn, Worker& worker) {
+  count_sharers(turn.state, worker);
+  for (auto& attached : worker.attached) serve(turn, *attached.queue);
   // What waited for little has it; the others share what is left.
-  if (worker.attached.size() > 1 && std::exchange(worker.turned_away, false))
-    serve_waiting(state, now, worker, actions);
-  flush(state, actions);
+  if (worker.attached.size() > 1 && std::exchange(worker.turned_away, false)) serve_waiting(turn, worker);
+  flush(turn.state, turn.actions);
 }
 
-void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions) {
+void dispatch_waiting(Turn& turn, Worker& worker) {
   if (!std::exchange(worker.turned_away, false)) return;
-  serve_waiting(state, now, worker, actions);
-  flush(state, actions);
+  serve_waiting(turn, worker);
+  flush(turn.state, turn.actions);
 }
 
-void dispatch_all(State& state, Now now, Actions& actions) {
-  for (const auto& [id, queue] : state.queues) serve(state, now, *queue, actions);
-  flush(state, actions);
+void dispatch_all(Turn& turn) {
+  for (const auto& [id, queue] : turn.state.queues) serve(turn, *queue);
+  flush(turn.state, turn.actions);
 }
 
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count) {

@@ -88,23 +88,22 @@ NoteSession note_of(const Worker& worker) {
   return {worker.token, worker.shard, std::move(session)};
 }
 
-void hello_worker(State& state, Now now, Client& client, Named named, Actions& actions) {
+void hello_worker(Turn& turn, Client& client, Named named) {
   const v1::Hello& hello = named.first;
   const auto token = ProcessToken::from(hello.process_token());
   if (!token) {
-    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: process_token must be 16 bytes", true,
-           actions);
+    refuse(turn, client.connection, v1::Error::MALFORMED, "HELLO of a worker: process_token must be 16 bytes");
     return;
   }
   if (hello.attach_size() == 0) {
-    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO of a worker: it attaches to no queue", true, actions);
+    refuse(turn, client.connection, v1::Error::MALFORMED, "HELLO of a worker: it attaches to no queue");
     return;
   }
-  on_found(state, now, *token, actions);
-  const auto [at, is_first] = state.processes.try_emplace(*token);
+  on_found(turn, *token);
+  const auto [at, is_first] = turn.state.processes.try_emplace(*token);
   Process& process = at->second;
-  if (is_first) process.since = now.instant;
-  process.last_seen = now.instant;
+  if (is_first) process.since = turn.now.instant;
+  process.last_seen = turn.now.instant;
   auto& slot = process.workers[hello.shard()];
   const bool is_new = slot == nullptr;
   if (is_new) {
@@ -112,24 +111,23 @@ void hello_worker(State& state, Now now, Client& client, Named named, Actions& a
     slot->process = &process;
     slot->token = *token;
     slot->shard = hello.shard();
-    slot->last_sent = now.instant;
-    number_worker(state, *slot);
+    slot->last_sent = turn.now.instant;
+    number_worker(turn.state, *slot);
   }
   Worker& worker = *slot;
   if (hello.window().epoch() < worker.window_epoch) {
     // Read late, after a broker's pause: taken for the newest it would give back what its worker holds since.
-    refuse(state, client.connection, v1::Error::REPLACED, "a newer session of this worker has said HELLO already", true,
-           actions);
+    refuse(turn, client.connection, v1::Error::REPLACED, "a newer session of this worker has said HELLO already");
     return;
   }
-  forget_unread(state, worker);
-  replace(state, std::exchange(worker.connection, 0), actions);
-  replace(state, std::exchange(worker.naming, 0), actions);
-  if (!attach(state, client, worker, hello, actions)) {
+  forget_unread(turn.state, worker);
+  replace(turn.state, std::exchange(worker.connection, 0), turn.actions);
+  replace(turn.state, std::exchange(worker.naming, 0), turn.actions);
+  if (!attach(turn.state, client, worker, hello, turn.actions)) {
     if (is_new) {
-      state.workers_by_number.erase(worker.number);
+      turn.state.workers_by_number.erase(worker.number);
       process.workers.erase(hello.shard());
-      if (process.workers.empty()) state.processes.erase(*token);
+      if (process.workers.empty()) turn.state.processes.erase(*token);
     }
     return;
   }
@@ -139,13 +137,13 @@ void hello_worker(State& state, Now now, Client& client, Named named, Actions& a
   worker.failed.reset();
   worker.build = hello.build();
   worker.window_epoch = hello.window().epoch();
-  worker.window = cut_window(state, worker, hello.window(), actions);
-  named.speaks_of = speaks_of(state, hello, client.named > 0);
-  tell_of_store(state, hello, named.speaks_of, print_worker(worker), worker.told_of_store, actions);
+  worker.window = cut_window(turn.state, worker, hello.window(), turn.actions);
+  named.speaks_of = speaks_of(turn.state, hello, client.named > 0);
+  tell_of_store(turn.state, hello, named.speaks_of, print_worker(worker), worker.told_of_store, turn.actions);
   if (named.speaks_of != SpeaksOf::this_store && !std::exchange(process.of_two_stores, true) && worker.noted) {
-    state.gathering.writes.emplace_back(note_of(worker));  // the next broker must know it
+    turn.state.gathering.writes.emplace_back(note_of(worker));  // the next broker must know it
   }
-  name_leases(state, now, client, worker, std::move(named), actions);
+  name_leases(turn, client, worker, std::move(named));
 }
 
 void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actions& actions) {
@@ -228,50 +226,88 @@ void add_attachments(v1::Hello& hello, std::vector<v1::Attach> more) {
 }
 
 /// A part that others follow, or that follows one. False: it is too much, and the session has ended.
-bool keep_part(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions) {
-  if (client.hello_parts.empty()) client.hello_since = now.instant;
+bool keep_part(Turn& turn, Client& client, const v1::Hello& part) {
+  if (client.hello_parts.empty()) client.hello_since = turn.now.instant;
   std::string bytes = part.SerializeAsString();
-  if (state.hello_bytes + bytes.size() > hello_bytes_most) {
-    refuse(state, client.connection, v1::Error::TOO_MUCH,
-           "HELLO: those that are not complete have " + std::to_string(state.hello_bytes) +
-               " bytes already, of all sessions together; say it again after a pause",
-           true, actions);
+  if (turn.state.hello_bytes + bytes.size() > hello_bytes_most) {
+    refuse(turn, client.connection, v1::Error::TOO_MUCH,
+           "HELLO: those that are not complete have " + std::to_string(turn.state.hello_bytes) +
+               " bytes already, of all sessions together; say it again after a pause");
     return false;
   }
-  state.hello_bytes += bytes.size();
+  turn.state.hello_bytes += bytes.size();
   client.hello_bytes += bytes.size();
   client.hello_parts.push_back(std::move(bytes));
   return true;
 }
 
+/// False: it is none that this broker takes, or it names too much, and the session has ended.
+bool take_part(Turn& turn, Client& client, const v1::Hello& part) {
+  if (client.welcomed) {
+    refuse(turn, client.connection, v1::Error::OUT_OF_SEQUENCE, "a second HELLO in one session");
+    return false;
+  }
+  if (part.magic() != protocol::magic) {
+    refuse(turn, client.connection, v1::Error::MALFORMED, "HELLO: wrong magic; this is a Weir broker");
+    return false;
+  }
+  if (part.version_lowest() > protocol::version_highest || part.version_highest() < protocol::version_lowest) {
+    const auto range = [](std::uint32_t low, std::uint32_t high) {
+      return std::to_string(low) + " to " + std::to_string(high);
+    };
+    refuse(turn, client.connection, v1::Error::WRONG_VERSION,
+           "no protocol version in common: you speak " + range(part.version_lowest(), part.version_highest()) +
+               ", this broker " + range(protocol::version_lowest, protocol::version_highest));
+    return false;
+  }
+  if (const std::size_t bytes = part.ByteSizeLong(); bytes > hello_part_most) {
+    refuse(turn, client.connection, v1::Error::TOO_LARGE,
+           "HELLO: a part of " + std::to_string(bytes) + " bytes; at most " + std::to_string(hello_part_most) +
+               "; the rest may follow in further parts (`more`)");
+    return false;
+  }
+  for (const auto* claims : {&part.held(), &part.settled()}) {
+    for (const auto& one : *claims) {
+      client.named += std::max(one.count(), 1U);
+    }
+  }
+  if (client.named > hello_named_most) {
+    refuse(turn, client.connection, v1::Error::MALFORMED,
+           "HELLO: it names " + std::to_string(client.named) + " messages as held or settled; at most " +
+               std::to_string(hello_named_most));
+    return false;
+  }
+  return true;
+}
+
 }  // namespace
 
-void welcome_worker(State& state, Now now, Client& client, Worker& worker, v1::Frame frame, Actions& actions) {
+void welcome_worker(Turn& turn, Client& client, Worker& worker, v1::Frame frame) {
   client.worker = &worker;
   worker.connection = client.connection;
   client.welcomed = true;
-  count_sharers(state, worker);
+  count_sharers(turn.state, worker);
   for (auto& one : worker.attached) {
     one.borrowed = one.outstanding.value > share_of(worker) ? one.outstanding : Messages{};
     worker.borrowed += one.borrowed;
   }
   v1::Welcome& welcome = *frame.mutable_welcome();
-  fill_welcome(state, welcome);
+  fill_welcome(turn.state, welcome);
   welcome.mutable_window()->set_epoch(worker.window_epoch);
   welcome.mutable_window()->set_messages(worker.window.messages.value);
   welcome.mutable_window()->set_bytes(worker.window.bytes.value);
-  send(state, client.connection, std::move(frame), actions);
+  send(turn.state, client.connection, std::move(frame), turn.actions);
   const bool is_new = !worker.noted && !std::exchange(worker.noting, true);
   if (is_new) {
     // Before its first delivery: a restart must know whom to wait for.
-    state.gathering.writes.emplace_back(note_of(worker));
-    state.gathering.noted.emplace_back(worker.token, worker.shard);
+    turn.state.gathering.writes.emplace_back(note_of(worker));
+    turn.state.gathering.noted.emplace_back(worker.token, worker.shard);
   }
-  note(actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
+  note(turn.actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
        {{"worker", print_worker(worker)}, {"held", std::to_string(worker.outstanding.messages.value)}});
-  if (!state.plugins.empty()) state.next_control = now.instant;  // it may be the one that is waited for
-  if (worker.recovering) one_recovered(state, now, worker, actions);
-  dispatch_for(state, now, worker, actions);
+  if (!turn.state.plugins.empty()) turn.state.next_control = turn.now.instant;  // it may be the one that is waited for
+  if (worker.recovering) one_recovered(turn, worker);
+  dispatch_for(turn, worker);
 }
 
 Load cut_window(const State& state, const Worker& worker, const v1::Window& wanted, Actions& actions) {
@@ -288,50 +324,14 @@ Load cut_window(const State& state, const Worker& worker, const v1::Window& want
   return cut;
 }
 
-void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions) {
-  if (client.welcomed) {
-    refuse(state, client.connection, v1::Error::OUT_OF_SEQUENCE, "a second HELLO in one session", true, actions);
-    return;
-  }
-  if (part.magic() != protocol::magic) {
-    refuse(state, client.connection, v1::Error::MALFORMED, "HELLO: wrong magic; this is a Weir broker", true, actions);
-    return;
-  }
-  if (part.version_lowest() > protocol::version_highest || part.version_highest() < protocol::version_lowest) {
-    const auto range = [](std::uint32_t low, std::uint32_t high) {
-      return std::to_string(low) + " to " + std::to_string(high);
-    };
-    refuse(state, client.connection, v1::Error::WRONG_VERSION,
-           "no protocol version in common: you speak " + range(part.version_lowest(), part.version_highest()) +
-               ", this broker " + range(protocol::version_lowest, protocol::version_highest),
-           true, actions);
-    return;
-  }
-  if (const std::size_t bytes = part.ByteSizeLong(); bytes > hello_part_most) {
-    refuse(state, client.connection, v1::Error::TOO_LARGE,
-           "HELLO: a part of " + std::to_string(bytes) + " bytes; at most " + std::to_string(hello_part_most) +
-               "; the rest may follow in further parts (`more`)",
-           true, actions);
-    return;
-  }
-  for (const auto* claims : {&part.held(), &part.settled()}) {
-    for (const auto& one : *claims) {
-      client.named += std::max(one.count(), 1U);
-    }
-  }
-  if (client.named > hello_named_most) {
-    refuse(state, client.connection, v1::Error::MALFORMED,
-           "HELLO: it names " + std::to_string(client.named) + " messages as held or settled; at most " +
-               std::to_string(hello_named_most),
-           true, actions);
-    return;
-  }
-  if (!take_attachments(state, client, part, actions)) return;
+void on_hello(Turn& turn, Client& client, const v1::Hello& part) {
+  if (!take_part(turn, client, part)) return;
+  if (!take_attachments(turn.state, client, part, turn.actions)) return;
   if (part.more() || !client.hello_parts.empty()) {
-    if (!keep_part(state, now, client, part, actions) || part.more()) return;
+    if (!keep_part(turn, client, part) || part.more()) return;
   }
   std::vector<std::string> parts = std::exchange(client.hello_parts, {});
-  state.hello_bytes -= std::exchange(client.hello_bytes, 0);
+  turn.state.hello_bytes -= std::exchange(client.hello_bytes, 0);
   v1::Hello hello;
   if (parts.empty()) {
     hello = part;
@@ -343,37 +343,36 @@ void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Acti
   client.kind = hello.kind();
   switch (hello.kind()) {
     case v1::WORKER:
-      hello_worker(state, now, client, {std::move(hello), std::move(parts)}, actions);
+      hello_worker(turn, client, {std::move(hello), std::move(parts)});
       return;
     case v1::PUBLISHER:
-      hello_publisher(state, client, hello, actions);
+      hello_publisher(turn.state, client, hello, turn.actions);
       return;
     case v1::CONTROL:
     case v1::KEEP_ALIVE: {
       client.welcomed = true;
-      if (const auto token = ProcessToken::from(hello.process_token())) vouch(state, now, *token);
+      if (const auto token = ProcessToken::from(hello.process_token())) vouch(turn.state, turn.now, *token);
       v1::Frame frame;
-      fill_welcome(state, *frame.mutable_welcome());
-      send(state, client.connection, std::move(frame), actions);
+      fill_welcome(turn.state, *frame.mutable_welcome());
+      send(turn.state, client.connection, std::move(frame), turn.actions);
       return;
     }
     default:
-      refuse(state, client.connection, v1::Error::MALFORMED,
-             "HELLO: kind must be WORKER, PUBLISHER, CONTROL or KEEP_ALIVE", true, actions);
+      refuse(turn, client.connection, v1::Error::MALFORMED,
+             "HELLO: kind must be WORKER, PUBLISHER, CONTROL or KEEP_ALIVE");
   }
 }
 
-void hellos_tick(State& state, Now now, Actions& actions) {
+void hellos_tick(Turn& turn) {
   std::vector<Connection> late;
-  for (const auto& [connection, client] : state.clients) {
-    if (!client->hello_parts.empty() && now.instant - client->hello_since > state.config.session_timeout)
+  for (const auto& [connection, client] : turn.state.clients) {
+    if (!client->hello_parts.empty() && turn.now.instant - client->hello_since > turn.state.config.session_timeout)
       late.push_back(connection);
   }
   for (const Connection connection : late) {
-    refuse(state, connection, v1::Error::OUT_OF_SEQUENCE,
-           "HELLO was not complete within " + std::to_string(state.config.session_timeout.count() / 1000) +
-               " ms of its first part; its last part has `more: false`",
-           true, actions);
+    refuse(turn, connection, v1::Error::OUT_OF_SEQUENCE,
+           "HELLO was not complete within " + std::to_string(turn.state.config.session_timeout.count() / 1000) +
+               " ms of its first part; its last part has `more: false`");
   }
 }
 

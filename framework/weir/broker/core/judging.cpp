@@ -47,39 +47,38 @@ constexpr std::int64_t move_ns = 700;
 class Judging final : public Work {
  public:
   /// Ends the sessions of the process, which is none of the state's any more.
-  Judging(State& state, Now now, const ProcessToken& token, Process& process, Finding finding, Actions& actions)
+  Judging(Turn& turn, const ProcessToken& token, Process& process, Finding finding)
       : token_(token),
-        died_at_(now.instant),
-        age_(std::min(now.instant - process.since, age_most)),
+        died_at_(turn.now.instant),
+        age_(std::min(turn.now.instant - process.since, age_most)),
         finding_(std::move(finding)),
         is_told_(finding_.report != nullptr) {
     while (!process.workers.empty()) {
       Worker& worker = *process.workers.begin()->second;
       sessions_.push_back(
           {print_worker(worker), worker.group, std::move(worker.trials), std::exchange(worker.leases, {})});
-      end_worker(state, process, worker, finding_.why, actions);
+      end_worker(turn.state, process, worker, finding_.why, turn.actions);
     }
     const bool is_wanted = finding_.report == nullptr || !finding_.report->on_purpose();
     for (const Gone& gone : sessions_) {
-      if (is_wanted) await_another(state, now, gone.group);
+      if (is_wanted) await_another(turn.state, turn.now, gone.group);
     }
-    if (finding_.report != nullptr) read(state, *std::exchange(finding_.report, nullptr));
+    if (finding_.report != nullptr) read(turn.state, *std::exchange(finding_.report, nullptr));
   }
 
-  bool go_on(State& state, Now now, Actions& actions) override {
-    now_ = now;
-    if (stage_ == Stage::looking && look(state)) {
-      choose(actions, state);
+  bool go_on(Turn& turn) override {
+    if (stage_ == Stage::looking && look(turn.state)) {
+      choose(turn);
       stage_ = Stage::judging;
     }
-    if (stage_ == Stage::looking || !judge(state, actions)) return false;
+    if (stage_ == Stage::looking || !judge(turn)) return false;
     for (Gone& gone : sessions_) {
-      if (!gone.leases.empty()) state.gathering.returning.push_back(std::move(gone.leases));
+      if (!gone.leases.empty()) turn.state.gathering.returning.push_back(std::move(gone.leases));
     }
-    if (finding_.reporter != 0) state.gathering.buried.push_back(finding_.reporter);
+    if (finding_.reporter != 0) turn.state.gathering.buried.push_back(finding_.reporter);
     if (!fresh_.empty()) {
-      state.lost[token_] = {died_at_, std::move(fresh_)};
-      if (state.processes.contains(token_)) on_found(state, now, token_, actions);  // meanwhile
+      turn.state.lost[token_] = {died_at_, std::move(fresh_)};
+      if (turn.state.processes.contains(token_)) on_found(turn, token_);  // meanwhile
     }
     return true;
   }
@@ -161,7 +160,7 @@ class Judging final : public Work {
   }
 
   /// Whether one of them is known to have done it; else they are suspect, what ended last first, and it is told.
-  void choose(Actions& actions, State& state) {
+  void choose(Turn& turn) {
     if (finding_.known) return;
     for (const Held& held : tried_) {
       const bool only = !is_told_ || on_cpu_ == 0 ? held.suspicion() == v1::ALONE && begun_ == 1
@@ -170,27 +169,27 @@ class Judging final : public Work {
       only_ = held;
       return;
     }
-    tell_suspects(state, actions);
+    tell_suspects(turn);
   }
 
   /// False: the effort is spent.
-  bool judge(State& state, Actions& actions) {
+  bool judge(Turn& turn) {
     for (; judged_ < others_.size() + named_.size(); ++judged_) {
       const Held* held = begun(judged_);
       if (held == nullptr) continue;
-      if (state.effort.spent()) return false;
-      state.effort.spend(move_ns);
+      if (turn.state.effort.spent()) return false;
+      turn.state.effort.spend(move_ns);
       if (finding_.known) {
         if (held->is(v1::Started::CULPRIT)) {
           // It may do it again: it is tried as those are that were on the CPU.
-          pay(state, *held, std::max(held->suspicion(), v1::WAS_ON_CPU), attempt_of(*held, finding_.why), actions);
+          pay(turn, *held, std::max(held->suspicion(), v1::WAS_ON_CPU), attempt_of(*held, finding_.why));
         }
       } else if (only_) {
         const bool is_it = held->run == only_->run && held->offset == only_->offset;
-        is_it ? tried_and_died(state, *held, actions) : suspect(state, *held, v1::UNSUSPECTED);
+        is_it ? tried_and_died(turn, *held) : suspect(turn, *held, v1::UNSUSPECTED);
       } else {
         if (!is_told_ && held->suspicion() == v1::UNSUSPECTED) fresh_.insert(held->place());
-        suspect(state, *held, next(*held));
+        suspect(turn, *held, next(*held));
       }
     }
     return true;
@@ -208,43 +207,49 @@ class Judging final : public Work {
   }
 
   /// Ready again at once, uncharged, and to be tried as `suspicion` says.
-  void suspect(State& state, const Held& held, v1::Suspicion suspicion) {
+  void suspect(Turn& turn, const Held& held, v1::Suspicion suspicion) {
     if (held.suspicion() == suspicion) return;
     LeaseRun& run = *held.run;
-    const SegmentKey key = run.key;
-    Queue& queue = *state.find_queue(key.queue);
+    Queue& queue = *turn.state.find_queue(run.key.queue);
     // One after the other: in this order they are tried.
-    const std::int64_t at = state.clock_us(died_at_) - suspects_most_ + std::min(suspects_++, suspects_most_);
+    const std::int64_t at = turn.state.clock_us(died_at_) - suspects_most_ + std::min(suspects_++, suspects_most_);
     std::optional<RecordHead> head;
-    if (may_wait_in_memory(state, now_, queue, at, DueBy::broker)) {
-      head = head_of(state, run, held.offset, run.attempt - 1, at, held.lease_id(state));
+    if (may_wait_in_memory(turn.state, turn.now, queue, at, DueBy::broker)) {
+      head = head_of(turn.state, run, held.offset, run.attempt - 1, at, held.lease_id(turn.state));
       head->suspicion = suspicion;
     }
-    auto& moved = move_message(state, queue, key, run.first + held.offset, run.source, false, at, run.attempt - 1,
-                               held.lease_id(state), std::nullopt, suspicion);
+    auto& moved = move_message(turn.state, queue,
+                               {.place = held.place(),
+                                .lane = run.key.lane,
+                                .source = run.source,
+                                .at_us = at,
+                                .attempts = run.attempt - 1,
+                                .lease = held.lease_id(turn.state),
+                                .attempt = {},
+                                .suspicion = suspicion});
     moved.head = std::move(head);
     run.open.clear(held.offset);
   }
 
-  void tried_and_died(State& state, const Held& held, Actions& actions) {
+  void tried_and_died(Turn& turn, const Held& held) {
     const std::string how =
         is_told_ ? " while it was tried, and nothing else was on the CPU" : " while it was tried alone";
-    Accused accused{
-        held.place(), held.lease_id(state), {}, age_, died_at_, token_, attempt_of(held, finding_.why + how)};
+    Accused accused{held.place(), held.lease_id(turn.state),           {}, age_, died_at_,
+                    token_,       attempt_of(held, finding_.why + how)};
     const auto trial = held.of->trials.find(held.lease);
     if (trial != held.of->trials.end()) accused.trial = died_at_ - trial->second.since;
     if (accused.attempt.started_at_us() == 0) {
-      accused.attempt.set_started_at_us(micros(now_.wall) - accused.trial.count());
+      accused.attempt.set_started_at_us(micros(turn.now.wall) - accused.trial.count());
       accused.attempt.set_duration_us(static_cast<std::uint64_t>(accused.trial.count()));
     }
-    const bool is_last = held.run->attempt >= state.find_queue(held.run->key.queue)->policy.attempts;
+    const bool is_last = held.run->attempt >= turn.state.find_queue(held.run->key.queue)->policy.attempts;
     // Nobody saw it die. Who froze it kills it after three session timeouts; who only held it up lets it come back.
-    if (!is_told_) accused.earliest = died_at_ + 2 * state.config.session_timeout;
-    if (is_told_ && may_charge(state, now_, held.of->group, accused, is_last)) {
-      return pay(state, held, held.suspicion(), std::move(accused.attempt), actions);
+    if (!is_told_) accused.earliest = died_at_ + 2 * turn.state.config.session_timeout;
+    if (is_told_ && may_charge(turn.state, turn.now, held.of->group, accused, is_last)) {
+      return pay(turn, held, held.suspicion(), std::move(accused.attempt));
     }
-    suspect(state, held, v1::ALONE);
-    accuse(state, now_, held.of->group, std::move(accused));
+    suspect(turn, held, v1::ALONE);
+    accuse(turn.state, turn.now, held.of->group, std::move(accused));
   }
 
   [[nodiscard]] v1::Attempt attempt_of(const Held& held, const std::string& error) const {
@@ -257,22 +262,22 @@ class Judging final : public Work {
     return attempt;
   }
 
-  void pay(State& state, const Held& held, v1::Suspicion suspicion, v1::Attempt attempt, Actions& actions) {
+  void pay(Turn& turn, const Held& held, v1::Suspicion suspicion, v1::Attempt attempt) {
     LeaseRun& run = *held.run;
-    charge(state, now_,
+    charge(turn,
            {.key = run.key,
             .index = run.first + held.offset,
             .source = run.source,
-            .bytes = Bytes{bytes_of(state, run, held.offset, held.offset + 1)},
+            .bytes = Bytes{bytes_of(turn.state, run, held.offset, held.offset + 1)},
             .number = run.attempt,
-            .lease = held.lease_id(state),
+            .lease = held.lease_id(turn.state),
             .suspicion = suspicion},
-           std::move(attempt), actions);
+           std::move(attempt));
     run.open.clear(held.offset);
   }
 
   /// One line, however many they are.
-  void tell_suspects(State& state, Actions& actions) {
+  void tell_suspects(Turn& turn) {
     if (begun_ == 0) return;
     constexpr int told_most = 10;
     std::string names;
@@ -282,11 +287,11 @@ class Judging final : public Work {
       const Held* held = begun(i);
       if (held == nullptr) continue;
       const Place place = held->place();
-      names += (told++ > 0 ? " " : "") + print_id(state.find_queue(place.queue)->name, place.segment, place.index);
+      names += (told++ > 0 ? " " : "") + print_id(turn.state.find_queue(place.queue)->name, place.segment, place.index);
       if (of == nullptr) of = held->of;
     }
     if (begun_ > told_most) names += " …";
-    note(actions, Note::Level::warning, "suspects",
+    note(turn.actions, Note::Level::warning, "suspects",
          {{"worker", of->name}, {"why", finding_.why}, {"messages", std::to_string(begun_)}, {"tried_first", names}});
   }
 
@@ -295,7 +300,6 @@ class Judging final : public Work {
   ProcessToken token_;
   Instant died_at_;
   Duration age_;  ///< of the process
-  Now now_;
   Finding finding_;
   std::vector<Gone> sessions_;
   bool is_told_;  ///< somebody reports; else any of what it held may be the cause
@@ -323,15 +327,14 @@ class Judging final : public Work {
 
 }  // namespace
 
-void judge_death(State& state, Now now, const ProcessToken& token, Process& process, Finding finding,
-                 Actions& actions) {
-  auto judging = std::make_unique<Judging>(state, now, token, process, std::move(finding), actions);
-  bool done = judging->go_on(state, now, actions);
+void judge_death(Turn& turn, const ProcessToken& token, Process& process, Finding finding) {
+  auto judging = std::make_unique<Judging>(turn, token, process, std::move(finding));
+  bool done = judging->go_on(turn);
   // While a restart is not over somebody may yet claim what it held: then it is all judged at once.
-  for (; !done && !state.recovered; done = judging->go_on(state, now, actions)) {
-    state.effort.refill(state.config.effort_ns);
+  for (; !done && !turn.state.recovered; done = judging->go_on(turn)) {
+    turn.state.effort.refill(turn.state.config.effort_ns);
   }
-  if (!done) state.work.push_back(std::move(judging));
+  if (!done) turn.state.work.push_back(std::move(judging));
 }
 
 }  // namespace weir::broker::core

@@ -37,17 +37,17 @@ class Naming final : public Work {
     welcome().set_store_is_older(what == SpeaksOf::later_store);
   }
 
-  bool go_on(State& state, Now now, Actions& actions) override {
-    Worker* const worker = state.find_worker(token_, shard_);
-    Client* const client = state.find_client(of_);
+  bool go_on(Turn& turn) override {
+    Worker* const worker = turn.state.find_worker(token_, shard_);
+    Client* const client = turn.state.find_client(of_);
     // It was lost meanwhile, or says HELLO again elsewhere.
     if (worker == nullptr || client == nullptr || worker->naming != of_) return true;
-    if (stage_ == Stage::looking && look(state, *worker)) stage_ = Stage::held;
-    if (stage_ == Stage::held && name_all(state, now, *worker, false, actions)) stage_ = Stage::settled;
-    if (stage_ == Stage::settled && name_all(state, now, *worker, true, actions)) stage_ = Stage::returning;
-    if (stage_ != Stage::returning || !return_unnamed(state, *worker)) return false;
+    if (stage_ == Stage::looking && look(turn.state, *worker)) stage_ = Stage::held;
+    if (stage_ == Stage::held && name_all(turn, *worker, false)) stage_ = Stage::settled;
+    if (stage_ == Stage::settled && name_all(turn, *worker, true)) stage_ = Stage::returning;
+    if (stage_ != Stage::returning || !return_unnamed(turn.state, *worker)) return false;
     worker->naming = 0;
-    welcome_worker(state, now, *client, *worker, std::move(welcome_), actions);
+    welcome_worker(turn, *client, *worker, std::move(welcome_));
     return true;
   }
 
@@ -76,21 +76,21 @@ class Naming final : public Work {
   }
 
   /// All claims of one kind, in the order of the parts. False: the effort is spent.
-  bool name_all(State& state, Now now, Worker& worker, bool settled, Actions& actions) {
+  bool name_all(Turn& turn, Worker& worker, bool settled) {
     for (;;) {
       const auto& claims = settled ? part().settled() : part().held();
       for (; claim_ < claims.size(); ++claim_, done_ = 0) {
         const v1::Claim& wanted = claims.Get(claim_);
         while (done_ < wanted.count()) {
-          if (state.effort.spent()) return false;
-          done_ += name(state, now, worker, wanted, settled, actions);
+          if (turn.state.effort.spent()) return false;
+          done_ += name(turn, worker, wanted, settled);
         }
       }
       claim_ = 0;
       if (part_ == parts_.size()) break;
       ++part_;
       parse();
-      state.effort.spend(static_cast<std::int64_t>(parts_[part_ - 1].size()) * 10);
+      turn.state.effort.spend(static_cast<std::int64_t>(parts_[part_ - 1].size()) * 10);
     }
     part_ = 0;
     return true;
@@ -100,31 +100,31 @@ class Naming final : public Work {
   void parse() { parsed_.ParseFromString(parts_[part_ - 1]); }
 
   /// How many messages it has answered for, from `done_` on.
-  std::uint32_t name(State& state, Now now, Worker& worker, const v1::Claim& wanted, bool settled, Actions& actions) {
+  std::uint32_t name(Turn& turn, Worker& worker, const v1::Claim& wanted, bool settled) {
     if (!of_this_store_) {
       answer_claim(welcome(), wanted, done_, wanted.count() - done_)->set_stale(true);
-      state.effort.spend(lease_ns);
+      turn.state.effort.spend(lease_ns);
       return wanted.count() - done_;
     }
     const LeaseId id{wanted.incarnation(), wanted.lease() + done_};
-    if (!was_granted(state, wanted)) {
+    if (!was_granted(turn.state, wanted)) {
       answer_claim(welcome(), wanted, done_, 1)->set_stale(true);
-      state.effort.spend(lease_ns);
+      turn.state.effort.spend(lease_ns);
       return 1;
     }
-    if (id.incarnation == state.incarnation) return keep(state, worker, wanted, id.counter, settled);
+    if (id.incarnation == turn.state.incarnation) return keep(turn.state, worker, wanted, id.counter, settled);
     // Claimed before, in a session whose WELCOME was lost on the way.
-    if (const auto lease = reclaimed(id)) return keep(state, worker, wanted, *lease, settled);
+    if (const auto lease = reclaimed(id)) return keep(turn.state, worker, wanted, *lease, settled);
     v1::Claim one = wanted;
     one.set_first(wanted.first() + done_);
     one.set_lease(id.counter);
     if (wanted.origin_incarnation() != 0) one.set_origin_lease(wanted.origin_lease() + done_);
     one.set_count(run_of_unclaimed(wanted));
-    state.effort.spend(one.count() * claim_ns);
-    const std::uint64_t before = state.next_lease;
-    claim(state, now, worker, one, settled, welcome(), actions);
+    turn.state.effort.spend(one.count() * claim_ns);
+    const std::uint64_t before = turn.state.next_lease;
+    claim(turn, worker, one, settled, welcome());
     for (auto at = worker.leases.lower_bound(before); !settled && at != worker.leases.end(); ++at) {
-      hold(state, worker, at->second, at->second.open);
+      hold(turn.state, worker, at->second, at->second.open);
     }
     return one.count();
   }
@@ -285,10 +285,10 @@ class Naming final : public Work {
 
 }  // namespace
 
-void name_leases(State& state, Now now, Client& client, Worker& worker, Named named, Actions& actions) {
+void name_leases(Turn& turn, Client& client, Worker& worker, Named named) {
   auto naming = std::make_unique<Naming>(client.connection, worker, std::move(named.first), std::move(named.parts),
                                          named.speaks_of);
-  if (!naming->go_on(state, now, actions)) begin_work(state, client, std::move(naming));
+  if (!naming->go_on(turn)) begin_work(turn.state, client, std::move(naming));
 }
 
 }  // namespace weir::broker::core

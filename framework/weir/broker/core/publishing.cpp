@@ -96,79 +96,84 @@ void note_refused(v1::PublisherMark& mark, std::uint64_t first, std::uint64_t la
   range->set_last(last);
 }
 
-/// One group after its checks; `bytes` is its run's.
-bool take(State& state, Now now, Client& client, const v1::Group& group, Queue& queue, const Slice& run,
-          Actions& actions) {
+/// The publisher's window in that queue, if the group is within it; nullptr: the session has ended.
+PublisherWindow* window_for(Turn& turn, Client& client, Queue& queue, const v1::Group& group, Load load) {
+  Publisher& publisher = *client.publisher;
+  auto window = queue.windows.find(publisher.id);
+  if (window == queue.windows.end()) {
+    if (!queue.in_file) {
+      refuse(turn, client.connection, v1::Error::UNKNOWN_QUEUE,
+             "queue '" + queue.name + "' is not in the broker's file any more; it takes no publishes");
+      return nullptr;
+    }
+    open_window(turn.state, queue, publisher);
+    window = queue.windows.find(publisher.id);
+  }
+  PublisherWindow& open = window->second;
+  if (group.epoch() >= open.first_epoch) {
+    window_seen(turn.state, queue, publisher, group.epoch(), turn.actions);
+    const std::uint64_t n = load.messages.value;
+    const bool alone = open.outstanding.messages.value == 0 && n == 1;
+    if (open.outstanding.messages.value + n > open.effective.messages.value ||
+        (!alone && open.outstanding.bytes + load.bytes > open.effective.bytes)) {
+      refuse(turn, client.connection, v1::Error::WINDOW_BROKEN,
+             "PUBLISH of " + std::to_string(n) + " messages to queue '" + queue.name +
+                 "': " + std::to_string(open.outstanding.messages.value) + " are unanswered and the window is " +
+                 std::to_string(open.effective.messages.value) + " messages, " +
+                 std::to_string(open.effective.bytes.value) + " bytes");
+      return nullptr;
+    }
+  }
+  return &open;
+}
+
+/// One group after its checks, with its run. False: the session has ended.
+bool take(Turn& turn, Client& client, const v1::Group& group, Queue& queue, const Slice& run) {
   Publisher& publisher = *client.publisher;
   const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
   const std::uint64_t first = group.first_number();
   const std::uint64_t last = first + n - 1;
   if (first <= client.numbered) {
     // Below the mark it would be taken for one that is there already, and confirmed.
-    refuse(state, client.connection, v1::Error::MALFORMED,
+    refuse(turn, client.connection, v1::Error::MALFORMED,
            "PUBLISH: message " + std::to_string(first) + " came after " + std::to_string(client.numbered) +
-               "; in a session numbers go up, also of what is sent again",
-           true, actions);
+               "; in a session numbers go up, also of what is sent again");
     return false;
   }
   client.numbered = last;
   if (last <= publisher.taken) {  // sent again
-    answer_again(state, publisher, first, last, actions);
+    answer_again(turn.state, publisher, first, last, turn.actions);
     return true;
   }
   if (first <= publisher.taken) {
-    refuse(state, client.connection, v1::Error::MALFORMED,
+    refuse(turn, client.connection, v1::Error::MALFORMED,
            "PUBLISH: messages " + std::to_string(first) + " to " + std::to_string(last) + " of queue '" + queue.name +
-               "' overlap with what was taken, up to " + std::to_string(publisher.taken),
-           true, actions);
+               "' overlap with what was taken, up to " + std::to_string(publisher.taken));
     return false;
   }
   const Load load{Messages{n}, Bytes{run.bytes.size()}};
-  auto window = queue.windows.find(publisher.id);
-  if (window == queue.windows.end()) {
-    if (!queue.in_file) {
-      refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
-             "queue '" + queue.name + "' is not in the broker's file any more; it takes no publishes", true, actions);
-      return false;
-    }
-    open_window(state, queue, publisher);
-    window = queue.windows.find(publisher.id);
-  }
-  PublisherWindow& open = window->second;
-  if (group.epoch() >= open.first_epoch) {
-    window_seen(state, queue, publisher, group.epoch(), actions);
-    const bool alone = open.outstanding.messages.value == 0 && n == 1;
-    if (open.outstanding.messages.value + n > open.effective.messages.value ||
-        (!alone && open.outstanding.bytes + load.bytes > open.effective.bytes)) {
-      refuse(state, client.connection, v1::Error::WINDOW_BROKEN,
-             "PUBLISH of " + std::to_string(n) + " messages to queue '" + queue.name +
-                 "': " + std::to_string(open.outstanding.messages.value) + " are unanswered and the window is " +
-                 std::to_string(open.effective.messages.value) + " messages, " +
-                 std::to_string(open.effective.bytes.value) + " bytes",
-             true, actions);
-      return false;
-    }
-  }
+  PublisherWindow* const window = window_for(turn, client, queue, group, load);
+  if (window == nullptr) return false;
   Answer answer{publisher.id, first, static_cast<std::uint32_t>(n), run.bytes.size(), {}, queue.id, {}};
-  answer.refused = why_not(state, queue, n, run.bytes.size());
-  open.outstanding += load;
+  answer.refused = why_not(turn.state, queue, n, run.bytes.size());
+  window->outstanding += load;
   queue.unanswered += load;
-  open.used = true;
+  window->used = true;
   publisher.taken = last;
   publisher.mark.set_mark(last);
   if (answer.refused.empty()) {
     const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
     const NameRun names{publisher.id, first, static_cast<std::uint32_t>(n)};
-    answer.place = take_group(state, now, queue, {lane, group.index(), {&names, 1}, run});
-    const auto at = state.gathering.segments.find({queue.id, lane, answer.place.segment});
-    if (at != state.gathering.segments.end() && !has_delays(group.index())) {
+    answer.place = take_group(turn.state, turn.now, queue, {lane, group.index(), {&names, 1}, run});
+    const auto at = turn.state.gathering.segments.find({queue.id, lane, answer.place.segment});
+    if (at != turn.state.gathering.segments.end() && !has_delays(group.index())) {
       at->second.answers.push_back(std::move(answer));
       return true;
     }
   } else {
     note_refused(publisher.mark, first, last);
   }
-  state.gathering.answers.push_back(std::move(answer));
+  turn.state.gathering.answers.push_back(std::move(answer));
   return true;
 }
 
@@ -182,24 +187,24 @@ std::int64_t cost_of(const v1::Index& index) {
 
 /// Takes groups from `number` on, which have been checked, until the effort is spent; `at` is where the next one's
 /// messages lie. True: all were taken, or the session has ended.
-bool take_groups(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, int& number,
-                 std::size_t& at, Actions& actions) {
+bool take_groups(Turn& turn, Client& client, const v1::Publish& publish, const Slice& run, int& number,
+                 std::size_t& at) {
   // A commit may have been sealed since the groups before.
   const PublisherId id = client.publisher->id;
   client.publisher->dirty = true;
-  state.gathering.publishers.insert(id);
+  turn.state.gathering.publishers.insert(id);
   QueueSet ahead;
-  for (; number < publish.groups_size() && !state.effort.spent(); ++number) {
+  for (; number < publish.groups_size() && !turn.state.effort.spent(); ++number) {
     const v1::Group& group = publish.groups(number);
     const std::size_t bytes = bytes_of(group.index());
-    Queue& queue = *state.find_queue(group.queue());
-    if (!take(state, now, client, group, queue, run.sub(at, bytes), actions)) return true;
-    state.effort.spend(cost_of(group.index()));
+    Queue& queue = *turn.state.find_queue(group.queue());
+    if (!take(turn, client, group, queue, run.sub(at, bytes))) return true;
+    turn.state.effort.spend(cost_of(group.index()));
     if (queue.policy.ahead) ahead.insert(&queue);
     at += bytes;
   }
   const bool all = number == publish.groups_size();
-  dispatch(state, now, ahead, actions);
+  dispatch(turn, ahead);
   return all;
 }
 
@@ -209,10 +214,10 @@ class Publishing final : public Work {
   Publishing(Connection connection, v1::Publish publish, Slice run, int number, std::size_t at)
       : connection_(connection), publish_(std::move(publish)), run_(std::move(run)), number_(number), at_(at) {}
 
-  bool go_on(State& state, Now now, Actions& actions) override {
-    Client* client = state.find_client(connection_);
+  bool go_on(Turn& turn) override {
+    Client* client = turn.state.find_client(connection_);
     if (client == nullptr || client->publisher == nullptr) return true;
-    return take_groups(state, now, *client, publish_, run_, number_, at_, actions);
+    return take_groups(turn, *client, publish_, run_, number_, at_);
   }
 
  private:
@@ -247,7 +252,7 @@ std::string why_not(const State&, const Queue& queue, std::uint64_t messages, st
   return {};
 }
 
-void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions) {
+void on_publish(Turn& turn, Client& client, const v1::Publish& publish, const Slice& run) {
   // All of the frame is checked before any of it is taken.
   std::size_t at = 0;
   std::size_t number = 0;
@@ -256,73 +261,115 @@ void on_publish(State& state, Now now, Client& client, const v1::Publish& publis
     const std::string which = "PUBLISH: group " + std::to_string(number) + ": ";
     const std::size_t bytes = bytes_of(group.index());
     if (bytes > run.bytes.size() - at) {
-      return refuse(state, client.connection, v1::Error::MALFORMED, which + "its lengths go beyond the run", true,
-                    actions);
+      return refuse(turn, client.connection, v1::Error::MALFORMED, which + "its lengths go beyond the run");
     }
-    if (const auto checked = protocol::check(group.index(), bytes, state.config.message_most); checked.has_error()) {
-      return refuse(state, client.connection, checked.error().code, which + checked.error().message, true, actions);
+    if (const auto checked = protocol::check(group.index(), bytes, turn.state.config.message_most);
+        checked.has_error()) {
+      return refuse(turn, client.connection, checked.error().code, which + checked.error().message);
     }
     if (group.index().names_size() > 0) {
-      return refuse(state, client.connection, v1::Error::MALFORMED,
-                    which + "`names` are the broker's to give: leave them out", true, actions);
+      return refuse(turn, client.connection, v1::Error::MALFORMED,
+                    which + "`names` are the broker's to give: leave them out");
     }
-    if (state.find_queue(group.queue()) == nullptr) {
-      return refuse(state, client.connection, v1::Error::UNKNOWN_QUEUE,
-                    which + "unknown queue id " + std::to_string(group.queue()), true, actions);
+    if (turn.state.find_queue(group.queue()) == nullptr) {
+      return refuse(turn, client.connection, v1::Error::UNKNOWN_QUEUE,
+                    which + "unknown queue id " + std::to_string(group.queue()));
     }
     if (group.has_priority() && group.priority() >= lanes_most) {
-      return refuse(state, client.connection, v1::Error::MALFORMED,
-                    which + "priority " + std::to_string(group.priority()) + " is not 0 to 9", true, actions);
+      return refuse(turn, client.connection, v1::Error::MALFORMED,
+                    which + "priority " + std::to_string(group.priority()) + " is not 0 to 9");
     }
     // Its last one must be a number too, and have one behind it: names are ranges, of a first number and how many.
     const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
     if (group.first_number() == 0 || group.first_number() > std::numeric_limits<std::uint64_t>::max() - n) {
-      return refuse(state, client.connection, v1::Error::MALFORMED,
+      return refuse(turn, client.connection, v1::Error::MALFORMED,
                     which + "first_number " + std::to_string(group.first_number()) + " of " + std::to_string(n) +
-                        " messages; numbers go from 1 to 18446744073709551614",
-                    true, actions);
+                        " messages; numbers go from 1 to 18446744073709551614");
     }
     at += bytes;
   }
   if (at != run.bytes.size()) {
     return refuse(
-        state, client.connection, v1::Error::MALFORMED,
-        "PUBLISH: the run has " + std::to_string(run.bytes.size()) + " bytes, the groups " + std::to_string(at), true,
-        actions);
+        turn, client.connection, v1::Error::MALFORMED,
+        "PUBLISH: the run has " + std::to_string(run.bytes.size()) + " bytes, the groups " + std::to_string(at));
   }
   forget_heard(client.publisher->mark, publish.answered_below());
   client.publisher->in_doubt = false;  // nobody publishes before its WELCOME
   at = 0;
   int first = 0;
-  if (take_groups(state, now, client, publish, run, first, at, actions)) return;
-  begin_work(state, client, std::make_unique<Publishing>(client.connection, publish, run, first, at));
+  if (take_groups(turn, client, publish, run, first, at)) return;
+  begin_work(turn.state, client, std::make_unique<Publishing>(client.connection, publish, run, first, at));
 }
+
+namespace {
+
+/// Small frames of one commit share a segment: where the group stands in it, if it has room.
+std::optional<Place> join_segment(State& state, const Queue& queue, const Incoming& group) {
+  Pending& pending = state.gathering;
+  const auto at = pending.segments.upper_bound(SegmentKey{queue.id, group.lane, ~SegmentNumber{0}});
+  if (at == pending.segments.begin()) return std::nullopt;
+  auto& [key, open] = *std::prev(at);
+  const auto count = static_cast<std::uint32_t>(open.contents->index.lengths_size());
+  const auto n = static_cast<std::uint32_t>(group.index.lengths_size());
+  const bool fits = key.queue == queue.id && key.lane == group.lane && !open.closed &&
+                    count + n <= protocol::segment_messages_most &&
+                    open.bytes + group.run.bytes.size() <= protocol::segment_bytes_most;
+  if (!fits) return std::nullopt;
+  protocol::append(group.index, open.contents->index);
+  for (const NameRun& named : group.names) append(named, open.contents->names);
+  open.contents->run.push_back(group.run);
+  open.bytes += group.run.bytes.size();
+  return Place{queue.id, key.segment, count};
+}
+
+v1::Record delayed_record(Now now, const Incoming& group, int column, Due due) {
+  const v1::Index& index = group.index;
+  v1::Record record;
+  record.set_type(index.types(index.type_of_size() > 0 ? static_cast<int>(index.type_of(column)) : 0));
+  if (index.key_size() > 0) record.set_key(index.key(column));
+  if (index.unique_id_size() > 0) record.set_unique_id(index.unique_id(column));
+  protocol::put_name(protocol::name_at(group.names, static_cast<std::uint32_t>(column)), *record.mutable_name());
+  record.set_priority(group.lane);
+  record.set_published_at_us(micros(now.wall));
+  record.set_due_us(due.us);
+  record.set_by_wall(due.by == DueBy::wall);
+  return record;
+}
+
+/// Those that are not due yet become records, and are settled in the segment `number`.
+void put_delayed(State& state, Now now, Queue& queue, const Incoming& group, SegmentNumber number, OpenSegment& open) {
+  const auto n = static_cast<std::uint32_t>(group.index.lengths_size());
+  open.closed = true;
+  std::size_t at = 0;
+  for (std::uint32_t i = 0; i < n; ++i) {
+    const int column = static_cast<int>(i);
+    const std::size_t size = group.index.lengths(column);
+    const Due due = due_of(state, now, group.index, column);
+    if (due.us > state.time_us(now, due.by)) {
+      const Place place{queue.id, number, i};
+      state.gathering.writes.emplace_back(
+          PutRecord{place, delayed_record(now, group, column, due), group.run.sub(at, size)});
+      state.gathering.moved.push_back({place, due.us, due.by});
+      queue.loaded.insert(place);
+      queue.records += Messages{1};
+      open.settled.set(i);
+      open.bytes -= size;
+    }
+    at += size;
+  }
+}
+
+}  // namespace
 
 Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
   const auto& [lane, index, names, run] = group;
   const auto n = static_cast<std::uint32_t>(index.lengths_size());
-  const bool delays = has_delays(index);
-  Pending& pending = state.gathering;
-  const Load load{Messages{n}, Bytes{run.bytes.size()}};
-  queue.live += load;
+  queue.live += Load{Messages{n}, Bytes{run.bytes.size()}};
   queue.state.set_published(queue.state.published() + n);
   state.changed(queue);
-
+  const bool delays = has_delays(index);
   if (!delays) {
-    // Small frames of one commit share a segment.
-    auto at = pending.segments.upper_bound(SegmentKey{queue.id, lane, ~SegmentNumber{0}});
-    if (at != pending.segments.begin()) {
-      auto& [key, open] = *std::prev(at);
-      const auto count = static_cast<std::uint32_t>(open.contents->index.lengths_size());
-      if (key.queue == queue.id && key.lane == lane && !open.closed && count + n <= protocol::segment_messages_most &&
-          open.bytes + run.bytes.size() <= protocol::segment_bytes_most) {
-        protocol::append(index, open.contents->index);
-        for (const NameRun& named : names) append(named, open.contents->names);
-        open.contents->run.push_back(run);
-        open.bytes += run.bytes.size();
-        return {queue.id, key.segment, count};
-      }
-    }
+    if (const auto place = join_segment(state, queue, group)) return *place;
   }
   const SegmentKey key{queue.id, lane, queue.next_segment++};
   if (key.segment > queue.state.segments_reserved()) {
@@ -334,35 +381,10 @@ Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
       std::make_shared<Contents>(Contents{index, NameRuns(names.begin(), names.end()), {run}, micros(now.wall)});
   open.bytes = run.bytes.size();
   if (delays) {
-    open.closed = true;
-    std::size_t at = 0;
-    for (std::uint32_t i = 0; i < n; ++i) {
-      const int column = static_cast<int>(i);
-      const std::size_t size = index.lengths(column);
-      const Due due = due_of(state, now, index, column);
-      if (due.us > state.time_us(now, due.by)) {
-        const Place place{queue.id, key.segment, i};
-        v1::Record record;
-        record.set_type(index.types(index.type_of_size() > 0 ? static_cast<int>(index.type_of(column)) : 0));
-        if (index.key_size() > 0) record.set_key(index.key(column));
-        if (index.unique_id_size() > 0) record.set_unique_id(index.unique_id(column));
-        protocol::put_name(protocol::name_at(names, i), *record.mutable_name());
-        record.set_priority(lane);
-        record.set_published_at_us(micros(now.wall));
-        record.set_due_us(due.us);
-        record.set_by_wall(due.by == DueBy::wall);
-        pending.writes.emplace_back(PutRecord{place, std::move(record), run.sub(at, size)});
-        pending.moved.push_back({place, due.us, due.by});
-        queue.loaded.insert(place);
-        queue.records += Messages{1};
-        open.settled.set(i);
-        open.bytes -= size;
-      }
-      at += size;
-    }
+    put_delayed(state, now, queue, group, key.segment, open);
     if (open.settled.count() == n) return {queue.id, key.segment, 0};  // all are records: no segment
   }
-  pending.segments.emplace(key, std::move(open));
+  state.gathering.segments.emplace(key, std::move(open));
   ++queue.hidden;
   state.waiting.emplace(queue.id, &queue);
   return {queue.id, key.segment, 0};

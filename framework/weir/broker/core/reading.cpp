@@ -26,21 +26,21 @@ bool reads(State& state, Worker& worker) {
   return false;
 }
 
-void on_read(State& state, Now now, Connection by, Bytes bytes, Actions& actions) {
-  const Client* client = state.find_client(by);
+void on_read(Turn& turn, Connection by, Bytes bytes) {
+  const Client* client = turn.state.find_client(by);
   if (client == nullptr || client->worker == nullptr || client->worker->connection != by) return;
   Worker& reader = *client->worker;
   const Bytes read = std::min(bytes, reader.unread);
   reader.unread -= read;
-  state.unread -= read;
-  if (state.choked.empty()) return;
+  turn.state.unread -= read;
+  if (turn.state.choked.empty()) return;
   // What one has read makes room for others too.
   std::vector<Worker*> able;
-  std::copy_if(state.choked.begin(), state.choked.end(), std::back_inserter(able),
-               [&](const Worker* worker) { return may_be_sent(state, *worker); });
+  std::copy_if(turn.state.choked.begin(), turn.state.choked.end(), std::back_inserter(able),
+               [&](const Worker* worker) { return may_be_sent(turn.state, *worker); });
   for (Worker* worker : able) {
-    state.choked.erase(worker);
-    dispatch_for(state, now, *worker, actions);
+    turn.state.choked.erase(worker);
+    dispatch_for(turn, *worker);
   }
 }
 

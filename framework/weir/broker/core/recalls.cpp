@@ -53,21 +53,21 @@ Seen look_at(State& state, Now now, Queue& queue) {
 
 void look_for_recalls(State& state, Now now) { state.next_recall = now.instant + recalled_every; }
 
-void recalls_tick(State& state, Now now, Actions& actions) {
-  if (now.instant < state.next_recall) return;
-  state.next_recall = Instant::max();
-  for (const auto& [id, queue] : state.queues) {
+void recalls_tick(Turn& turn) {
+  if (turn.now.instant < turn.state.next_recall) return;
+  turn.state.next_recall = Instant::max();
+  for (const auto& [id, queue] : turn.state.queues) {
     if (queue->attached.size() < 2) continue;
-    const Seen seen = look_at(state, now, *queue);
-    if (seen.somebody_holds_several) look_for_recalls(state, now);
-    if (seen.busiest == nullptr || seen.idle == 0 || queue->paused_until || state.waiting.contains(id)) continue;
+    const Seen seen = look_at(turn.state, turn.now, *queue);
+    if (seen.somebody_holds_several) look_for_recalls(turn.state, turn.now);
+    if (seen.busiest == nullptr || seen.idle == 0 || queue->paused_until || turn.state.waiting.contains(id)) continue;
     const std::uint64_t held = seen.of_busiest->outstanding.value;
     const std::uint64_t share = (held + seen.idle) / (seen.idle + 1);  // rounded up
-    seen.of_busiest->asked_again_at = now.instant + asked_again_after;
+    seen.of_busiest->asked_again_at = turn.now.instant + asked_again_after;
     v1::Frame frame;
     frame.mutable_recall()->set_queue(id);
     frame.mutable_recall()->set_messages(held - share);
-    send(state, seen.busiest->connection, std::move(frame), actions);
+    send(turn.state, seen.busiest->connection, std::move(frame), turn.actions);
   }
 }
 

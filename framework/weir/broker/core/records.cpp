@@ -44,25 +44,29 @@ bool grace_over(Queue& queue, Now now, const std::string& type) {
   return now.instant - since >= queue.policy.unknown_grace;
 }
 
-void bury(State& state, Now now, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source, Bytes bytes,
-          std::uint32_t attempts, LeaseId lease, const std::string& type) {
+/// `move` says where the message is, and what it was.
+void bury(State& state, Now now, Queue& queue, MoveMessage move, Bytes bytes, const std::string& type) {
   queue.live -= Load{Messages{1}, bytes};
   queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
-  move_message(state, queue, key, index, source, true, state.clock_us(now.instant), attempts, lease,
-               Attempted(nobody_knows(now, type, queue.policy.unknown_grace)));
+  move.dead = true;
+  move.at_us = state.clock_us(now.instant);
+  move.attempt = Attempted(nobody_knows(now, type, queue.policy.unknown_grace));
+  move_message(state, queue, std::move(move));
 }
 
-void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
+void bury_unknown(Turn& turn, Queue& queue) {
   if (queue.attached.empty()) return;
   std::size_t buried = 0;
   const auto bury_records = [&](std::deque<RecordHead>& heads) {
     for (auto at = heads.begin(); at != heads.end() && buried < housekeeping_most;) {
-      if (!grace_over(queue, now, at->type)) {
+      if (!grace_over(queue, turn.now, at->type)) {
         ++at;
         continue;
       }
-      bury(state, now, queue, {queue.id, at->lane, at->place.segment}, at->place.index, Source::record, at->bytes,
-           at->attempts, at->lease, at->type);
+      MoveMessage move{.place = at->place, .lane = at->lane, .source = Source::record};
+      move.attempts = at->attempts;
+      move.lease = at->lease;
+      bury(turn.state, turn.now, queue, std::move(move), at->bytes, at->type);
       at = heads.erase(at);
       ++buried;
     }
@@ -72,21 +76,23 @@ void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
   std::erase_if(queue.suspects, [](const auto& kind) { return kind.second.empty(); });
   for (Lane lane = 0; lane < lanes_most; ++lane) {
     for (auto& [set, ready] : queue.lanes[lane].ready) {
-      const auto& types = state.type_sets.types(set);
+      const auto& types = turn.state.type_sets.types(set);
       std::vector<bool> over;
-      for (const auto& type : types) over.push_back(!ready.empty() && grace_over(queue, now, type));
+      for (const auto& type : types) over.push_back(!ready.empty() && grace_over(queue, turn.now, type));
       if (std::none_of(over.begin(), over.end(), [](bool one) { return one; })) continue;
       for (auto number = ready.begin(); number != ready.end() && buried < housekeeping_most;) {
         const SegmentKey key{queue.id, lane, *number};
         Segment& segment = queue.lanes[lane].segments.at(*number);
-        if (!load(state, key, segment)) {
+        if (!load(turn.state, key, segment)) {
           number = ready.erase(number);
           continue;
         }
         for (std::uint32_t i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
           const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
           if (!over[type]) continue;
-          bury(state, now, queue, key, i, Source::segment, Bytes{segment.bytes_of(i, i + 1)}, 0, {}, types[type]);
+          const Place place{queue.id, *number, i};
+          bury(turn.state, turn.now, queue, {.place = place, .lane = lane, .source = Source::segment},
+               Bytes{segment.bytes_of(i, i + 1)}, types[type]);
           ++buried;
         }
         number = segment.taken.next_clear(0) >= segment.count ? ready.erase(number) : std::next(number);
@@ -94,7 +100,7 @@ void bury_unknown(State& state, Now now, Queue& queue, Actions& actions) {
     }
   }
   if (buried > 0) {
-    note(actions, Note::Level::warning, "unknown_types_buried",
+    note(turn.actions, Note::Level::warning, "unknown_types_buried",
          {{"queue", queue.name}, {"messages", std::to_string(buried)}});
   }
 }
@@ -109,31 +115,31 @@ bool drop_dead(State& state, Queue& queue, Place place) {
 }
 
 /// The oldest dead letters go when there are too many (`on_full: oldest`), and those past their `keep`.
-void trim_dead(State& state, Now now, Queue& queue, Actions& actions) {
+void trim_dead(Turn& turn, Queue& queue) {
   const DeadPolicy& policy = queue.policy.dead;
   std::vector<Place> places;
   std::size_t trimmed = 0;
   if (policy.most && policy.on_full == OnDeadFull::oldest && queue.dead > *policy.most) {
     const auto over = static_cast<std::size_t>((queue.dead - *policy.most).value);
-    state.store.snapshot()->dead_after(queue.id, std::nullopt, std::min(over, housekeeping_most), places);
-    for (const Place& place : places) trimmed += drop_dead(state, queue, place) ? 1 : 0;
+    turn.state.store.snapshot()->dead_after(queue.id, std::nullopt, std::min(over, housekeeping_most), places);
+    for (const Place& place : places) trimmed += drop_dead(turn.state, queue, place) ? 1 : 0;
   }
   if (policy.keep && queue.dead.value > 0) {
     // A walk, a piece at a time: dead letters stand in the order of their places, not of their deaths.
     places.clear();
-    const auto snapshot = state.store.snapshot();
+    const auto snapshot = turn.state.store.snapshot();
     snapshot->dead_after(queue.id, queue.dead_walk, housekeeping_most, places);
     queue.dead_walk = places.size() < housekeeping_most ? std::optional<Place>{} : places.back();
     for (const Place& place : places) {
       const auto bytes = snapshot->dead(place);
       v1::Record record;
       if (!bytes || !record.ParseFromArray(bytes->data(), static_cast<int>(bytes->size()))) continue;
-      if (state.clock_us(now.instant) - record.dead_since_us() < policy.keep->count()) continue;
-      trimmed += drop_dead(state, queue, place) ? 1 : 0;
+      if (turn.state.clock_us(turn.now.instant) - record.dead_since_us() < policy.keep->count()) continue;
+      trimmed += drop_dead(turn.state, queue, place) ? 1 : 0;
     }
   }
   if (trimmed > 0) {
-    note(actions, Note::Level::warning, "dead_letters_trimmed",
+    note(turn.actions, Note::Level::warning, "dead_letters_trimmed",
          {{"queue", queue.name}, {"messages", std::to_string(trimmed)}});
   }
 }
@@ -171,7 +177,7 @@ std::size_t load_scheduled(State& state, Queue& queue, DueRange& range, std::int
 void load_from_store(State& state, Queue& queue, DueBy by, std::int64_t clock) {
   std::vector<RecordHead> heads;
   DueRange& range = queue.due(by);
-  const DueWalk walk = state.store.snapshot()->due(queue.id, by, range.cursor, clock, load_most, queue.loaded, heads);
+  const DueWalk walk = state.store.snapshot()->due({queue.id, by, range.cursor, clock, load_most}, queue.loaded, heads);
   constexpr std::int64_t read_ns = 1'500;
   state.effort.spend(static_cast<std::int64_t>(heads.size()) * read_ns);
   range.cursor = walk.at;
@@ -231,21 +237,21 @@ bool schedule(State& state, Now now, Queue& queue, RecordHead& head) {
   return true;
 }
 
-Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
-                             bool dead, std::int64_t at_us, std::uint32_t attempts, LeaseId lease,
-                             std::optional<Attempted> attempt, v1::Suspicion suspicion) {
+Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move) {
+  const Place place = move.place;
+  const SegmentKey key{place.queue, move.lane, place.segment};
+  const Source source = move.source;
+  const bool dead = move.dead;
   // Attempts end (promise 4): what has made its last one is dead.
-  WEIR_ASSERT(dead || !attempt || attempts < queue.policy.attempts, key.queue, key.segment, index, attempts,
-              queue.policy.attempts);
-  const Place place{key.queue, key.segment, index};
-  state.gathering.writes.emplace_back(
-      MoveMessage{place, key.lane, source, dead, at_us, attempts, lease, std::move(attempt), suspicion});
-  state.gathering.moved.push_back({place, dead ? 0 : at_us});
+  WEIR_ASSERT(dead || !move.attempt || move.attempts < queue.policy.attempts, key.queue, key.segment, place.index,
+              move.attempts, queue.policy.attempts);
+  state.gathering.moved.push_back({place, dead ? 0 : move.at_us});
+  state.gathering.writes.emplace_back(std::move(move));
   queue.loaded.insert(place);
   state.changed(queue);
   if (source == Source::segment) {
     needs_segment(state, key);
-    settle_bits(state, queue, key, index, index + 1);
+    settle_bits(state, queue, key, place.index, place.index + 1);
     if (!dead) queue.records += Messages{1};
   } else if (dead) {
     queue.records -= Messages{1};
@@ -266,39 +272,39 @@ void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_
   if (segment.ahead && segment.settled.next_clear(0) >= segment.count) settled_ahead(state, queue, key);
 }
 
-void records_tick(State& state, Now now, Actions& actions) {
-  const bool housekeeping = now.instant >= state.next_housekeeping;
-  if (housekeeping) state.next_housekeeping = now.instant + housekeeping_every;
-  state.due_next_us.fill(std::numeric_limits<std::int64_t>::max());
-  for (const auto& [id, queue] : state.queues) {
+void records_tick(Turn& turn) {
+  const bool housekeeping = turn.now.instant >= turn.state.next_housekeeping;
+  if (housekeeping) turn.state.next_housekeeping = turn.now.instant + housekeeping_every;
+  turn.state.due_next_us.fill(std::numeric_limits<std::int64_t>::max());
+  for (const auto& [id, queue] : turn.state.queues) {
     if (housekeeping) {
-      bury_unknown(state, now, *queue, actions);
-      trim_dead(state, now, *queue, actions);
-      tell_dead(*queue, actions);
-      tell_damaged(*queue, actions);
-      windows_tick(state, *queue, actions);
+      bury_unknown(turn, *queue);
+      trim_dead(turn, *queue);
+      tell_dead(*queue, turn.actions);
+      tell_damaged(*queue, turn.actions);
+      windows_tick(turn.state, *queue, turn.actions);
     }
     const auto is_due = [&](DueBy by) {
-      return queue->records.value > 0 && queue->due(by).next_us <= state.time_us(now, by);
+      return queue->records.value > 0 && queue->due(by).next_us <= turn.state.time_us(turn.now, by);
     };
     const bool due = std::ranges::any_of(due_clocks, is_due);
-    const bool woken = queue->paused_until && now.instant >= *queue->paused_until;
-    if (due) load_due(state, now, *queue);
-    if (due || woken || housekeeping) dispatch(state, now, *queue, actions);
+    const bool woken = queue->paused_until && turn.now.instant >= *queue->paused_until;
+    if (due) load_due(turn.state, turn.now, *queue);
+    if (due || woken || housekeeping) dispatch(turn, *queue);
     // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
     const bool full = queue->ready_records.size() >= ready_records_most;
     for (const DueBy by : due_clocks) {
-      if (queue->records.value > 0 && !(full && is_due(by))) state.expect_due(queue->due(by).next_us, by);
+      if (queue->records.value > 0 && !(full && is_due(by))) turn.state.expect_due(queue->due(by).next_us, by);
     }
   }
   if (!housekeeping) return;
   // Room that the shares of some moment ago leave, and that no settlement gives away.
-  for (auto& [token, process] : state.processes) {
+  for (auto& [token, process] : turn.state.processes) {
     for (auto& [shard, worker] : process.workers) {
-      if (worker->attached.size() > 1) dispatch_waiting(state, now, *worker, actions);
+      if (worker->attached.size() > 1) dispatch_waiting(turn, *worker);
     }
   }
-  compaction_tick(state, now);
+  compaction_tick(turn.state, turn.now);
 }
 
 }  // namespace weir::broker::core

@@ -86,11 +86,20 @@ bool take_back(State& state, const SegmentKey& key, std::uint32_t index, LeaseId
   return false;
 }
 
+/// One message of a claim.
+struct Wanted {
+  Worker& by;
+  std::uint32_t index{};
+  LeaseId lease;
+  LeaseId origin;
+};
+
 /// Takes a message from the worker that claimed it before, if it was delivered to that one earlier. False: it stays.
-bool take_over(State& state, Worker& worker, const SegmentKey& key, std::uint32_t index, LeaseId origin, Bytes bytes,
-               Actions& actions) {
-  const auto holder = find_holder(state, key, index);
-  if (!holder) return take_back(state, key, index, origin);
+bool take_over(State& state, const Wanted& wanted, const SegmentKey& key, Bytes bytes, Actions& actions) {
+  Worker& worker = wanted.by;
+  const LeaseId origin = wanted.origin;
+  const auto holder = find_holder(state, key, wanted.index);
+  if (!holder) return take_back(state, key, wanted.index, origin);
   LeaseRun& run = holder->run->second;
   if (run.claimed == LeaseId{}) return false;  // granted since the restart: nobody waits for that
   if (LeaseId{run.origin.incarnation, run.origin.counter + holder->offset} >= origin) return false;
@@ -116,35 +125,108 @@ struct Claimed {
   std::unique_ptr<RecordHead> record;
 };
 
-std::optional<Claimed> claimed_message(State& state, Worker& worker, Queue& queue, const v1::Claim& claim,
-                                       std::uint32_t index, LeaseId lease, LeaseId origin, Snapshot& snapshot,
-                                       Actions& actions) {
+/// `wanted` is of the queue's segment of that number, or was.
+std::optional<Claimed> claimed_message(State& state, Queue& queue, SegmentNumber number, const Wanted& wanted,
+                                       Snapshot& snapshot, Actions& actions) {
+  const std::uint32_t index = wanted.index;
   for (Lane lane = 0; lane < lanes_most; ++lane) {
-    const auto at = queue.lanes[lane].segments.find(claim.segment());
+    const auto at = queue.lanes[lane].segments.find(number);
     if (at == queue.lanes[lane].segments.end()) continue;
     Segment& segment = at->second;
     if (index >= segment.count || segment.settled.test(index)) break;  // settled, or a record now
-    const SegmentKey key{queue.id, lane, claim.segment()};
+    const SegmentKey key{queue.id, lane, number};
     if (segment.taken.test(index)) {
       load(state, key, segment);
-      if (!take_over(state, worker, key, index, origin, Bytes{segment.bytes_of(index, index + 1)}, actions)) {
+      if (!take_over(state, wanted, key, Bytes{segment.bytes_of(index, index + 1)}, actions)) {
         return std::nullopt;
       }
     }
     segment.taken.set(index);
     return Claimed{key, Source::segment, 1, nullptr};
   }
-  const Place place{queue.id, claim.segment(), index};
+  const Place place{queue.id, number, index};
   auto head = snapshot.record_head(place);
   // A record keeps the lease of the last outcome applied to it: an older one was heard already.
-  if (!head || head->lease >= lease) return std::nullopt;
+  if (!head || head->lease >= wanted.lease) return std::nullopt;
   if (!queue.loaded.insert(place).second &&
-      !take_over(state, worker, {queue.id, head->lane, place.segment}, index, origin, head->bytes, actions)) {
+      !take_over(state, wanted, {queue.id, head->lane, place.segment}, head->bytes, actions)) {
     return std::nullopt;
   }
   Claimed claimed{{queue.id, head->lane, place.segment}, Source::record, head->attempts + 1, nullptr};
   claimed.record = std::make_unique<RecordHead>(std::move(*head));
   return claimed;
+}
+
+/// A queue that the store has.
+void recover_queue(State& state, Recovered::Queue& found) {
+  auto queue = std::make_unique<Queue>();
+  queue->id = found.id;
+  queue->name = found.state.name();
+  queue->state = std::move(found.state);
+  queue->found_up_to = queue->state.segments_reserved();
+  queue->next_segment = queue->found_up_to + 1;
+  queue->records = found.records.messages;
+  queue->live = found.records;
+  queue->dead = found.dead;
+  queue->damaged = found.damaged;
+  for (int lane = 0; lane < queue->state.delivery_marks_size() && lane < lanes_most; ++lane) {
+    const SegmentNumber mark = queue->state.delivery_marks(lane);
+    LaneState& the_lane = queue->lanes[static_cast<std::size_t>(lane)];
+    the_lane.mark_committed = the_lane.mark_asked = mark;
+    if (!state.recovered) the_lane.withheld = mark;
+  }
+  // Records that were due may be somebody's; those that fall due from now on are nobody's.
+  if (!state.recovered) {
+    for (DueRange& range : queue->due_ranges) range.cursor = {due_bucket(state.started_us), 0, 0};
+  }
+  state.queues_by_name[queue->name] = queue.get();
+  Queue& its = *(state.queues[found.id] = std::move(queue));
+  for (const auto& entry : found.segments) recover_segment(state, its, entry);
+}
+
+/// A queue of the deployment file; `highest` is the highest id so far.
+void configure_queue(State& state, const QueueConfig& config, QueueId& highest) {
+  auto& by_name = state.queues_by_name[config.name];
+  if (by_name == nullptr) {
+    auto queue = std::make_unique<Queue>();
+    queue->id = ++highest;
+    queue->name = config.name;
+    queue->state.set_name(config.name);
+    by_name = queue.get();
+    state.changed(*queue);
+    state.queues[queue->id] = std::move(queue);
+  }
+  by_name->policy = config.policy;
+  state.runs_ahead = state.runs_ahead || config.policy.ahead;
+  by_name->in_file = true;
+}
+
+/// A session that was noted: its worker may come back.
+void recover_session(State& state, Now now, const Recovered::Session& found) {
+  Process& process = state.processes[found.token];
+  process.since = process.last_seen = now.instant;
+  process.of_two_stores = process.of_two_stores || found.note.of_two_stores();
+  auto worker = std::make_unique<Worker>();
+  worker->process = &process;
+  worker->token = found.token;
+  worker->shard = found.shard;
+  worker->group = found.note.group();
+  worker->host = found.note.host();
+  worker->pid = found.note.pid();
+  worker->noted = true;
+  worker->recovering = true;
+  worker->last_sent = now.instant;
+  number_worker(state, *worker);
+  process.workers[found.shard] = std::move(worker);
+}
+
+void recover_publisher(State& state, Now now, Recovered::Publisher& found) {
+  Publisher& publisher = state.publishers[found.id];
+  publisher.id = found.id;
+  publisher.taken = publisher.committed = found.mark.mark();
+  publisher.mark = std::move(found.mark);
+  publisher.stored = true;
+  publisher.ended_at = now.instant;
 }
 
 }  // namespace
@@ -168,76 +250,16 @@ void recover(State& state, Now now, Recovered recovered) {
   QueueId highest = recovered.highest_queue;
   for (auto& found : recovered.queues) {
     highest = std::max(highest, found.id);
-    auto queue = std::make_unique<Queue>();
-    queue->id = found.id;
-    queue->name = found.state.name();
-    queue->state = std::move(found.state);
-    queue->found_up_to = queue->state.segments_reserved();
-    queue->next_segment = queue->found_up_to + 1;
-    queue->records = found.records.messages;
-    queue->live = found.records;
-    queue->dead = found.dead;
-    queue->damaged = found.damaged;
-    for (int lane = 0; lane < queue->state.delivery_marks_size() && lane < lanes_most; ++lane) {
-      const SegmentNumber mark = queue->state.delivery_marks(lane);
-      LaneState& the_lane = queue->lanes[static_cast<std::size_t>(lane)];
-      the_lane.mark_committed = the_lane.mark_asked = mark;
-      if (!state.recovered) the_lane.withheld = mark;
-    }
-    // Records that were due may be somebody's; those that fall due from now on are nobody's.
-    if (!state.recovered) {
-      for (DueRange& range : queue->due_ranges) range.cursor = {due_bucket(state.started_us), 0, 0};
-    }
-    state.queues_by_name[queue->name] = queue.get();
-    Queue& its = *(state.queues[found.id] = std::move(queue));
-    for (const auto& entry : found.segments) recover_segment(state, its, entry);
+    recover_queue(state, found);
   }
-  for (const auto& config : state.config.queues) {
-    auto& by_name = state.queues_by_name[config.name];
-    if (by_name == nullptr) {
-      auto queue = std::make_unique<Queue>();
-      queue->id = ++highest;
-      queue->name = config.name;
-      queue->state.set_name(config.name);
-      by_name = queue.get();
-      state.changed(*queue);
-      state.queues[queue->id] = std::move(queue);
-    }
-    by_name->policy = config.policy;
-    state.runs_ahead = state.runs_ahead || config.policy.ahead;
-    by_name->in_file = true;
-  }
-  for (auto& found : recovered.sessions) {
-    Process& process = state.processes[found.token];
-    process.since = process.last_seen = now.instant;
-    process.of_two_stores = process.of_two_stores || found.note.of_two_stores();
-    auto worker = std::make_unique<Worker>();
-    worker->process = &process;
-    worker->token = found.token;
-    worker->shard = found.shard;
-    worker->group = found.note.group();
-    worker->host = found.note.host();
-    worker->pid = found.note.pid();
-    worker->noted = true;
-    worker->recovering = true;
-    worker->last_sent = now.instant;
-    number_worker(state, *worker);
-    process.workers[found.shard] = std::move(worker);
-  }
-  for (auto& found : recovered.publishers) {
-    Publisher& publisher = state.publishers[found.id];
-    publisher.id = found.id;
-    publisher.taken = publisher.committed = found.mark.mark();
-    publisher.mark = std::move(found.mark);
-    publisher.stored = true;
-    publisher.ended_at = now.instant;
-  }
+  for (const auto& config : state.config.queues) configure_queue(state, config, highest);
+  for (const auto& found : recovered.sessions) recover_session(state, now, found);
+  for (auto& found : recovered.publishers) recover_publisher(state, now, found);
 }
 
-void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome,
-           Actions& actions) {
-  Queue* queue = state.find_queue(claim.queue());
-  const auto snapshot = state.store.snapshot();
+void claim(Turn& turn, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome) {
+  Queue* queue = turn.state.find_queue(claim.queue());
+  const auto snapshot = turn.state.store.snapshot();
   LeaseRun* open = nullptr;
   v1::ClaimAnswer* last = nullptr;
   const std::uint32_t count = std::min(claim.count(), protocol::segment_messages_most);
@@ -247,8 +269,9 @@ void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool s
         claim.origin_incarnation() == 0 ? lease : LeaseId{claim.origin_incarnation(), claim.origin_lease() + i};
     std::optional<Claimed> claimed;
     // Only a session that the store noted may claim, and only what an earlier incarnation granted.
-    if (queue != nullptr && worker.recovering && claim.incarnation() < state.incarnation) {
-      claimed = claimed_message(state, worker, *queue, claim, claim.first() + i, lease, origin, *snapshot, actions);
+    if (queue != nullptr && worker.recovering && claim.incarnation() < turn.state.incarnation) {
+      const Wanted wanted{worker, claim.first() + i, lease, origin};
+      claimed = claimed_message(turn.state, *queue, claim.segment(), wanted, *snapshot, turn.actions);
     }
     const bool joins = last != nullptr && last->stale() == !claimed &&
                        (!claimed || (claimed->source == Source::segment && open->source == Source::segment &&
@@ -260,13 +283,13 @@ void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool s
       last->set_first(claim.first() + i);
       last->set_stale(!claimed);
       if (claimed) {
-        last->set_lease(state.next_lease);
-        open = &worker.leases[state.next_lease];
+        last->set_lease(turn.state.next_lease);
+        open = &worker.leases[turn.state.next_lease];
         open->key = claimed->key;
         open->first = claim.first() + i;
         open->attempt = claimed->attempt;
         open->source = claimed->source;
-        if (claimed->record) on_trial(now, worker, state.next_lease, *claimed->record);
+        if (claimed->record) on_trial(turn.now, worker, turn.state.next_lease, *claimed->record);
         open->record = std::move(claimed->record);
         open->claimed = lease;
         open->origin = origin;
@@ -277,37 +300,38 @@ void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool s
     if (claimed) {
       open->open.set(open->count);
       ++open->count;
-      ++state.next_lease;
+      ++turn.state.next_lease;
     }
   }
 }
 
-void one_recovered(State& state, Now now, Worker& worker, Actions& actions) {
+void one_recovered(Turn& turn, Worker& worker) {
   worker.recovering = false;
-  --state.recovering;
-  recovery_tick(state, now, actions);
+  --turn.state.recovering;
+  recovery_tick(turn);
 }
 
-void recovery_tick(State& state, Now now, Actions& actions) {
-  if (state.recovered || state.recovering > 0) return;
-  state.recovered = true;
-  note(actions, Note::Level::info, "sessions_recovered", {{"outcomes_waiting", std::to_string(state.deferred.size())}});
-  for (const auto& [id, queue] : state.queues) {
+void recovery_tick(Turn& turn) {
+  if (turn.state.recovered || turn.state.recovering > 0) return;
+  turn.state.recovered = true;
+  note(turn.actions, Note::Level::info, "sessions_recovered",
+       {{"outcomes_waiting", std::to_string(turn.state.deferred.size())}});
+  for (const auto& [id, queue] : turn.state.queues) {
     for (auto& lane : queue->lanes) {
       for (auto at = lane.segments.begin(); at != lane.segments.end() && at->first <= lane.withheld; ++at) {
         if (at->second.taken.next_clear(0) < at->second.count) lane.ready[at->second.types].insert(at->first);
       }
       lane.withheld = 0;
     }
-    state.waiting.emplace(id, queue.get());
+    turn.state.waiting.emplace(id, queue.get());
     for (DueRange& range : queue->due_ranges) {
       range.cursor = {};
       range.walk_next_us = range.next_us = 0;
     }
-    state.due_next_us = {};
+    turn.state.due_next_us = {};
   }
-  settle_deferred(state, now);
-  dispatch_all(state, now, actions);
+  settle_deferred(turn.state, turn.now);
+  dispatch_all(turn);
 }
 
 }  // namespace weir::broker::core

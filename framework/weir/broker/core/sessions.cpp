@@ -19,12 +19,12 @@ void cut_text(std::string& text, std::size_t most) {
   text.resize(most);
 }
 
-void on_keep_alive(State& state, Now now, const Client& client, const v1::KeepAlive& alive, Actions& actions) {
+void on_keep_alive(Turn& turn, const Client& client, const v1::KeepAlive& alive) {
   const auto token = ProcessToken::from(alive.process_token());
-  Process* process = token ? vouch(state, now, *token) : nullptr;
+  Process* process = token ? vouch(turn.state, turn.now, *token) : nullptr;
   if (process == nullptr) {
-    refuse(state, client.connection, v1::Error::UNKNOWN_TOKEN,
-           "keep-alive: no session of this broker bears this process token", false, actions);
+    refuse(turn.state, client.connection, v1::Error::UNKNOWN_TOKEN,
+           "keep-alive: no session of this broker bears this process token", false, turn.actions);
     return;
   }
   for (const auto& shard : alive.shards()) {
@@ -39,29 +39,29 @@ void close(State& state, Connection connection, Actions& actions) {
   actions.emplace_back(Close{connection});
 }
 
-void on_goodbye(State& state, Now now, Client& client, Actions& actions) {
+void on_goodbye(Turn& turn, Client& client) {
   const Connection connection = client.connection;
   if (Worker* worker = client.worker) {
-    const auto process = state.processes.find(worker->token);
+    const auto process = turn.state.processes.find(worker->token);
     client.worker = nullptr;
-    end_worker(state, process->second, *worker, "goodbye", actions);
-    if (process->second.workers.empty()) state.processes.erase(process);
+    end_worker(turn.state, process->second, *worker, "goodbye", turn.actions);
+    if (process->second.workers.empty()) turn.state.processes.erase(process);
   }
-  on_disconnected(state, now, connection, actions);
-  close(state, connection, actions);
+  on_disconnected(turn, connection);
+  close(turn.state, connection, turn.actions);
 }
 
-void on_window(State& state, Now now, Client& client, const v1::Window& window, Actions& actions) {
+void on_window(Turn& turn, Client& client, const v1::Window& window) {
   if (client.publisher != nullptr) {
-    if (Queue* queue = state.find_queue(window.queue())) {
-      window_seen(state, *queue, *client.publisher, window.epoch(), actions);
+    if (Queue* queue = turn.state.find_queue(window.queue())) {
+      window_seen(turn.state, *queue, *client.publisher, window.epoch(), turn.actions);
     }
     return;
   }
   if (client.worker == nullptr || window.epoch() <= client.worker->window_epoch) return;
   client.worker->window_epoch = window.epoch();
-  client.worker->window = cut_window(state, *client.worker, window, actions);
-  dispatch_for(state, now, *client.worker, actions);
+  client.worker->window = cut_window(turn.state, *client.worker, window, turn.actions);
+  dispatch_for(turn, *client.worker);
 }
 
 void on_interest(State& state, Client& client, const v1::Interest& interest, Actions& actions) {
@@ -137,102 +137,105 @@ void refuse(State& state, Connection to, v1::Error::Code code, std::string messa
   }
   if (!fatal) return;
   // Its leases stay: it may come back with a better session.
-  on_disconnected(state, Now{state.last_turn, {}}, to, actions);
+  Turn turn{state, Now{state.last_turn, {}}, actions};
+  on_disconnected(turn, to);
   close(state, to, actions);
 }
 
-void on_frame(State& state, Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions) {
-  Client* client = state.find_client(from);
-  if (client == nullptr) {
-    if (state.ended.contains(from)) return;
-    if (!head.has_hello()) {
-      refuse(state, from, v1::Error::OUT_OF_SEQUENCE,
-             "a frame before HELLO; say HELLO first (the session may have ended)", true, actions);
-      return;
-    }
-    client = (state.clients[from] = std::make_unique<Client>()).get();
-    client->connection = from;
-  }
-  if (client->worker != nullptr) vouch(state, now, client->worker->token);
-  if (client->busy) return wait_for_work(state, *client, head, run, actions);
-  handle_frame(state, now, *client, head, run, actions);
+void refuse(Turn& turn, Connection to, v1::Error::Code code, std::string message) {
+  refuse(turn.state, to, code, std::move(message), true, turn.actions);
 }
 
-void handle_frame(State& state, Now now, Client& client, const v1::Frame& head, const Slice& run, Actions& actions) {
+void on_frame(Turn& turn, Connection from, const v1::Frame& head, const Slice& run) {
+  Client* client = turn.state.find_client(from);
+  if (client == nullptr) {
+    if (turn.state.ended.contains(from)) return;
+    if (!head.has_hello()) {
+      refuse(turn, from, v1::Error::OUT_OF_SEQUENCE,
+             "a frame before HELLO; say HELLO first (the session may have ended)");
+      return;
+    }
+    client = (turn.state.clients[from] = std::make_unique<Client>()).get();
+    client->connection = from;
+  }
+  if (client->worker != nullptr) vouch(turn.state, turn.now, client->worker->token);
+  if (client->busy) return wait_for_work(turn.state, *client, head, run, turn.actions);
+  handle_frame(turn, *client, head, run);
+}
+
+void handle_frame(Turn& turn, Client& client, const v1::Frame& head, const Slice& run) {
   const Connection from = client.connection;
   if (head.number() != client.frames_in + 1) {
-    refuse(state, from, v1::Error::OUT_OF_SEQUENCE,
+    refuse(turn, from, v1::Error::OUT_OF_SEQUENCE,
            "frame " + std::to_string(head.number()) + " came after frame " + std::to_string(client.frames_in) +
-               "; frames count from 1 without a gap",
-           true, actions);
+               "; frames count from 1 without a gap");
     return;
   }
   ++client.frames_in;
   if (!client.welcomed && !head.has_hello()) {
-    refuse(state, from, v1::Error::OUT_OF_SEQUENCE, "a frame before HELLO was complete", true, actions);
+    refuse(turn, from, v1::Error::OUT_OF_SEQUENCE, "a frame before HELLO was complete");
     return;
   }
   const auto needs = [&](bool ok, const char* what) {
-    if (!ok)
-      refuse(state, from, v1::Error::NOT_ALLOWED, std::string(what) + " is not for this kind of session", true,
-             actions);
+    if (!ok) refuse(turn, from, v1::Error::NOT_ALLOWED, std::string(what) + " is not for this kind of session");
     return ok;
   };
   switch (head.body_case()) {
     case v1::Frame::kHello:
-      return on_hello(state, now, client, head.hello(), actions);
+      return on_hello(turn, client, head.hello());
     case v1::Frame::kPublish:
-      if (needs(client.publisher != nullptr, "PUBLISH")) on_publish(state, now, client, head.publish(), run, actions);
+      if (needs(client.publisher != nullptr, "PUBLISH")) on_publish(turn, client, head.publish(), run);
       return;
     case v1::Frame::kSettle:
       if (needs(client.worker != nullptr, "SETTLE")) {
-        on_settle(state, now, client, head.number(), head.settle(), run, actions);
+        on_settle(turn, client, head.number(), head.settle(), run);
       }
       return;
     case v1::Frame::kWindow:
-      return on_window(state, now, client, head.window(), actions);
+      return on_window(turn, client, head.window());
     case v1::Frame::kKeepAlive:
-      return on_keep_alive(state, now, client, head.keep_alive(), actions);
+      return on_keep_alive(turn, client, head.keep_alive());
     case v1::Frame::kDeath:
-      return on_death(state, now, client, head.death(), actions);
+      return on_death(turn, client, head.death());
     case v1::Frame::kInterest:
-      if (needs(client.publisher != nullptr, "INTEREST")) on_interest(state, client, head.interest(), actions);
+      if (needs(client.publisher != nullptr, "INTEREST"))
+        on_interest(turn.state, client, head.interest(), turn.actions);
       return;
     case v1::Frame::kGoodbye:
-      return on_goodbye(state, now, client, actions);
+      return on_goodbye(turn, client);
     case v1::Frame::kControl:
-      actions.emplace_back(Ask{from, head.control()});
+      turn.actions.emplace_back(Ask{from, head.control()});
       return;
     case v1::Frame::kBeat:
       return;
     default:
-      refuse(state, from, v1::Error::UNKNOWN_FRAME,
+      refuse(turn.state, from, v1::Error::UNKNOWN_FRAME,
              "frame " + std::to_string(head.number()) + " is of a kind that this broker does not know or take", false,
-             actions);
+             turn.actions);
   }
 }
 
-void on_disconnected(State& state, Now now, Connection from, Actions& actions) {
-  Client* client = state.find_client(from);
+void on_disconnected(Turn& turn, Connection from) {
+  Client* client = turn.state.find_client(from);
   if (client == nullptr) return;
   if (client->worker != nullptr && client->worker->connection == from) {
     client->worker->connection = 0;
-    forget_unread(state, *client->worker);
+    forget_unread(turn.state, *client->worker);
   }
   if (client->publisher != nullptr && client->publisher->connection == from) {
     client->publisher->connection = 0;
-    client->publisher->ended_at = now.instant;
+    client->publisher->ended_at = turn.now.instant;
     // Its share of a bounded queue goes to the others; what it had sent is answered when it returns.
     const auto queues = std::exchange(client->publisher->queues, {});
-    for (const auto id : queues) close_window(state, *state.queues.at(id), client->publisher->id);
-    for (const auto id : queues) share_room(state, *state.queues.at(id), actions);
+    for (const auto id : queues) close_window(turn.state, *turn.state.queues.at(id), client->publisher->id);
+    for (const auto id : queues) share_room(turn.state, *turn.state.queues.at(id), turn.actions);
     // One that has published nothing left no mark behind: nobody will ask for it.
     const Publisher& gone = *client->publisher;
-    if (gone.taken == 0 && !gone.stored && !gone.dirty) state.publishers.erase(PublisherId{gone.id});
+    if (gone.taken == 0 && !gone.stored && !gone.dirty) turn.state.publishers.erase(PublisherId{gone.id});
   }
-  state.hello_bytes -= client->hello_bytes;
-  state.waiting_bytes -= client->waiting_bytes;
-  state.clients.erase(from);
+  turn.state.hello_bytes -= client->hello_bytes;
+  turn.state.waiting_bytes -= client->waiting_bytes;
+  turn.state.clients.erase(from);
 }
 
 void forget_unknown_types(State& state) {
@@ -286,44 +289,43 @@ void marks_tick(State& state, Now now) {
 
 }  // namespace
 
-void sessions_tick(State& state, Now now, Actions& actions) {
-  state.ended.clear();
-  const Duration timeout = state.config.session_timeout;
+void sessions_tick(Turn& turn) {
+  turn.state.ended.clear();
+  const Duration timeout = turn.state.config.session_timeout;
   // The broker itself was away: nobody's keep-alive could be read. Everyone gets a fresh session.
-  if (now.instant - state.last_turn > timeout / 4) {
-    for (auto& [token, process] : state.processes) {
-      process.last_seen = now.instant;
+  if (turn.now.instant - turn.state.last_turn > timeout / 4) {
+    for (auto& [token, process] : turn.state.processes) {
+      process.last_seen = turn.now.instant;
       // Nor could the end of a trial: while the machine slept, say, nobody tried anything.
       for (auto& [shard, worker] : process.workers) {
-        for (auto& [lease, trial] : worker->trials) trial.since += now.instant - state.last_turn;
+        for (auto& [lease, trial] : worker->trials) trial.since += turn.now.instant - turn.state.last_turn;
       }
     }
   }
-  for (auto at = state.processes.begin(); at != state.processes.end();) {
+  for (auto at = turn.state.processes.begin(); at != turn.state.processes.end();) {
     const auto one = at++;
-    const Duration silent = now.instant - one->second.last_seen;
+    const Duration silent = turn.now.instant - one->second.last_seen;
     if (silent <= timeout) continue;
-    auto gone = state.processes.extract(one);
-    on_lost(state, now, gone.key(), gone.mapped(), "no keep-alive for " + std::to_string(silent.count() / 1000) + " ms",
-            actions);
+    auto gone = turn.state.processes.extract(one);
+    on_lost(turn, gone.key(), gone.mapped(), "no keep-alive for " + std::to_string(silent.count() / 1000) + " ms");
   }
   constexpr Duration lost_kept = std::chrono::hours(1);
-  std::erase_if(state.lost, [&](const auto& lost) { return now.instant - lost.second.at > lost_kept; });
-  if (now.instant >= state.next_beat) {
-    state.next_beat = now.instant + timeout / 4;
-    hellos_tick(state, now, actions);
-    marks_tick(state, now);
-    state.to_beat.clear();
-    for (const auto& [connection, client] : state.clients) {
-      if (client->welcomed) state.to_beat.push_back(connection);
+  std::erase_if(turn.state.lost, [&](const auto& lost) { return turn.now.instant - lost.second.at > lost_kept; });
+  if (turn.now.instant >= turn.state.next_beat) {
+    turn.state.next_beat = turn.now.instant + timeout / 4;
+    hellos_tick(turn);
+    marks_tick(turn.state, turn.now);
+    turn.state.to_beat.clear();
+    for (const auto& [connection, client] : turn.state.clients) {
+      if (client->welcomed) turn.state.to_beat.push_back(connection);
     }
   }
   // So many a tick: thousands of sessions are not to hold up the loop.
-  for (std::size_t n = 0; n < beats_a_tick && !state.to_beat.empty(); ++n) {
+  for (std::size_t n = 0; n < beats_a_tick && !turn.state.to_beat.empty(); ++n) {
     v1::Frame frame;
     frame.mutable_beat();
-    send(state, state.to_beat.back(), std::move(frame), actions);
-    state.to_beat.pop_back();
+    send(turn.state, turn.state.to_beat.back(), std::move(frame), turn.actions);
+    turn.state.to_beat.pop_back();
   }
 }
 

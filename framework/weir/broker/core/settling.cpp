@@ -44,20 +44,19 @@ class Settling {
       : token_(token), shard_(shard), connection_(connection), frame_(frame) {}
 
   /// False: the effort is spent before the last of `runs` was applied.
-  bool go_on(State& state, Now now, Worker& worker, const google::protobuf::RepeatedPtrField<v1::Settle::Run>& runs,
-             Actions& actions) {
+  bool go_on(Turn& turn, Worker& worker, const google::protobuf::RepeatedPtrField<v1::Settle::Run>& runs) {
     while (at_ < runs.size()) {
-      if (state.effort.spent()) {
-        share_and_dispatch(state, now, worker, actions);
+      if (turn.state.effort.spent()) {
+        share_and_dispatch(turn, worker);
         return false;
       }
       const v1::Settle::Run& wanted = runs.Get(at_);
       if (!started_) next_ = wanted.lease();
-      started_ = settle(state, now, worker, wanted, true);
+      started_ = settle(turn.state, turn.now, worker, wanted, true);
       if (!started_) ++at_;
     }
-    finish(state, now, actions);
-    share_and_dispatch(state, now, worker, actions);
+    finish(turn);
+    share_and_dispatch(turn, worker);
     return true;
   }
 
@@ -134,7 +133,7 @@ class Settling {
         const Load load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
         worker.let_go(worker.attachment(queue), load);
       }
-      apply(state, now, worker, at->first, run, first, last, wanted);
+      apply(state, now, worker, {at->first, run, first, last}, wanted);
       run.open.clear(first, last);
       if (run.open.next_set(0) >= run.count) worker.leases.erase(at);
     }
@@ -147,26 +146,26 @@ class Settling {
     state.effort.spend(stale_ns);
   }
 
-  void finish(State& state, Now now, Actions& actions) {
+  void finish(Turn& turn) {
     if (deferred_.empty()) {
-      state.gathering.settled_frames.push_back({connection_, frame_});
+      turn.state.gathering.settled_frames.push_back({connection_, frame_});
     } else {
-      for (auto& later : deferred_) state.deferred.push_back({token_, shard_, connection_, 0, std::move(later)});
-      state.deferred.back().frame = frame_;              // confirmed with the last of it
-      if (state.recovered) settle_deferred(state, now);  // all were back before the last slice of it
+      for (auto& later : deferred_) turn.state.deferred.push_back({token_, shard_, connection_, 0, std::move(later)});
+      turn.state.deferred.back().frame = frame_;                        // confirmed with the last of it
+      if (turn.state.recovered) settle_deferred(turn.state, turn.now);  // all were back before the last slice of it
     }
-    if (stale.runs_size() > 0) state.gathering.stale.emplace_back(connection_, std::move(stale));
-    tell_elided(state, actions);
+    if (stale.runs_size() > 0) turn.state.gathering.stale.emplace_back(connection_, std::move(stale));
+    tell_elided(turn.state, turn.actions);
   }
 
-  void share_and_dispatch(State& state, Now now, Worker& worker, Actions& actions) {
-    tell_elided(state, actions);
+  void share_and_dispatch(Turn& turn, Worker& worker) {
+    tell_elided(turn.state, turn.actions);
     // The window that was freed is the next queue's, not that of the one that freed it.
-    if (worker.attached.size() > 1) dispatch_waiting(state, now, worker, actions);
+    if (worker.attached.size() > 1) dispatch_waiting(turn, worker);
     for (Queue* queue : touched) {
-      if (!queue->windows.empty()) share_room(state, *queue, actions);
+      if (!queue->windows.empty()) share_room(turn.state, *queue, turn.actions);
     }
-    dispatch(state, now, touched, actions);
+    dispatch(turn, touched);
     touched.clear();
   }
 
@@ -188,11 +187,11 @@ class SettlingLater final : public Work {
   SettlingLater(Connection connection, Settling settling, google::protobuf::RepeatedPtrField<v1::Settle::Run> runs)
       : connection_(connection), settling_(std::move(settling)), runs_(std::move(runs)) {}
 
-  bool go_on(State& state, Now now, Actions& actions) override {
-    const Client* client = state.find_client(connection_);
+  bool go_on(Turn& turn) override {
+    const Client* client = turn.state.find_client(connection_);
     // Its session has ended: what it held returns, and is settled again by whoever gets it.
     if (client == nullptr || client->worker == nullptr) return true;
-    return settling_.go_on(state, now, *client->worker, runs_, actions);
+    return settling_.go_on(turn, *client->worker, runs_);
   }
 
  private:
@@ -203,46 +202,44 @@ class SettlingLater final : public Work {
 
 }  // namespace
 
-void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
-               Actions& actions) {
+void on_settle(Turn& turn, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run) {
   Worker& worker = *client.worker;
   for (const auto& wanted : settle.runs()) {
     if (wanted.lease() == 0 || wanted.outcome() < v1::ACK || wanted.outcome() > v1::THROTTLED || wanted.count() == 0 ||
-        wanted.lease() + wanted.count() < wanted.lease() || wanted.lease() + wanted.count() > state.next_lease) {
-      return refuse(state, client.connection, v1::Error::MALFORMED,
+        wanted.lease() + wanted.count() < wanted.lease() || wanted.lease() + wanted.count() > turn.state.next_lease) {
+      return refuse(turn, client.connection, v1::Error::MALFORMED,
                     "SETTLE: leases " + std::to_string(wanted.lease()) + " and " + std::to_string(wanted.count()) +
                         " more with outcome " + std::to_string(wanted.outcome()) +
-                        ": no such lease was granted, or no such outcome",
-                    true, actions);
+                        ": no such lease was granted, or no such outcome");
     }
   }
   if (const auto lease = output_without_ack(settle)) {
-    return refuse(state, client.connection, v1::Error::MALFORMED,
+    return refuse(turn, client.connection, v1::Error::MALFORMED,
                   "SETTLE: an output names lease " + std::to_string(*lease) +
-                      " as its source, which this frame does not ack; they leave together",
-                  true, actions);
+                      " as its source, which this frame does not ack; they leave together");
   }
   v1::Settled settled;
   Settling settling(worker.token, worker.shard, client.connection, frame);
   if (settle.outputs_size() > 0) {
-    settling.excluded = take_outputs(state, now, worker, settle, run, settled);
+    settling.excluded = take_outputs(turn.state, turn.now, worker, settle, run, settled);
     for (const auto& output : settle.outputs()) {
       for (const auto lease : output.source()) {
-        if (!settling.excluded.contains(lease)) settling.ack(state, now, worker, lease);
+        if (!settling.excluded.contains(lease)) settling.ack(turn.state, turn.now, worker, lease);
       }
-      Queue* queue = state.find_queue(output.queue());
+      Queue* queue = turn.state.find_queue(output.queue());
       if (queue == nullptr) continue;
-      share_room(state, *queue, actions);
+      share_room(turn.state, *queue, turn.actions);
       if (queue->policy.ahead) settling.touched.insert(queue);
     }
   }
   if (settled.runs_size() > 0) {
     v1::Frame reply;
     *reply.mutable_settled() = std::move(settled);
-    send(state, client.connection, std::move(reply), actions);
+    send(turn.state, client.connection, std::move(reply), turn.actions);
   }
-  if (settling.go_on(state, now, worker, settle.runs(), actions)) return;
-  begin_work(state, client, std::make_unique<SettlingLater>(client.connection, std::move(settling), settle.runs()));
+  if (settling.go_on(turn, worker, settle.runs())) return;
+  begin_work(turn.state, client,
+             std::make_unique<SettlingLater>(client.connection, std::move(settling), settle.runs()));
 }
 
 void settle_deferred(State& state, Now now) {

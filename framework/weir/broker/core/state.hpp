@@ -210,25 +210,34 @@ class State {
   }
 };
 
+/// One call of the core: what is known, when it happens, and what the shell is to do about it.
+struct Turn {
+  State& state;
+  Now now;
+  Actions& actions;
+};
+
 /// A frame to a client, numbered, with the count of commits where it bears one; nothing if it is gone.
 void send(State& state, Connection to, v1::Frame frame, Actions& actions);
 void note(Actions& actions, Note::Level level, std::string event,
           std::vector<std::pair<std::string, std::string>> fields);
 
 // sessions.cpp
-void on_frame(State& state, Now now, Connection from, const v1::Frame& head, const Slice& run, Actions& actions);
+void on_frame(Turn& turn, Connection from, const v1::Frame& head, const Slice& run);
 /// A frame of a client that is free to go on, whatever its number.
-void handle_frame(State& state, Now now, Client& client, const v1::Frame& head, const Slice& run, Actions& actions);
+void handle_frame(Turn& turn, Client& client, const v1::Frame& head, const Slice& run);
+/// Answers with an error, and ends the connection.
+void refuse(Turn& turn, Connection to, v1::Error::Code code, std::string message);
 /// Answers with an error; a fatal one ends the connection.
 void refuse(State& state, Connection to, v1::Error::Code code, std::string message, bool fatal, Actions& actions);
-void on_disconnected(State& state, Now now, Connection from, Actions& actions);
+void on_disconnected(Turn& turn, Connection from);
 /// The process lives; nothing if there is none of this token.
 Process* vouch(State& state, Now now, const ProcessToken& token);
 /// The session is over: what it held returns once that is on disk.
 void end_worker(State& state, Process& process, Worker& worker, const std::string& why, Actions& actions);
 /// A queue without workers keeps everything: with its next one the grace of types that nobody knows begins anew.
 void forget_unknown_types(State& state);
-void sessions_tick(State& state, Now now, Actions& actions);
+void sessions_tick(Turn& turn);
 
 /// A worker that is new: to be called once it is in its process.
 void number_worker(State& state, Worker& worker);
@@ -241,7 +250,7 @@ void begin_work(State& state, Client& client, std::unique_ptr<Work> work);
 /// The client is busy: the frame waits.
 void wait_for_work(State& state, Client& client, const v1::Frame& head, const Slice& run, Actions& actions);
 [[nodiscard]] bool has_work(const State& state);
-void go_on(State& state, Now now, Actions& actions);
+void go_on(Turn& turn);
 
 // death.cpp
 /// A message that pays for a death.
@@ -255,14 +264,13 @@ struct Charge {
   v1::Suspicion suspicion = v1::UNSUSPECTED;
 };
 /// One attempt is counted: due again after the backoff, or a dead letter. A suspect stays one until it settles.
-void charge(State& state, Now now, const Charge& charge, v1::Attempt attempt, Actions& actions);
+void charge(Turn& turn, const Charge& charge, v1::Attempt attempt);
 /// A process died, as who saw it says: its culprits are charged, all else that it held returns at once.
-void on_death(State& state, Now now, const Client& client, const v1::DeathReport& death, Actions& actions);
+void on_death(Turn& turn, const Client& client, const v1::DeathReport& death);
 /// Nobody has heard of the process for too long: its sessions end, and all that it held is suspect.
-void on_lost(State& state, Now now, const ProcessToken& token, Process& process, const std::string& why,
-             Actions& actions);
+void on_lost(Turn& turn, const ProcessToken& token, Process& process, const std::string& why);
 /// A process that was lost is back: it was not its messages.
-void on_found(State& state, Now now, const ProcessToken& token, Actions& actions);
+void on_found(Turn& turn, const ProcessToken& token);
 
 // judging.cpp
 /// What is known of a process's end.
@@ -275,19 +283,18 @@ struct Finding {
 };
 /// Ends the sessions of a process that was taken out of the state. What they held is charged, suspect, or returns: now,
 /// and in later turns.
-void judge_death(State& state, Now now, const ProcessToken& token, Process& process, Finding finding, Actions& actions);
+void judge_death(Turn& turn, const ProcessToken& token, Process& process, Finding finding);
 
 // late.cpp
 /// Of what a lost process held, these are still suspect, and so; the others are cleared.
-void judge_lost(State& state, Now now, const std::set<Place>& suspects,
-                const std::map<Place, v1::Suspicion>& still_suspect, Actions& actions);
+void judge_lost(Turn& turn, const std::set<Place>& suspects, const std::map<Place, v1::Suspicion>& still_suspect);
 /// A process that was lost is dead, and its parent says what it had begun (it was frozen, and has been killed for it):
 /// only that is suspect. False: no process of this token was lost.
-bool on_late_death(State& state, Now now, const ProcessToken& token, const v1::DeathReport& death, Actions& actions);
+bool on_late_death(Turn& turn, const ProcessToken& token, const v1::DeathReport& death);
 
 // suspects.cpp
 /// One suspect, if this worker may try one; false if it is handed none.
-bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions);
+bool hand_suspect(Turn& turn, Queue& queue, Worker& worker, Attached& attached);
 /// False if the process is kept for a suspect, to be sent nothing else.
 [[nodiscard]] bool takes_others(State& state, Now now, Process& process);
 /// The worker holds this suspect now.
@@ -309,20 +316,19 @@ void acquit(State& state, const ProcessToken& died_with);
 /// The worker's process is sent nothing: it is a control, or may be chosen as one.
 [[nodiscard]] bool stands_by(const State& state, const Worker& worker);
 /// A process died, and nobody knows of what; true if it was a control.
-bool control_died(State& state, Now now, const ProcessToken& token, const std::string& why, const std::string& stack,
-                  Actions& actions);
-void controls_tick(State& state, Now now, Actions& actions);
+bool control_died(Turn& turn, const ProcessToken& token, const std::string& why, const std::string& stack);
+void controls_tick(Turn& turn);
 /// A process of the group has ended, and is not in the state any more: if there were several, it is expected back.
 void await_another(State& state, Now now, const std::string& group);
 /// Tries suspects alone whose processes have been quiet for long enough, and those that need not wait any more.
-void trials_tick(State& state, Now now, Actions& actions);
+void trials_tick(Turn& turn);
 
 // hello.cpp
-void on_hello(State& state, Now now, Client& client, const v1::Hello& part, Actions& actions);
+void on_hello(Turn& turn, Client& client, const v1::Hello& part);
 /// The worker's session begins: what it named has been gone through, and is answered in `frame`.
-void welcome_worker(State& state, Now now, Client& client, Worker& worker, v1::Frame frame, Actions& actions);
+void welcome_worker(Turn& turn, Client& client, Worker& worker, v1::Frame frame);
 /// Ends those who left in the midst of one: no BEAT is sent to them that would find them gone.
-void hellos_tick(State& state, Now now, Actions& actions);
+void hellos_tick(Turn& turn);
 /// The window that a worker has of the one that it wants; a note if that is less.
 [[nodiscard]] Load cut_window(const State& state, const Worker& worker, const v1::Window& wanted, Actions& actions);
 
@@ -342,10 +348,10 @@ struct Named {
   SpeaksOf speaks_of{};  ///< if not of this store, all that it names is stale
 };
 /// What the HELLO names stays the worker's, the rest of what it had returns; then it is welcomed.
-void name_leases(State& state, Now now, Client& client, Worker& worker, Named named, Actions& actions);
+void name_leases(Turn& turn, Client& client, Worker& worker, Named named);
 
 // publishing.cpp
-void on_publish(State& state, Now now, Client& client, const v1::Publish& publish, const Slice& run, Actions& actions);
+void on_publish(Turn& turn, Client& client, const v1::Publish& publish, const Slice& run);
 /// Neighbouring messages on their way into a lane, checked.
 struct Incoming {
   Lane lane{};
@@ -377,13 +383,13 @@ void windows_tick(State& state, Queue& queue, Actions& actions);
 
 // delivering.cpp
 /// What one call gives a worker of several queues leaves in one frame.
-void dispatch(State& state, Now now, Queue& queue, Actions& actions);
-void dispatch(State& state, Now now, const QueueSet& queues, Actions& actions);
+void dispatch(Turn& turn, Queue& queue);
+void dispatch(Turn& turn, const QueueSet& queues);
 /// All of its queues.
-void dispatch_for(State& state, Now now, Worker& worker, Actions& actions);
+void dispatch_for(Turn& turn, Worker& worker);
 /// Those of its queues that have something for somebody.
-void dispatch_waiting(State& state, Now now, Worker& worker, Actions& actions);
-void dispatch_all(State& state, Now now, Actions& actions);
+void dispatch_waiting(Turn& turn, Worker& worker);
+void dispatch_all(Turn& turn);
 /// Messages [first, first + count) of a segment are ready (again).
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count);
 /// Loads a segment's ends (and types), if they are not in memory. False if they are damaged: what was ready of it is
@@ -393,7 +399,7 @@ bool load(State& state, const SegmentKey& key, Segment& segment);
 [[nodiscard]] bool load_names(State& state, const SegmentKey& key, Segment& segment);
 [[nodiscard]] bool knows(const Attached& attached, const std::string& type);
 /// Hands over one record.
-void hand(State& state, Now now, Worker& worker, Attached& attached, RecordHead head, Actions& actions);
+void hand(Turn& turn, Worker& worker, Attached& attached, RecordHead head);
 /// The record of a run is ready again.
 void record_ready(State& state, Queue& queue, LeaseRun& run);
 /// What is still open of a run is ready again; its attempt does not count.
@@ -408,7 +414,7 @@ inline constexpr std::uint64_t no_level = ~std::uint64_t{0};
 // recalls.cpp
 /// Something was handed out: recalls_tick is to look.
 void look_for_recalls(State& state, Now now);
-void recalls_tick(State& state, Now now, Actions& actions);
+void recalls_tick(Turn& turn);
 
 // sharing.cpp
 /// Something of the queue may be delivered to somebody who knows its type.
@@ -425,7 +431,7 @@ void count_sharers(State& state, Worker& worker);
 // reading.cpp
 /// False if it has so much unread that it is to be sent no more now.
 [[nodiscard]] bool reads(State& state, Worker& worker);
-void on_read(State& state, Now now, Connection by, Bytes bytes, Actions& actions);
+void on_read(Turn& turn, Connection by, Bytes bytes);
 /// Its connection is gone, and what was in it.
 void forget_unread(State& state, Worker& worker);
 
@@ -464,8 +470,7 @@ void watched_returns(Queue& queue, const SegmentKey& key);
 void judge_watched(State& state, Now now);
 
 // settling.cpp
-void on_settle(State& state, Now now, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run,
-               Actions& actions);
+void on_settle(Turn& turn, Client& client, std::uint64_t frame, const v1::Settle& settle, const Slice& run);
 /// Everybody is back: the outcomes that waited for that are applied.
 void settle_deferred(State& state, Now now);
 void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::Settled::Answer what,
@@ -477,10 +482,15 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
                                  std::int64_t due_us, LeaseId lease);
 /// Bytes of messages [first, last) of a run (counted within the run).
 [[nodiscard]] std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last);
-/// Applies an outcome to messages [first, last) of a run (counted within the run), all of them open. `lease` is the
-/// run's first.
-void apply(State& state, Now now, Worker& worker, std::uint64_t lease, LeaseRun& run, std::uint32_t first,
-           std::uint32_t last, const v1::Settle::Run& outcome);
+/// Messages [first, last) of a run (counted within the run), all of them open.
+struct OpenPart {
+  std::uint64_t lease{};  ///< the run's first
+  LeaseRun& run;
+  std::uint32_t first{};
+  std::uint32_t last{};
+};
+/// Applies an outcome to them.
+void apply(State& state, Now now, Worker& worker, const OpenPart& part, const v1::Settle::Run& outcome);
 
 // outputs.cpp
 /// The run that holds `lease`, if its message is still open.
@@ -505,17 +515,15 @@ void load_due(State& state, Now now, Queue& queue);
 [[nodiscard]] bool may_wait_in_memory(const State& state, Now now, const Queue& queue, std::int64_t due_us, DueBy by);
 /// A record that is on disk now waits in memory until it is due, and stays loaded. False: it may not.
 bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
-/// Moves one message, taken, from its source: to a record due at `at_us`, or to the dead letters.
-Pending::Moved& move_message(State& state, Queue& queue, const SegmentKey& key, std::uint32_t index, Source source,
-                             bool dead, std::int64_t at_us, std::uint32_t attempts, LeaseId lease,
-                             std::optional<Attempted> attempt, v1::Suspicion suspicion = v1::UNSUSPECTED);
+/// Moves one message of the queue, taken, from its source: to a record due at `at_us`, or to the dead letters.
+Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move);
 /// A message of a segment is settled: its bit is set, and the segment dropped with the last.
 void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
-void records_tick(State& state, Now now, Actions& actions);
+void records_tick(Turn& turn);
 
 // clocks.cpp
 /// Notices that the wall clock was put forward or back since the last turn.
-void wall_tick(State& state, Now now, Actions& actions);
+void wall_tick(Turn& turn);
 
 // damaged.cpp
 /// A segment is damaged: what is ready of it is set aside. (What somebody holds may yet be acked.)
@@ -527,7 +535,7 @@ void set_aside(Queue& queue, const Place& place);
 /// A dead letter is: it stays one, and is named.
 void found_damaged(Queue& queue, const Place& dead);
 /// Pieces that could not be sent to that connection: they are not in the store as they were written.
-void on_undelivered(State& state, Now now, Connection to, const std::vector<Piece>& pieces, Actions& actions);
+void on_undelivered(Turn& turn, Connection to, const std::vector<Piece>& pieces);
 /// What the sealed batch was to move, and did not. Before on_committed().
 void on_damaged(State& state, const std::vector<Damage>& all);
 /// A line a queue and second, however many they are.
@@ -541,19 +549,18 @@ void compaction_tick(State& state, Now now);
 // recovery.cpp
 void recover(State& state, Now now, Recovered recovered);
 /// Answers a claim of a HELLO, run by run.
-void claim(State& state, Now now, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome,
-           Actions& actions);
+void claim(Turn& turn, Worker& worker, const v1::Claim& claim, bool settled, v1::Welcome& welcome);
 /// A noted session is back.
-void one_recovered(State& state, Now now, Worker& worker, Actions& actions);
+void one_recovered(Turn& turn, Worker& worker);
 /// Once all are back, or their time is out: what waited for their claims goes out.
-void recovery_tick(State& state, Now now, Actions& actions);
+void recovery_tick(Turn& turn);
 
 // committing.cpp
 [[nodiscard]] Batch seal(State& state, Now now);
 /// `commits`: how many are on disk, this one included; 0 if it is of what was not written.
 void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_t commits, QueueSet& touched,
                         Actions& actions);
-void on_committed(State& state, Now now, Actions& actions);
+void on_committed(Turn& turn);
 
 // looking.cpp
 /// One page each: `wanted` says from where on. What it costs is bounded, however many there are.

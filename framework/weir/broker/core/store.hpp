@@ -218,6 +218,15 @@ using Places = boost::unordered_flat_set<Place>;
 
 /// A consistent look at what is committed. Short-lived: never held across turns of the loop. Views live as long as it.
 /// What is not as it was written is not there: nothing that is damaged is given.
+/// Records of `queue` behind `after` that are due by `until_us` of this clock, at most `most`.
+struct DueSearch {
+  QueueId queue{};
+  DueBy by{};
+  DueCursor after;
+  std::int64_t until_us{};
+  std::size_t most{};
+};
+
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
@@ -228,10 +237,8 @@ class Snapshot {
   /// An encoded v1::Record; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
   [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;
-  /// Appends at most `most` records of `queue` after `after` that are due by `until_us` of this clock, but for those in
-  /// `but_for`.
-  virtual DueWalk due(QueueId queue, DueBy by, DueCursor after, std::int64_t until_us, std::size_t most,
-                      const Places& but_for, std::vector<RecordHead>& out) = 0;
+  /// Appends the records that are looked for, but for those in `but_for`.
+  virtual DueWalk due(const DueSearch& search, const Places& but_for, std::vector<RecordHead>& out) = 0;
   [[nodiscard]] virtual std::optional<RecordHead> record_head(Place place) = 0;
   /// Appends at most `most` places of dead letters of `queue` above `after`, in the order of places.
   virtual void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) = 0;

@@ -96,12 +96,12 @@ void keep_process(State& state, Now now, Queue& queue) {
   }
 }
 
-void take(State& state, Now now, Queue& queue, std::deque<RecordHead>& heads, std::deque<RecordHead>::iterator at,
-          Worker& worker, Attached& attached, Actions& actions) {
+void take(Turn& turn, Queue& queue, std::deque<RecordHead>& heads, std::deque<RecordHead>::iterator at, Worker& worker,
+          Attached& attached) {
   RecordHead head = std::move(*at);
   heads.erase(at);
   if (heads.empty()) queue.suspects.erase(head.suspicion);
-  hand(state, now, worker, attached, std::move(head), actions);
+  hand(turn, worker, attached, std::move(head));
 }
 
 /// Holds nothing, and for a moment it held nothing: what it had handled before would have ended it by now. If not, it
@@ -115,13 +115,13 @@ bool is_quiet(State& state, Now now, Process& process) {
   return now.instant >= due;
 }
 
-bool hand_alone(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
+bool hand_alone(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
   const auto kind = queue.suspects.find(v1::ALONE);
-  if (kind == queue.suspects.end() || !is_quiet(state, now, *worker.process)) return false;
+  if (kind == queue.suspects.end() || !is_quiet(turn.state, turn.now, *worker.process)) return false;
   auto& heads = kind->second;
   const auto at = std::ranges::find(heads, *worker.process->alone, &RecordHead::place);
   if (at == heads.end() || !serves(worker, attached, *at)) return false;
-  take(state, now, queue, heads, at, worker, attached, actions);
+  take(turn, queue, heads, at, worker, attached);
   return true;
 }
 
@@ -135,10 +135,10 @@ Messages held_by(const Process& process) {
 
 bool tries_any(Process& process) { return trials(process).all > 0; }
 
-bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached& attached, Actions& actions) {
-  if (!tries_suspects(state, now, worker.group)) return false;
-  if (queue.suspects.begin()->first == v1::ALONE) keep_process(state, now, queue);
-  if (worker.process->alone) return hand_alone(state, now, queue, worker, attached, actions);
+bool hand_suspect(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
+  if (!tries_suspects(turn.state, turn.now, worker.group)) return false;
+  if (queue.suspects.begin()->first == v1::ALONE) keep_process(turn.state, turn.now, queue);
+  if (worker.process->alone) return hand_alone(turn, queue, worker, attached);
   const Trials going = trials(*worker.process);
   if (going.one_by_one > 0) return false;
   for (auto& [suspicion, heads] : queue.suspects) {
@@ -148,9 +148,9 @@ bool hand_suspect(State& state, Now now, Queue& queue, Worker& worker, Attached&
     if (at == heads.end()) continue;
     const std::uint64_t most = goes_with_others(suspicion) ? 1 + worker.process->cleared : 1;
     if (going.all >= most) return false;
-    if (!may_try(state, now, queue, worker, *at)) continue;
+    if (!may_try(turn.state, turn.now, queue, worker, *at)) continue;
     if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
-    take(state, now, queue, heads, at, worker, attached, actions);
+    take(turn, queue, heads, at, worker, attached);
     return true;
   }
   return false;
@@ -188,19 +188,19 @@ void await_another(State& state, Now now, const std::string& group) {
   state.next_trial = std::min(state.next_trial, until);
 }
 
-void trials_tick(State& state, Now now, Actions& actions) {
-  if (now.instant < state.next_trial) return;
-  state.next_trial = Instant::max();
-  for (auto& [token, process] : state.processes) {
+void trials_tick(Turn& turn) {
+  if (turn.now.instant < turn.state.next_trial) return;
+  turn.state.next_trial = Instant::max();
+  for (auto& [token, process] : turn.state.processes) {
     if (!process.alone) continue;
-    for (auto& [shard, worker] : process.workers) dispatch_for(state, now, *worker, actions);
+    for (auto& [shard, worker] : process.workers) dispatch_for(turn, *worker);
   }
-  if (std::erase_if(state.awaited, [&](const auto& one) { return now.instant >= one.second; }) > 0) {
-    for (auto& [id, queue] : state.queues) {
-      if (!queue->suspects.empty()) dispatch(state, now, *queue, actions);
+  if (std::erase_if(turn.state.awaited, [&](const auto& one) { return turn.now.instant >= one.second; }) > 0) {
+    for (auto& [id, queue] : turn.state.queues) {
+      if (!queue->suspects.empty()) dispatch(turn, *queue);
     }
   }
-  for (const auto& [group, until] : state.awaited) state.next_trial = std::min(state.next_trial, until);
+  for (const auto& [group, until] : turn.state.awaited) turn.state.next_trial = std::min(turn.state.next_trial, until);
 }
 
 }  // namespace weir::broker::core

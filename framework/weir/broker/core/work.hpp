@@ -15,7 +15,7 @@
 
 namespace weir::broker::core {
 
-class State;
+struct Turn;
 
 /// What a call may still cost, in nanoseconds of the loop's thread, by estimate.
 class Effort {
@@ -35,7 +35,7 @@ class Work {
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
   /// A step of it, until the effort is spent. True: it is done.
-  virtual bool go_on(State& state, Now now, Actions& actions) = 0;
+  virtual bool go_on(Turn& turn) = 0;
 };
 
 }  // namespace weir::broker::core

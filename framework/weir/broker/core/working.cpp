@@ -15,23 +15,23 @@ constexpr std::size_t frame_bytes = 512;
 /// What a commit may bring: each is looked at once more when it is on disk.
 constexpr std::size_t moved_most = 16'384;
 
-void serve_unserved(State& state, Now now, Actions& actions) {
-  const auto queues = std::exchange(state.unserved, {});
+void serve_unserved(Turn& turn) {
+  const auto queues = std::exchange(turn.state.unserved, {});
   QueueSet all;
   for (const auto& [id, queue] : queues) all.insert(queue);
-  if (!all.empty()) dispatch(state, now, all, actions);
+  if (!all.empty()) dispatch(turn, all);
 }
 
 /// What is left of the client's frame, and the frames that came behind it. False: there is more.
-bool go_on(State& state, Now now, Connection connection, Actions& actions) {
-  while (!state.effort.spent()) {
+bool go_on(Turn& turn, Connection connection) {
+  while (!turn.state.effort.spent()) {
     // It may end its own session: nothing of the client is used across it.
-    Client* client = state.find_client(connection);
+    Client* client = turn.state.find_client(connection);
     if (client == nullptr) return true;
     if (client->work != nullptr) {
       std::unique_ptr<Work> work = std::move(client->work);
-      const bool done = work->go_on(state, now, actions);
-      client = state.find_client(connection);
+      const bool done = work->go_on(turn);
+      client = turn.state.find_client(connection);
       if (client == nullptr) return true;
       if (!done) client->work = std::move(work);
       continue;
@@ -43,10 +43,10 @@ bool go_on(State& state, Now now, Connection connection, Actions& actions) {
     const Client::Waiting next = std::move(client->waiting.front());
     client->waiting.pop_front();
     client->waiting_bytes -= next.bytes;
-    state.waiting_bytes -= next.bytes;
-    handle_frame(state, now, *client, next.head, next.run, actions);
+    turn.state.waiting_bytes -= next.bytes;
+    handle_frame(turn, *client, next.head, next.run);
   }
-  return state.find_client(connection) == nullptr;
+  return turn.state.find_client(connection) == nullptr;
 }
 
 }  // namespace
@@ -78,21 +78,21 @@ bool has_work(const State& state) {
   return state.gathering.moved.size() < moved_most;
 }
 
-void go_on(State& state, Now now, Actions& actions) {
-  if (!has_work(state)) return;
-  serve_unserved(state, now, actions);
+void go_on(Turn& turn) {
+  if (!has_work(turn.state)) return;
+  serve_unserved(turn);
   // Each has its own: what goes out must not keep back what comes in.
-  state.effort.refill(state.config.effort_ns);
-  if (!state.work.empty()) {
-    std::unique_ptr<Work> work = std::move(state.work.front());
-    state.work.pop_front();
-    if (!work->go_on(state, now, actions)) state.work.push_front(std::move(work));
+  turn.state.effort.refill(turn.state.config.effort_ns);
+  if (!turn.state.work.empty()) {
+    std::unique_ptr<Work> work = std::move(turn.state.work.front());
+    turn.state.work.pop_front();
+    if (!work->go_on(turn)) turn.state.work.push_front(std::move(work));
   }
-  state.effort.refill(state.config.effort_ns);
-  for (std::size_t n = state.busy.size(); n > 0 && !state.effort.spent(); --n) {
-    const Connection connection = state.busy.front();
-    state.busy.pop_front();
-    if (!go_on(state, now, connection, actions)) state.busy.push_back(connection);
+  turn.state.effort.refill(turn.state.config.effort_ns);
+  for (std::size_t n = turn.state.busy.size(); n > 0 && !turn.state.effort.spent(); --n) {
+    const Connection connection = turn.state.busy.front();
+    turn.state.busy.pop_front();
+    if (!go_on(turn, connection)) turn.state.busy.push_back(connection);
   }
 }
 

@@ -19,8 +19,8 @@ class LmdbSnapshot final : public core::Snapshot {
   [[nodiscard]] std::optional<std::string_view> columns(core::SegmentKey key) override;
   [[nodiscard]] std::optional<std::string_view> record(Place place) override;
   [[nodiscard]] std::optional<std::string_view> dead(Place place) override;
-  core::DueWalk due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us, std::size_t most,
-                    const core::Places& but_for, std::vector<core::RecordHead>& out) override;
+  core::DueWalk due(const core::DueSearch& search, const core::Places& but_for,
+                    std::vector<core::RecordHead>& out) override;
   [[nodiscard]] std::optional<core::RecordHead> record_head(Place place) override;
   void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) override;
 

@@ -55,8 +55,10 @@ std::optional<core::RecordHead> LmdbSnapshot::record_head(Place place) {
   return layout::read_record_head(*stored, place, record_);
 }
 
-core::DueWalk LmdbSnapshot::due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us,
-                                std::size_t most, const core::Places& but_for, std::vector<core::RecordHead>& out) {
+core::DueWalk LmdbSnapshot::due(const core::DueSearch& search, const core::Places& but_for,
+                                std::vector<core::RecordHead>& out) {
+  const auto& [queue, by, after, until_us, all] = search;
+  std::size_t most = all;
   core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0, {}};
   std::size_t looked_at = 0;
   lmdb::Cursor cursor(txn_, store_.databases_.due);

@@ -162,8 +162,10 @@ class MemorySnapshot final : public core::Snapshot {
     return head;
   }
 
-  core::DueWalk due(QueueId queue, core::DueBy by, core::DueCursor after, std::int64_t until_us, std::size_t most,
-                    const core::Places& but_for, std::vector<core::RecordHead>& out) override {
+  core::DueWalk due(const core::DueSearch& search, const core::Places& but_for,
+                    std::vector<core::RecordHead>& out) override {
+    const auto& [queue, by, after, until_us, all] = search;
+    std::size_t most = all;
     core::DueWalk walk{after, std::numeric_limits<std::int64_t>::max(), 0};
     std::size_t looked_at = 0;
     for (auto at = maps_.due.upper_bound({queue, by, after});
