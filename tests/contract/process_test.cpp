@@ -1,20 +1,17 @@
-// Who vouches for a process, who reports its death, and who asks: weir:// only.
+// Who vouches for a process, who reports its death, and who asks: of the engines that can.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "rig.hpp"
 #include "weir/engine/make.hpp"
 #include "weir/engine/weir/control.hpp"
-#include "weir/engine/weir/keep_alive.hpp"
 #include "weir/message/error.hpp"
 
 namespace weir::contract {
 namespace {
 
+using engine::DeathAnswer;
 using engine::weir_broker::Control;
-using engine::weir_broker::DeathAnswer;
-using engine::weir_broker::KeepAlive;
-using engine::weir_broker::report_death;
 using std::chrono_literals::operator""ms;
 using std::chrono_literals::operator""s;
 using testing::HasSubstr;
@@ -48,7 +45,7 @@ TEST_F(Process, KeepsItsLeasesWhileItIsVouchedForAndLosesThemAfterwards) {
     co_await publisher.publish("orders", std::vector<std::string>(1, "one"));
     EXPECT_THAT(co_await worker.take(1), SizeIs(1));
     {
-      const KeepAlive alive({.url = rig->url(), .process = token});
+      const auto alive = rig->engine().keep_alive({.process = token});
       EXPECT_THAT(co_await worker.take(1, 3 * session_timeout), IsEmpty());
       EXPECT_THAT(worker.lost, IsEmpty());
     }
@@ -67,7 +64,7 @@ TEST_F(Process, AReportOfItsDeathReturnsItsMessagesAtOnce) {
     co_await publisher.publish("orders", std::vector<std::string>(1, "one"));
     EXPECT_THAT(co_await dead->take(1), SizeIs(1));
     dead->drop();
-    EXPECT_EQ(report_death(rig->url(), token, {.signal = 11}, 5s), DeathAnswer::reported);
+    EXPECT_EQ(rig->engine().report_death(token, {.signal = 11}, 5s), DeathAnswer::reported);
 
     Worker other(rig->engine(), loop, {"orders"}, {Messages{10}, Bytes{1'000'000}});
     const auto got = co_await other.take(1, 800ms);  // sooner than the session's timeout
@@ -85,7 +82,7 @@ TEST_F(Process, AReportWithAWrongTokenBuriesNobody) {
     co_await publisher.publish("orders", std::vector<std::string>(1, "one"));
     EXPECT_THAT(co_await worker.take(1), SizeIs(1));
 
-    EXPECT_EQ(report_death(rig->url(), random_token(), {.exit_code = 1}, 5s), DeathAnswer::unknown);
+    EXPECT_EQ(rig->engine().report_death(random_token(), {.exit_code = 1}, 5s), DeathAnswer::unknown);
 
     EXPECT_EQ(rig->queue("orders").leased(), 1U);
   };
@@ -93,7 +90,7 @@ TEST_F(Process, AReportWithAWrongTokenBuriesNobody) {
 }
 
 TEST(Nobody, AnswersAReport) {
-  EXPECT_EQ(report_death(nowhere, random_token(), {.exit_code = 1}, 300ms), DeathAnswer::no_answer);
+  EXPECT_EQ(engine::make(nowhere)->report_death(random_token(), {.exit_code = 1}, 300ms), DeathAnswer::no_answer);
 }
 
 TEST(Nobody, AnswersAQuestionAndTheErrorSaysWhereAndWhatToDo) {

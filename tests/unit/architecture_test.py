@@ -25,7 +25,7 @@ MAY_INCLUDE = {
     # The same client machines as weir://, over a broker's core in this process.
     "engine/memory": TALK | {"async", "telemetry", "engine", "engine/weir", "broker/core"},
     "publisher": ENGINE,
-    "worker": ENGINE | {"engine/weir", "inherited"},  # its keep-alive thread and the report of a death
+    "worker": ENGINE | {"inherited"},
     "broker/core": TALK,
     "broker/store": TALK | {"broker/core", "telemetry"},
     "broker": TALK | {"broker/core", "broker/store", "async", "inherited", "telemetry"},
@@ -104,6 +104,7 @@ def test_this_test_can_fail():
         ("broker/core/x.cpp", "auto now = std::chrono::steady_clock::now();"): "reads a clock",
         ("engine/weir/x.cpp", "#include <lmdb.h>"): "LMDB is the store's",
         ("worker/x.cpp", "#include <zmq.hpp>"): "ZeroMQ is",
+        ("worker/x.cpp", '#include "weir/engine/weir/keep_alive.hpp"'): "worker/ may not include engine/weir/",
         ("helpers/x.cpp", ""): "not in the table",
     }
     for (path, text), expected in planted.items():

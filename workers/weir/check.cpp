@@ -3,7 +3,7 @@
 
 #include "commands.hpp"
 #include "weir/deployment/deployment.hpp"
-#include "weir/engine/weir/engine.hpp"
+#include "weir/engine/make.hpp"
 
 namespace weir::cli {
 namespace {
@@ -32,6 +32,8 @@ std::string words(const engine::Capabilities& able) {
   add(able.delays, "delays");
   add(able.dead_letters, "dead letters");
   add(able.idempotent_publish, "idempotent publishing");
+  add(able.keep_alives, "keep-alives");
+  add(able.death_reports, "judged deaths");
   return text;
 }
 
@@ -52,7 +54,7 @@ int check(const CheckOptions& options) {
   std::cout << options.file << ": good\n"
             << "  engine   " << deployment.engine
             << (deployment.runs_broker() ? " (embedded broker)\n" : " (a broker elsewhere)\n") << "  can      "
-            << words(engine::weir_broker::capabilities()) << "\n  data     " << deployment.broker.data.string()
+            << words(engine::make(deployment.engine)->capabilities()) << "\n  data     " << deployment.broker.data.string()
             << "; a confirmation survives " << word(deployment.broker.durability) << "\n"
             << "  queues  ";
   for (const auto& queue : deployment.queues) std::cout << " " << queue.name;

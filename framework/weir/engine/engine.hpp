@@ -18,6 +18,7 @@
 #include <vector>
 
 #include "weir/async/task.hpp"
+#include "weir/engine/process.hpp"
 #include "weir/message/error.hpp"
 #include "weir/message/ids.hpp"
 #include "weir/message/name.hpp"
@@ -34,6 +35,8 @@ struct Capabilities {
   bool delays = false;                ///< messages may be published with a delay
   bool dead_letters = false;          ///< kept, listed, replayed by the engine itself
   bool idempotent_publish = false;    ///< a publish sent twice is stored once
+  bool keep_alives = false;           ///< leases last as long as their process is vouched for, whatever its loops do
+  bool death_reports = false;         ///< the death of a process is told, and judged: its culprit pays, nobody else
   std::string durability;             ///< what a confirmed publish survives, for people
 };
 
@@ -197,6 +200,14 @@ class Engine {
   [[nodiscard]] virtual const Capabilities& capabilities() const = 0;
   [[nodiscard]] virtual std::unique_ptr<Session> session(asio::any_io_executor executor, SessionOptions options) = 0;
   [[nodiscard]] virtual std::unique_ptr<Producer> producer(asio::any_io_executor executor) = 0;
+
+  /// Vouches for a worker process for as long as it lives; nullptr without Capabilities::keep_alives.
+  [[nodiscard]] virtual std::unique_ptr<KeepAlive> keep_alive(KeepAliveOptions) { return nullptr; }
+  /// Tells that the process with this token is dead; only with Capabilities::death_reports. Tries until it is answered,
+  /// or until `limit` is over. Blocking; it may start threads, so not in a process that still forks.
+  [[nodiscard]] virtual DeathAnswer report_death(const ProcessToken&, const DeadProcess&, Duration) {
+    return DeathAnswer::no_answer;
+  }
 };
 
 }  // namespace weir::engine

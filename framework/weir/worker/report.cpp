@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "weir/engine/weir/keep_alive.hpp"
+#include "weir/engine/make.hpp"
 #include "weir/message/ids.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/process.hpp"
@@ -20,9 +20,9 @@
 namespace weir::worker {
 namespace {
 
-using engine::weir_broker::DeadProcess;
-using engine::weir_broker::DeathAnswer;
-using engine::weir_broker::StartedDelivery;
+using engine::DeadProcess;
+using engine::DeathAnswer;
+using engine::StartedDelivery;
 using recorder::Blamed;
 
 /// A template's name can fill pages.
@@ -157,8 +157,9 @@ DeadProcess describe(const std::string& group, const Death& death, const recorde
 }  // namespace
 
 Reported run_report(const std::string& group, const Death& death) {
-  const auto [process, engine] = take_over(token_fd);
-  if (!engine.starts_with("weir://")) return Reported::told;  // nobody else asks
+  const auto [process, url] = take_over(token_fd);
+  const auto engine = engine::make(url);
+  if (!engine->capabilities().death_reports) return Reported::told;  // it asks nobody
   const auto record = recorder::read_record(read_all(recorder_fd));
   if (!record && !death.on_purpose) {
     // A report would say that nobody had begun. Of a process that nobody reports, all that it held is suspect.
@@ -175,9 +176,9 @@ Reported run_report(const std::string& group, const Death& death) {
                    .stack = {},
                    .log = {}};
   if (record) dead = describe(group, death, *record);
-  const DeathAnswer answer = engine::weir_broker::report_death(engine, process, dead, death.limit);
+  const DeathAnswer answer = engine->report_death(process, dead, death.limit);
   if (answer == DeathAnswer::no_answer) {
-    log::warn("death_not_reported", {{"worker", group}, {"engine", engine}, {"tried", death.limit}});
+    log::warn("death_not_reported", {{"worker", group}, {"engine", url}, {"tried", death.limit}});
     return Reported::not_told;
   }
   using Part = StartedDelivery::Part;

@@ -6,7 +6,6 @@
 #include <utility>
 #include <vector>
 
-#include "weir/engine/weir/keep_alive.hpp"
 #include "weir/telemetry/log.hpp"
 #include "weir/worker/offload_lines.hpp"
 #include "weir/worker/token.hpp"
@@ -15,23 +14,16 @@
 namespace weir::worker {
 namespace {
 
-using engine::weir_broker::KeepAlive;
-using engine::weir_broker::KeepAliveOptions;
-using engine::weir_broker::ShardActivity;
-
-/// Only the embedded broker asks processes to vouch for themselves.
-bool has_keep_alives(const std::string& url) { return url.starts_with("weir://"); }
-
 constexpr Duration connected_first_within = std::chrono::seconds(1);
 
 /// Of a drain for a stuck handler's sake: its neighbours' handlers are not to wait for it long.
 constexpr Duration stuck_drain_most = std::chrono::seconds(5);
 
-std::vector<ShardActivity> look_at(const GroupSettings& settings, recorder::Recorder& recorder) {
-  std::vector<ShardActivity> out;
+std::vector<engine::ShardActivity> look_at(const GroupSettings& settings, recorder::Recorder& recorder) {
+  std::vector<engine::ShardActivity> out;
   const auto now = std::chrono::steady_clock::now();
   for (std::uint32_t i = 0; i < settings.shards; ++i) {
-    ShardActivity activity{.shard = i, .stuck = recorder.is_stuck(i)};
+    engine::ShardActivity activity{.shard = i, .stuck = recorder.is_stuck(i)};
     if (const auto running = recorder.on_cpu(recorder.shard(i))) {
       activity.since_turn = std::chrono::duration_cast<Duration>(now - running->since);
       activity.running = print_id(settings.queues[running->what.queue], running->what.segment, running->what.index);
@@ -53,20 +45,13 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
   auto engine = engine::make(settings.engine, options);
   record_offloads();
   Worker worker(settings, process, *engine, recorder, registration);
-  std::optional<KeepAlive> keep_alive;
-  if (has_keep_alives(settings.engine)) {
-    keep_alive.emplace(
-        KeepAliveOptions{.url = settings.engine,
-                         .process = process,
-                         .look = [&] { return look_at(settings, recorder); },
-                         .overslept = {},  // the shards see it by the pulse, before anything of theirs runs on
-                         .beat =
-                             [&](Duration session_timeout) {
-                               worker.pulse().beat(session_timeout);
-                               recorder.beat(session_timeout);  // for the parent
-                             },
-                         .notice = options.notice});
-  }
+  auto keep_alive = engine->keep_alive({.process = process,
+                                        .look = [&] { return look_at(settings, recorder); },
+                                        .beat =
+                                            [&](Duration session_timeout) {
+                                              worker.pulse().beat(session_timeout);
+                                              recorder.beat(session_timeout);  // for the parent
+                                            }});
   // First, so that the parent knows from the first message on when to give a process up that is stopped. Without a
   // broker there is nothing to wait for.
   if (keep_alive) keep_alive->wait_connected(connected_first_within);

@@ -63,7 +63,7 @@ void appear(State& state, Queue& queue, const SegmentKey& key, OpenSegment& open
     if (keep) segment.ends.push_back(end);
   }
   segment.bytes = end;
-  state.waiting.emplace(queue.id, &queue);
+  state.wake(queue);
   LaneState& lane = queue.lanes[key.lane];
   lane.ready[segment.types].insert(key.segment);
   lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));

@@ -24,7 +24,7 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
     head.name = run.record->name;
   } else {
     const Segment& segment = state.find_queue(run.key.queue)->lanes[run.key.lane].segments.at(run.key.segment);
-    head.type = state.type_sets.types(segment.types)[segment.type_of.empty() ? 0 : segment.type_of[head.place.index]];
+    head.type = state.type_sets.types(segment.types)[segment.type(head.place.index)];
   }
   head.lane = run.key.lane;
   head.attempts = attempts;

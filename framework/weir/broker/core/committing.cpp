@@ -149,8 +149,7 @@ Batch seal(State& state, Now now) {
     LaneState& lane = state.queues.at(key.queue)->lanes[key.lane];
     const auto at = lane.segments.find(key.segment);
     Segment& segment = at->second;
-    segment.dirty = false;
-    if (segment.settled.next_clear(0) >= segment.count) {
+    if (segment.finished()) {
       batch.writes.emplace_back(DropSegment{key});
       if (!segment.ends.empty()) --state.ends_kept;
       const auto ready = lane.ready.find(segment.types);

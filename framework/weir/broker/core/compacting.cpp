@@ -74,7 +74,7 @@ void become_records(State& state, Worker& worker, Lease at) {
     }
     one.record = std::make_unique<RecordHead>();
     one.record->place = place;
-    one.record->type = types[segment.type_of.empty() ? 0 : segment.type_of[index]];
+    one.record->type = types[segment.type(index)];
     one.record->lane = run.key.lane;
     one.record->attempts = run.attempt - 1;
     one.record->due_us = due_us;

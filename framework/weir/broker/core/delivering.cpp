@@ -99,8 +99,7 @@ Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentK
   const bool all = match(turn.state, attached, segment.types) == Attached::Match::all;
   const auto fits_type = [&](std::uint32_t i) {
     if (all) return true;
-    const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
-    return knows(attached, turn.state.type_sets.types(segment.types)[type]);
+    return knows(attached, turn.state.type_sets.types(segment.types)[segment.type(i)]);
   };
   std::uint32_t first = segment.taken.next_clear(0);
   while (first < segment.count && !fits_type(first)) first = segment.taken.next_clear(first + 1);
@@ -150,7 +149,7 @@ bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attache
     if (!may_deliver(turn.state, queue, lane, oldest)) return false;
     Segment& segment = the_lane.segments.at(oldest);
     const Handed handed = hand_slice(turn, worker, attached, {queue.id, lane, oldest}, segment, messages_most);
-    if (segment.taken.next_clear(0) >= segment.count) of->erase(oldest);
+    if (!segment.has_ready()) of->erase(oldest);
     if (handed == Handed::some) return true;
     if (handed == Handed::none_now) return false;  // nothing overtakes what is too large for what is left of the window
     after = oldest;
@@ -269,7 +268,7 @@ void serve(Turn& turn, Queue& queue) {
     }
   }
   if (has_some(turn.state, turn.now, queue)) {
-    turn.state.waiting.emplace(queue.id, &queue);
+    turn.state.wake(queue);
   } else {
     turn.state.waiting.erase(queue.id);
   }
@@ -348,7 +347,7 @@ void dispatch_all(Turn& turn) {
 }
 
 void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t count) {
-  state.waiting.emplace(queue.id, &queue);
+  state.wake(queue);
   LaneState& lane = queue.lanes[key.lane];
   const auto at = lane.segments.find(key.segment);
   if (at == lane.segments.end()) return;
@@ -372,7 +371,7 @@ void record_ready(State& state, Queue& queue, LeaseRun& run) {
     state.gathering.moved.push_back({run.record->place, run.record->due_us, run.record->due_by});
     return;
   }
-  state.waiting.emplace(queue.id, &queue);
+  state.wake(queue);
   queue.ready(std::move(*run.record), true);
 }
 

@@ -33,7 +33,7 @@ bool known(const Queue& queue, const std::string& type) {
 std::uint32_t ready_of(const Segment& segment, const std::vector<bool>& wanted) {
   std::uint32_t n = 0;
   for (auto i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
-    if (wanted[segment.type_of.empty() ? 0 : segment.type_of[i]]) ++n;
+    if (wanted[segment.type(i)]) ++n;
   }
   return n;
 }

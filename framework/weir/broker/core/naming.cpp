@@ -231,7 +231,7 @@ class Naming final : public Work {
         rest.record = std::move(run.record);
         if (Queue* queue = state.find_queue(run.key.queue)) give_back(state, *queue, rest);
       }
-      at = run.open.next_set(0) >= run.count ? worker.leases.erase(at) : std::next(at);
+      at = run.finished() ? worker.leases.erase(at) : std::next(at);
     }
     return true;
   }

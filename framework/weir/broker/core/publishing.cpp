@@ -386,7 +386,7 @@ Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
   }
   state.gathering.segments.emplace(key, std::move(open));
   ++queue.hidden;
-  state.waiting.emplace(queue.id, &queue);
+  state.wake(queue);
   return {queue.id, key.segment, 0};
 }
 

@@ -46,7 +46,6 @@ struct Segment {
   std::uint64_t bytes{};
   Bits settled;           ///< gone, or a record now
   Bits taken;             ///< settled, leased, or waiting to return: not ready
-  bool dirty = false;     ///< `settled` has changed since the last seal
   bool damaged = false;   ///< the store does not have it as it was written: what is or becomes ready is set aside
   std::uint32_t aside{};  ///< messages that are: taken, and never settled
   /// What it brings, while it is not on disk: it is delivered ahead of its commit (ahead.cpp).
@@ -57,6 +56,11 @@ struct Segment {
   std::vector<std::uint32_t> type_of;
   SegmentNames names;  ///< empty until needed
 
+  /// None of its messages is left in it: they are gone, or records.
+  [[nodiscard]] bool finished() const { return settled.next_clear(0) >= count; }
+  [[nodiscard]] bool has_ready() const { return taken.next_clear(0) < count; }
+  /// Of message i, by its place in types(types); the ends are loaded.
+  [[nodiscard]] std::uint32_t type(std::uint32_t i) const { return type_of.empty() ? 0 : type_of[i]; }
   [[nodiscard]] std::uint64_t bytes_of(std::uint32_t first, std::uint32_t last) const {
     return ends[last - 1] - (first == 0 ? 0 : ends[first - 1]);
   }
@@ -115,7 +119,6 @@ struct Queue {
   QueuePolicy policy;
   bool in_file = false;
   v1::QueueState state;  ///< totals and reservations, as stored
-  bool dirty = false;    ///< `state` has changed since the last seal
   SegmentNumber next_segment = 1;
   SegmentNumber found_up_to{};  ///< what the start found stands at or below this
   std::array<LaneState, lanes_most> lanes;

@@ -88,14 +88,14 @@ void bury_unknown(Turn& turn, Queue& queue) {
           continue;
         }
         for (std::uint32_t i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
-          const std::uint32_t type = segment.type_of.empty() ? 0 : segment.type_of[i];
+          const std::uint32_t type = segment.type(i);
           if (!over[type]) continue;
           const Place place{queue.id, *number, i};
           bury(turn.state, turn.now, queue, {.place = place, .lane = lane, .source = Source::segment},
                Bytes{segment.bytes_of(i, i + 1)}, types[type]);
           ++buried;
         }
-        number = segment.taken.next_clear(0) >= segment.count ? ready.erase(number) : std::next(number);
+        number = segment.has_ready() ? std::next(number) : ready.erase(number);
       }
     }
   }
@@ -169,7 +169,7 @@ std::size_t load_scheduled(State& state, Queue& queue, DueRange& range, std::int
   }
   range.scheduled.erase(range.scheduled.begin(), at);
   state.scheduled -= loaded;
-  if (loaded > 0) state.waiting.emplace(queue.id, &queue);
+  if (loaded > 0) state.wake(queue);
   return loaded;
 }
 
@@ -192,7 +192,7 @@ void load_from_store(State& state, Queue& queue, DueBy by, std::int64_t clock) {
       continue;
     }
     queue.loaded.insert(head.place);
-    state.waiting.emplace(queue.id, &queue);
+    state.wake(queue);
     queue.ready(std::move(head), false);
   }
 }
@@ -268,8 +268,8 @@ void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_
   Segment& segment = queue.lanes[key.lane].segments.at(key.segment);
   segment.settled.set(first, last);
   segment.taken.set(first, last);
-  state.changed(key, segment);
-  if (segment.ahead && segment.settled.next_clear(0) >= segment.count) settled_ahead(state, queue, key);
+  state.changed(key);
+  if (segment.ahead && segment.finished()) settled_ahead(state, queue, key);
 }
 
 void records_tick(Turn& turn) {

@@ -64,7 +64,7 @@ void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
     holder.worker->let_go(holder.worker->attachment(state.find_queue(run.key.queue)), Load{Messages{1}, bytes});
   }
   run.open.clear(holder.offset);
-  if (run.open.next_set(0) >= run.count) holder.worker->leases.erase(holder.run);
+  if (run.finished()) holder.worker->leases.erase(holder.run);
 }
 
 /// The same of a session that has ended since, whose leases return with a commit that is not on disk yet.
@@ -110,7 +110,7 @@ bool take_over(State& state, const Wanted& wanted, const SegmentKey& key, Bytes 
       worker.let_go(worker.attachment(state.find_queue(run.key.queue)), Load{Messages{1}, bytes});
     }
     run.open.clear(holder->offset);
-    if (run.open.next_set(0) >= run.count) worker.leases.erase(holder->run);
+    if (run.finished()) worker.leases.erase(holder->run);
     return true;
   }
   revoke(state, *holder, bytes, actions);
@@ -319,11 +319,11 @@ void recovery_tick(Turn& turn) {
   for (const auto& [id, queue] : turn.state.queues) {
     for (auto& lane : queue->lanes) {
       for (auto at = lane.segments.begin(); at != lane.segments.end() && at->first <= lane.withheld; ++at) {
-        if (at->second.taken.next_clear(0) < at->second.count) lane.ready[at->second.types].insert(at->first);
+        if (at->second.has_ready()) lane.ready[at->second.types].insert(at->first);
       }
       lane.withheld = 0;
     }
-    turn.state.waiting.emplace(id, queue.get());
+    turn.state.wake(*queue);
     for (DueRange& range : queue->due_ranges) {
       range.cursor = {};
       range.walk_next_us = range.next_us = 0;

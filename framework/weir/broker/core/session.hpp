@@ -33,6 +33,9 @@ struct LeaseRun {
   LeaseId claimed;
   LeaseId origin;  ///< and the lease under which its worker was sent it: the latest of several claims is right
   bool settled_by_worker = false;
+
+  /// All of it is settled.
+  [[nodiscard]] bool finished() const { return open.next_set(0) >= count; }
 };
 
 using Leases = std::map<std::uint64_t, LeaseRun>;  ///< by the first lease

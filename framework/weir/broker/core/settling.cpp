@@ -135,7 +135,7 @@ class Settling {
       }
       apply(state, now, worker, {at->first, run, first, last}, wanted);
       run.open.clear(first, last);
-      if (run.open.next_set(0) >= run.count) worker.leases.erase(at);
+      if (run.finished()) worker.leases.erase(at);
     }
     return false;
   }

@@ -129,7 +129,6 @@ class State {
   // After a restart.
   std::size_t recovering{};  ///< noted sessions that are not back
   bool recovered = true;
-  Instant recover_until;
   Instant started;
   std::int64_t started_us{};  ///< by the wall clock
   struct Deferred {
@@ -203,11 +202,10 @@ class State {
            (static_cast<double>(std::minstd_rand::max() - std::minstd_rand::min()) + 1.0);
   }
 
+  /// It may have something for somebody: whoever has room asks it.
+  void wake(Queue& queue) { waiting.emplace(queue.id, &queue); }
   void changed(Queue& queue) { gathering.queues.insert(queue.id); }
-  void changed(const SegmentKey& key, Segment& segment) {
-    segment.dirty = true;
-    gathering.settled.insert(key);
-  }
+  void changed(const SegmentKey& key) { gathering.settled.insert(key); }
 };
 
 /// One call of the core: what is known, when it happens, and what the shell is to do about it.

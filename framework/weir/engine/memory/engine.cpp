@@ -32,6 +32,7 @@ class MemoryEngine final : public Engine {
 
 Capabilities capabilities() {
   Capabilities able = weir_broker::capabilities();
+  able.keep_alives = able.death_reports = false;  // the broker is in the same process
   able.durability = "nothing: it is gone with the process";
   return able;
 }

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "weir/engine/weir/clients.hpp"
+#include "weir/engine/weir/death_report.hpp"
+#include "weir/engine/weir/keep_alive.hpp"
 #include "weir/engine/weir/zmq_transport.hpp"
 #include "weir/message/error.hpp"
 
@@ -13,7 +15,10 @@ namespace {
 class WeirEngine final : public Engine {
  public:
   WeirEngine(const std::string& url, Notice notice)
-      : connector_(endpoint_of(url)), notice_(std::move(notice)), capabilities_(weir_broker::capabilities()) {}
+      : url_(url),
+        connector_(endpoint_of(url)),
+        notice_(std::move(notice)),
+        capabilities_(weir_broker::capabilities()) {}
 
   [[nodiscard]] const Capabilities& capabilities() const override { return capabilities_; }
   [[nodiscard]] std::unique_ptr<Session> session(asio::any_io_executor executor, SessionOptions options) override {
@@ -22,8 +27,16 @@ class WeirEngine final : public Engine {
   [[nodiscard]] std::unique_ptr<Producer> producer(asio::any_io_executor executor) override {
     return make_producer(std::move(executor), connector_, notice_);
   }
+  [[nodiscard]] std::unique_ptr<KeepAlive> keep_alive(KeepAliveOptions options) override {
+    return make_keep_alive(url_, std::move(options), notice_);
+  }
+  [[nodiscard]] DeathAnswer report_death(const ProcessToken& process, const DeadProcess& dead,
+                                         Duration limit) override {
+    return weir_broker::report_death(url_, process, dead, limit);
+  }
 
  private:
+  std::string url_;
   ZmqConnector connector_;
   Notice notice_;
   Capabilities capabilities_;
@@ -58,6 +71,8 @@ Capabilities capabilities() {
   able.delays = true;
   able.dead_letters = true;
   able.idempotent_publish = true;
+  able.keep_alives = true;
+  able.death_reports = true;
   able.durability = "power loss, with broker.durability: fsync (the default)";
   return able;
 }

@@ -57,9 +57,6 @@ class KeepAliveMachine final : public ClientMachine {
   void received(Instant, const std::shared_ptr<Received>&) override {}
   void ticked(Instant now) override {
     // The thread itself tells whether the process ran: it does nothing else.
-    if (ran_at_ != Instant{} && now - ran_at_ > session_timeout() && options_.overslept) {
-      options_.overslept(now - ran_at_);
-    }
     ran_at_ = now;
     beat();
     if (now >= next_) vouch(now);
@@ -80,130 +77,45 @@ class KeepAliveMachine final : public ClientMachine {
   v1::Frame head_;
 };
 
-v1::Started::Part part_of(StartedDelivery::Part part) {
-  switch (part) {
-    case StartedDelivery::Part::culprit:
-      return v1::Started::CULPRIT;
-    case StartedDelivery::Part::on_cpu:
-      return v1::Started::ON_CPU;
-    case StartedDelivery::Part::ended:
-      return v1::Started::ENDED;
-    case StartedDelivery::Part::suspended:
-      break;
-  }
-  return v1::Started::SUSPENDED;
-}
-
-/// Of those whose handlers waited so many are named, as all fits one frame: what is not named returns unsuspected.
-constexpr std::size_t suspended_most = 8192;
-
-v1::DeathReport report_of(const ProcessToken& process, const DeadProcess& dead) {
-  v1::DeathReport report;
-  report.set_process_token(std::string(process.view()));
-  report.set_exit_code(dead.exit_code);
-  report.set_signal(dead.signal);
-  report.set_on_purpose(dead.on_purpose);
-  std::size_t suspended = 0;
-  for (const StartedDelivery& each : dead.started) {
-    if (each.part == StartedDelivery::Part::suspended && suspended++ >= suspended_most) continue;
-    v1::Started& started = *report.add_started();
-    started.set_queue(each.queue);
-    started.set_segment(each.segment);
-    started.set_index(each.index);
-    started.set_part(part_of(each.part));
-    if (each.part < StartedDelivery::Part::on_cpu) continue;
-    v1::Attempt& attempt = *started.mutable_attempt();
-    attempt.set_started_at_us(each.started_at.time_since_epoch().count());
-    attempt.set_duration_us(static_cast<std::uint64_t>(std::max(Duration{0}, each.duration).count()));
-    attempt.set_error(each.error);
-    attempt.set_stack(each.stack);
-    attempt.set_memory_grown_bytes(each.memory_grown_bytes);
-    for (const std::string& line : each.log) attempt.add_log(line);
-  }
-  report.set_stack(dead.stack);
-  for (const std::string& line : dead.log) report.add_log(line);
-  return report;
-}
-
-class DeathMachine final : public ClientMachine {
+/// Has a loop and a connection of its own.
+class KeepAliveThread final : public KeepAlive {
  public:
-  DeathMachine(ClientSettings settings, v1::DeathReport report)
-      : ClientMachine(std::move(settings)), report_(std::move(report)) {}
-  std::optional<DeathAnswer> answer;
+  KeepAliveThread(const std::string& url, KeepAliveOptions options, const Notice& notice)
+      : options_(std::move(options)),
+        connector_(endpoint_of(url)),
+        machine_(this_process(), options_),
+        client_(loop_.get_executor(), connector_, machine_, notice),
+        connected_(machine_.connected.get_future()) {
+    client_.start();
+    thread_ = std::thread([this] { loop_.run(); });
+  }
+  ~KeepAliveThread() override {
+    loop_.stop();
+    thread_.join();
+  }
 
- protected:
-  void hello(Instant) override {
-    v1::Frame head;
-    *head.mutable_hello() = hello_of(v1::KEEP_ALIVE);
-    send(head);
+  void now() override {
+    asio::post(loop_, [this] {
+      machine_.vouch(weir_broker::now());
+      client_.carry_out();
+    });
   }
-  void welcomed(Instant, const v1::Welcome&) override {
-    v1::Frame head;
-    *head.mutable_death() = report_;
-    send(head);
-  }
-  void received(Instant, const std::shared_ptr<Received>& frame) override {
-    if (frame->head.has_control_reply()) answer = DeathAnswer::reported;
-  }
-  void warned(Instant, const v1::Error& error) override {
-    if (error.code() == v1::Error::UNKNOWN_TOKEN) answer = DeathAnswer::unknown;
-  }
+  bool wait_connected(Duration limit) override { return connected_.wait_for(limit) == std::future_status::ready; }
 
  private:
-  v1::DeathReport report_;
+  KeepAliveOptions options_;
+  asio::io_context loop_{1};
+  ZmqConnector connector_;
+  KeepAliveMachine machine_;
+  Client client_;
+  std::future<void> connected_;
+  std::thread thread_;
 };
 
 }  // namespace
 
-struct KeepAlive::State {
-  explicit State(KeepAliveOptions the_options)
-      : options(std::move(the_options)),
-        connector(endpoint_of(options.url)),
-        machine(this_process(), options),
-        client(loop.get_executor(), connector, machine, options.notice),
-        connected(machine.connected.get_future()) {
-    client.start();
-    thread = std::thread([this] { loop.run(); });
-  }
-  ~State() {
-    loop.stop();
-    thread.join();
-  }
-
-  KeepAliveOptions options;
-  asio::io_context loop{1};
-  ZmqConnector connector;
-  KeepAliveMachine machine;
-  Client client;
-  std::future<void> connected;
-  std::thread thread;
-};
-
-KeepAlive::KeepAlive(KeepAliveOptions options) : state_(std::make_unique<State>(std::move(options))) {}
-KeepAlive::~KeepAlive() = default;
-
-void KeepAlive::now() {
-  asio::post(state_->loop, [state = state_.get()] {
-    state->machine.vouch(weir_broker::now());
-    state->client.carry_out();
-  });
-}
-
-bool KeepAlive::wait_connected(Duration limit) {
-  return state_->connected.wait_for(limit) == std::future_status::ready;
-}
-
-DeathAnswer report_death(const std::string& url, const ProcessToken& process, const DeadProcess& dead, Duration limit) {
-  asio::io_context loop{1};
-  ZmqConnector connector(endpoint_of(url));
-  DeathMachine machine(this_process(), report_of(process, dead));
-  Client client(loop.get_executor(), connector, machine, {});
-  client.start();
-  const auto deadline = std::chrono::steady_clock::now() + limit;
-  while (!machine.answer && !machine.failure() && std::chrono::steady_clock::now() < deadline) {
-    loop.run_one_until(deadline);
-  }
-  return machine.answer.value_or(DeathAnswer::no_answer);
+std::unique_ptr<KeepAlive> make_keep_alive(const std::string& url, KeepAliveOptions options, const Notice& notice) {
+  return std::make_unique<KeepAliveThread>(url, std::move(options), notice);
 }
 
 }  // namespace weir::engine::weir_broker
