@@ -62,8 +62,12 @@ void Admission::look_if_due(Instant now, bool drained) {
   }
 }
 
-std::string Admission::why_full() const {
+std::string Admission::why_full() {
   if (!peers_.full()) return {};
+  log::warn(full_limit_, "connections_full",
+            {{"connections", peers_.size()},
+             {"most", peers_.limits().connections},
+             {"do", "raise broker.connections and the limit of open files, or run fewer clients"}});
   return "this broker takes no more than " + std::to_string(peers_.limits().connections) +
          " connections at once; raise broker.connections and its limit of open files, or run fewer clients";
 }

@@ -27,8 +27,8 @@ class Admission {
   /// Looks, if it is time, and all that was whole at the last look has been taken: nothing waits now (`drained`), or so
   /// much was taken since that each connection has had its turn (libzmq takes from all in turns).
   void look_if_due(Instant now, bool drained);
-  /// Why a new session is not taken; empty if it is.
-  [[nodiscard]] std::string why_full() const;
+  /// Why a new session is not taken, which the log says too; empty if it is.
+  [[nodiscard]] std::string why_full();
 
  private:
   KernelTcp tcp_;
@@ -37,6 +37,7 @@ class Admission {
   std::uint64_t ended_ = 0;  ///< connections that were shut, in all
   log::Limit ended_limit_{std::chrono::seconds(1)};
   log::Limit failed_limit_;
+  log::Limit full_limit_;
 };
 
 }  // namespace weir::broker
