@@ -7,7 +7,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
-from deployment import BUILD, ROOT, Deployment, Skipped, main
+from deployment import BUILD, ROOT, WEIR, Deployment, Skipped, main
 
 # What g++ 12 would destroy twice is in it.
 PLUGIN = r"""
@@ -63,17 +63,23 @@ def setting(name):
     return found[1] if found else ""
 
 
-def test_a_plugin_of_clang_16_works_in_a_host_of_gnu():
+def build_plugin(folder):
+    """The plugin and its deployment file, in that folder."""
     clang = shutil.which("clang++-16")
     if not clang:
         raise Skipped("clang++-16")
+    source, plugin, file = (Path(folder) / name for name in ("plugin.cpp", "plugin.so", "clang.yaml"))
+    source.write_text(PLUGIN)
+    file.write_text(FILE)
+    built = subprocess.run([clang, "-std=c++20", "-O2", "-fPIC", "-shared", f"-I{ROOT}/framework", source, "-o", plugin,
+                            "-lprotobuf"], capture_output=True, text=True)
+    assert built.returncode == 0, built.stderr
+    return plugin, file
+
+
+def test_a_plugin_of_clang_16_works_in_a_host_of_gnu():
     with tempfile.TemporaryDirectory() as folder:
-        source, plugin, file = (Path(folder) / name for name in ("plugin.cpp", "plugin.so", "clang.yaml"))
-        source.write_text(PLUGIN)
-        file.write_text(FILE)
-        built = subprocess.run([clang, "-std=c++20", "-O2", "-fPIC", "-shared", f"-I{ROOT}/framework", source, "-o", plugin,
-                                "-lprotobuf"], capture_output=True, text=True)
-        assert built.returncode == 0, built.stderr
+        plugin, file = build_plugin(folder)
         count = 500
         with Deployment(file, PORT="{port}", FOLDER="{folder}", PLUGIN=plugin) as weir:
             lines = [f"message {i}" for i in range(count)] + ["reject", "retry", "late", "throw"]
@@ -84,8 +90,20 @@ def test_a_plugin_of_clang_16_works_in_a_host_of_gnu():
             assert told == {"asked to reject", "timed out after 10ms", "threw int, which is no std::exception"}, told
 
 
+def test_a_plugin_without_the_hosts_sanitizer_is_refused():
+    with tempfile.TemporaryDirectory() as folder:
+        plugin, file = build_plugin(folder)
+        file.write_text(FILE.replace("${PORT}", "7733").replace("${FOLDER}", folder).replace("${PLUGIN}", str(plugin)))
+        result = subprocess.run([WEIR, "check", file], capture_output=True, text=True, timeout=60)
+        assert result.returncode == 2 and re.search("was built with no sanitizer, this weir with the .* sanitizer",
+                                                       result.stderr), result
+
+
+# One of the two is about this host: g++'s without a sanitizer, or one with a sanitizer.
 if "clang" in setting("CMAKE_CXX_COMPILER") or setting("WEIR_SANITIZE"):
-    del test_a_plugin_of_clang_16_works_in_a_host_of_gnu  # it is about a host of g++'s, without a sanitizer
+    del test_a_plugin_of_clang_16_works_in_a_host_of_gnu
+else:
+    del test_a_plugin_without_the_hosts_sanitizer_is_refused
 
 if __name__ == "__main__":
     main(globals())
