@@ -12,7 +12,7 @@ enum class Outcome : std::uint8_t {
   reject = 3,     ///< will never work: a dead letter now; counted
   release = 4,    ///< given back unfinished: ready at once; not counted
   defer = 5,      ///< later; not counted
-  throttled = 6,  ///< as defer, and its key or queue pauses; not counted
+  throttled = 6,  ///< as defer, and its queue pauses; not counted
 };
 
 }  // namespace weir
