@@ -54,8 +54,9 @@ int check(const CheckOptions& options) {
   std::cout << options.file << ": good\n"
             << "  engine   " << deployment.engine
             << (deployment.runs_broker() ? " (embedded broker)\n" : " (a broker elsewhere)\n") << "  can      "
-            << words(engine::make(deployment.engine)->capabilities()) << "\n  data     " << deployment.broker.data.string()
-            << "; a confirmation survives " << word(deployment.broker.durability) << "\n"
+            << words(engine::make(deployment.engine)->capabilities()) << "\n  data     "
+            << deployment.broker.data.string() << "; a confirmation survives " << word(deployment.broker.durability)
+            << "\n"
             << "  queues  ";
   for (const auto& queue : deployment.queues) std::cout << " " << queue.name;
   std::cout << "\n";
