@@ -52,12 +52,12 @@ void Slot::leave(Slot* before) {
     slots_.on_cpu_.leaves();
   }
   // It suspended: only now its deadline costs anything.
-  if (!armed()) arm();
+  if (registered_ != nullptr && !armed()) arm();
 }
 
 /// Its deadline; not while it stands in line, nor once it was cancelled.
 void Slot::arm() {
-  if (registered_ == nullptr || fate_ != Fate::its_own || lines_ > 0) return;
+  if (fate_ != Fate::its_own || lines_ > 0) return;
   slots_.deadlines_.arm(*this, context_.deadline());
 }
 
