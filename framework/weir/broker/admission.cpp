@@ -9,11 +9,11 @@
 namespace weir::broker {
 namespace {
 
-/// For what is no connection: the store, the log, libzmq's own.
+/// Descriptors that are no connections: the store's, the log's, libzmq's own.
 constexpr std::size_t own_descriptors = 48;
-/// Frames of one connection that libzmq may have ready; it stops reading at 16, and has a batch of as many on its way.
+/// The most frames of one connection that libzmq may have ready: it stops reading at 16, with as many on their way.
 constexpr std::uint64_t ready_most = 32;
-/// Beside its largest message, what a frame may hold, and what arrives between two looks at a slow one.
+/// What a frame may hold beside its largest message, and what arrives between two looks at a slow connection.
 constexpr std::uint64_t beside_message = protocol::frame_head_most + 1024ULL * 1024;
 
 }  // namespace

@@ -1,6 +1,6 @@
 #pragma once
 
-/// The socket's connections as libzmq's monitor tells of them: who is let in, who must go, and what the log says of it.
+/// The socket's connections, as libzmq's monitor reports them: which are let in, which must go, and what the log says.
 
 #include <string>
 #include <string_view>
@@ -13,7 +13,7 @@
 
 namespace weir::broker {
 
-/// As many connections as `broker.connections` says, or as this process has descriptors for; then the log says so.
+/// As many connections as `broker.connections` says, or fewer for want of descriptors; then the log says so.
 [[nodiscard]] PeerLimits peer_limits(const BrokerSettings& settings, std::size_t descriptors);
 
 class Admission {
@@ -24,10 +24,10 @@ class Admission {
   void on_monitor(Instant now, const async::MonitorEvent& event);
   /// A frame was taken.
   void took() { ++taken_; }
-  /// Looks, if it is time, and all that was whole at the last look has been taken: nothing waits now (`drained`), or so
-  /// much was taken since that each connection has had its turn (libzmq takes from all in turns).
+  /// Looks, if it is time, and if all that was whole at the last look has been taken: nothing waits now (`drained`), or
+  /// so much was taken since that each connection has had its turn (libzmq takes from all in turns).
   void look_if_due(Instant now, bool drained);
-  /// Why a new session is not taken, which the log says too; empty if it is.
+  /// Why a new session is not taken, which is logged too; empty if it is taken.
   [[nodiscard]] std::string why_full();
 
  private:

@@ -19,22 +19,22 @@ class Connections {
     PeerId tcp;
   };
 
-  /// Nullptr if nothing was heard from it, or it is forgotten. Lifetime: until forget().
+  /// nullptr if nothing was heard from the peer, or it is forgotten. Lifetime: until forget().
   [[nodiscard]] Known* find(std::string_view peer) {
     const auto at = by_peer_.find(peer);
     return at == by_peer_.end() ? nullptr : &at->second;
   }
-  /// Under a new number. Lifetime: until forget().
+  /// Adds the peer under a new number. Lifetime: until forget().
   Known& add(std::string_view peer) {
     const core::Connection connection = next_++;
     const auto at = by_peer_.emplace(peer, Known{connection, {}}).first;
     by_connection_.emplace(connection, &*at);
     return at->second;
   }
-  /// Its routing id, and what is known of it.
+  /// A peer's routing id, and what is known of it.
   using Peer = std::pair<const std::string, Known>;
 
-  /// Nullptr if it is forgotten. Lifetime: until forget().
+  /// nullptr if the connection is forgotten. Lifetime: until forget().
   [[nodiscard]] const Peer* find(core::Connection connection) const {
     const auto at = by_connection_.find(connection);
     return at == by_connection_.end() ? nullptr : at->second;

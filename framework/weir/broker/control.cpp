@@ -11,14 +11,14 @@ namespace {
 
 constexpr std::uint32_t listed_usual = 100;
 constexpr std::uint32_t listed_most = 1000;
-/// Of *all*: so many a commit.
+/// The most dead letters of one request by id, and of one commit for `all`.
 constexpr std::size_t page_most = 1000;
-/// A page of a list is no longer than this, whatever the errors in it.
+/// A page of a list ends once it is longer than this, whatever the errors in it.
 constexpr std::size_t list_bytes_most = 1024 * 1024;
-/// Headers that are shown; more would take long to parse.
+/// The most bytes of headers that are shown; more would take long to parse.
 constexpr std::size_t headers_shown_most = 64 * 1024;
 
-/// Instead of its last error: a dead letter that is not as it was written.
+/// Shown as the last error of a dead letter that is not as it was written.
 constexpr const char* damaged_in_store = "damaged in the store: it is not as it was written, and stays there as it is";
 
 std::string why_not_there(core::Snapshot& snapshot, const Place& place, const std::string& id,
@@ -204,7 +204,7 @@ void Control::advance(Now now, core::Actions& actions) {
     std::vector<Place> places;
     store_.snapshot()->dead_after(job.queue, job.after, page_most, places);
     if (places.empty()) {
-      // All that was taken is on disk: each page waited for its commit.
+      // All dead letters that were taken are on disk: each page waited for its commit.
       Reply reply;
       reply.set_id(job.request);
       reply.mutable_count()->set_messages(job.total);

@@ -14,10 +14,10 @@ class Control {
   /// Both must outlive it.
   Control(core::Core& core, core::Store& store) : core_(core), store_(store) {}
 
-  /// Answers `request`, now or after a commit; what is wrong is answered with words.
+  /// Answers `request`, now or after a commit; a wrong request is answered with words.
   void ask(Now now, core::Connection from, const Peer& peer, const v1::ControlRequest& request, core::Actions& actions);
-  /// The core's writes up to here are in a batch; and that batch is on disk. (For requests about *all* dead letters,
-  /// which are done a page a commit, so that the loop stays free.)
+  /// sealed(): the core's writes up to here are in a batch. committed(): that batch is on disk. (For requests about
+  /// *all* dead letters, which are done one page per commit, so that the loop stays free.)
   void sealed();
   void committed(Now now, core::Actions& actions);
 
@@ -38,7 +38,7 @@ class Control {
     std::uint64_t request{};
     QueueId queue{};
     bool replay = false;
-    std::optional<Place> after;  ///< where the next page begins
+    std::optional<Place> after;  ///< the next page begins behind this
     std::uint64_t total{};
     bool sealed = false;  ///< its last page is in the batch that is being committed
   };

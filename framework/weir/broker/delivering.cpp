@@ -120,7 +120,7 @@ async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapsh
     deliver.mutable_deliveries()->RemoveLast();
     damaged.push_back(piece);
   }
-  if (deliver.deliveries().empty()) frame_.mutable_beat();  // its number must not be missing
+  if (deliver.deliveries().empty()) frame_.mutable_beat();  // the frame's number must not be missing
   std::size_t run_bytes = 0;
   for (const std::string_view run : runs_) run_bytes += run.size();
   async::ZmqFrame out(protocol::encoded_size(frame_, run_bytes));

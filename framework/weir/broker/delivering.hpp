@@ -1,7 +1,7 @@
 #pragma once
 
-/// Deliver frames, made of what the store holds or publishers have just brought: a small head, and slices of runs, in
-/// one allocation.
+/// Deliver frames, made of messages from the store, or of those that publishers have just brought: a small head, and
+/// slices of runs, in one allocation.
 
 #include <array>
 #include <cstdint>
@@ -22,19 +22,19 @@ class Delivering {
                                       std::vector<core::Piece>& damaged);
 
  private:
-  /// A stored segment's columns. Segments never change, and a place is never given twice, so it stays true.
+  /// The columns of a stored segment. Segments never change, and a place is never given twice, so they stay true.
   struct Opened {
     core::SegmentKey key;  // segment 0: none
     v1::Index index;
     std::int64_t published_at_us{};
     std::size_t run_at{};                ///< where the run begins in the stored value
-    std::vector<std::uint32_t> offsets;  ///< of each message in the run, and the run's end
+    std::vector<std::uint32_t> offsets;  ///< where each message begins in the run, and the run's end
   };
-  /// Slices of one segment go out in several frames: its columns are read once. Each is about a KiB.
+  /// Slices of one segment go out in several frames: its columns are read once. Each entry is about 1 KiB.
   std::array<Opened, 64> opened_;
 
   const Opened& open(const core::SegmentKey& key, std::string_view stored);
-  /// False if it is damaged.
+  /// False if the piece is damaged.
   bool add(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
   bool add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
   void add_ahead(const core::Piece& piece, v1::Delivery& delivery);

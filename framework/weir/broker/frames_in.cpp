@@ -1,4 +1,4 @@
-// What comes from clients: frames, ends of connections, and what is no frame.
+// What clients send: frames, ends of connections, and bytes that are no frame.
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -9,7 +9,7 @@
 namespace weir::broker {
 
 void Server::Loop::on_frame(std::string_view peer, async::ZmqFrame frame) {
-  if (stopping_ != Stopping::no) return;  // it is not confirmed, so it will be sent again
+  if (stopping_ != Stopping::no) return;  // the frame is not confirmed, so it will be sent again
   const core::Connection from = heard(peer, frame.descriptor());
   if (from == 0) return;
   const Now at = now();
@@ -43,7 +43,7 @@ void Server::Loop::handle_heavy(Instant until) {
   for (Now at = now(); at.instant < until; at = now()) {
     auto next = heavy_.next();
     if (!next) return;
-    // If its session has ended since, so has what it said in it.
+    // If the peer's session has ended since, this frame of it is dropped.
     const Connections::Known* known = connections_.find(next->peer);
     if (known != nullptr) handle(at, next->peer, known->connection, std::move(next->frame));
   }
@@ -58,7 +58,7 @@ void Server::Loop::on_malformed(std::string_view peer, std::size_t parts) {
                    actions_);
 }
 
-/// Whom the core knows as `peer`; 0: it was refused.
+/// The number by which the core knows `peer`; 0: the peer was refused.
 core::Connection Server::Loop::heard(std::string_view peer, int descriptor) {
   admission_.took();
   Connections::Known* known = connections_.find(peer);
@@ -66,7 +66,7 @@ core::Connection Server::Loop::heard(std::string_view peer, int descriptor) {
     admission_.peers().heard(known->tcp);
     return known->connection;
   }
-  pump_->read_monitor();  // it has told of this connection already
+  pump_->read_monitor();  // the monitor has told of this connection already
   std::string why = admission_.why_full();
   known = &connections_.add(peer);
   known->tcp = admission_.peers().meet(descriptor, known->connection);

@@ -8,7 +8,7 @@
 #include <cstdlib>
 #include <vector>
 
-// Of tcmalloc, if this program is linked with it.
+// Functions of tcmalloc, if this program is linked with it.
 extern "C" {
 [[gnu::weak]] int MallocExtension_GetNumericProperty(const char* property, std::size_t* value);
 [[gnu::weak]] void MallocExtension_ReleaseToSystem(std::size_t num_bytes);
@@ -22,25 +22,25 @@ using namespace std::chrono_literals;
 constexpr std::size_t kept_most = std::size_t{64} << 20;
 constexpr std::size_t slice = std::size_t{16} << 20;
 constexpr auto looked_at_every = 1s;
-/// So many looks in a row find too much before any is given back.
+/// So many looks in a row must find too much before any is given back.
 constexpr int looks_before = 5;
 constexpr auto between_slices = 5ms;
 
-/// What tcmalloc has free, and the system has not.
+/// Bytes that tcmalloc has free, and has not given back to the system.
 std::size_t free_bytes() {
   std::size_t bytes = 0;
   return MallocExtension_GetNumericProperty("tcmalloc.pageheap_free_bytes", &bytes) != 0 ? bytes : 0;
 }
 
-/// A block that tcmalloc had free, and whose pages the system has back; nullptr if there is none so large.
+/// A block that tcmalloc had free, and whose pages are given back to the system; nullptr if there is none so large.
 ///
-/// tcmalloc itself gives a free span back whole, however large, under its lock. So a span is taken piece by piece, as
-/// blocks that nobody writes to, and each is given back here without any lock.
+/// tcmalloc itself gives a whole free span back, however large, under its lock. So a span is taken piece by piece, as
+/// blocks that are never written to, and each is given back here without any lock.
 void* take_slice() {
   const std::size_t before = free_bytes();
   void* const block = std::malloc(slice);
   if (block == nullptr) return nullptr;
-  if (free_bytes() + slice / 2 > before) {  // new from the system: there is no such block
+  if (free_bytes() + slice / 2 > before) {  // new from the system: tcmalloc had no such block
     std::free(block);
     return nullptr;
   }
@@ -89,8 +89,8 @@ void FreeMemory::give_back() {
     taken.push_back(block);
     std::this_thread::sleep_for(between_slices);
   }
-  // They are tcmalloc's again, which takes them for memory in use: it gives them back once more, which is quick, as
-  // they have no pages.
+  // The blocks are tcmalloc's again, which takes them for memory in use. It gives them back once more, which is quick,
+  // as they have no pages.
   for (void* block : taken) std::free(block);
   if (!taken.empty()) MallocExtension_ReleaseToSystem(taken.size() * slice);
   for (int slices = 0; slices < 1024 && free_bytes() > kept_most; ++slices) {

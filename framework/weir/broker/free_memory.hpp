@@ -2,12 +2,12 @@
 
 /// Gives memory back to the system after a spike.
 ///
-/// tcmalloc keeps what was freed: after a spike of 1.2 GB the broker kept it for minutes. Giving it back holds a lock
-/// that the loop's allocations may need, for as long as the kernel takes to unmap it (50 ms a GB). So it is done by a
-/// thread of its own, 16 MiB at a time, and only once there is much, and has been for a while: a broker at work would
-/// get it all back from the kernel, page by page.
+/// tcmalloc keeps memory that was freed: after a spike of 1.2 GB the broker kept it for minutes. Giving it back holds a
+/// lock that the loop's allocations may need, for as long as the kernel takes to unmap it (50 ms per GB). So a thread
+/// of its own does it, 16 MiB at a time, and only if much has been free for a while: a broker at work would get it all
+/// back from the kernel, page by page.
 ///
-/// Where another malloc is linked this does nothing.
+/// If another malloc is linked, this does nothing.
 
 #include <condition_variable>
 #include <mutex>
@@ -25,7 +25,7 @@ class FreeMemory {
 
  private:
   void run();
-  /// False: it is to end.
+  /// False: the thread must end.
   bool rest();
   void give_back();
 

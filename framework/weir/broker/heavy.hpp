@@ -2,10 +2,10 @@
 
 /// Peers whose frames cost much, and their frames that wait.
 ///
-/// A frame of 64 KiB is sent in some 30 µs, and may cost its receiver fifty times as much. Ten such peers with a tenth
-/// of a core would have all of the loop. So who sent a frame that took long is *heavy* for a while: his frames wait,
-/// unparsed and in order, for the part of the loop's time that is left for what takes long (later.hpp). Where nobody
-/// else has anything to say that is all of it.
+/// A frame of 64 KiB is sent in about 30 µs, and may cost its receiver 50 times as much. Ten such peers with a tenth of
+/// a core would have all of the loop. So a peer that sent a frame that took long is *heavy* for a while. Its frames
+/// wait, unparsed and in order, for the part of the loop's time that is left for what takes long (later.hpp). If no
+/// other peer sends anything, that is all of it.
 
 #include <chrono>
 #include <deque>
@@ -23,11 +23,11 @@ namespace weir::broker {
 
 class Heavy {
  public:
-  /// Frames of one peer that wait, and of all: an honest one has no more under way, by its credit.
+  /// The most bytes of frames that wait, of one peer and of all. By its credit, an honest peer has no more under way.
   static constexpr std::size_t bytes_most = 32 * 1024 * 1024;
   static constexpr std::size_t all_bytes_most = 128 * 1024 * 1024;
 
-  /// Frames that waited are handled for so long in one go.
+  /// How long frames that waited are handled in one go.
   static constexpr Duration handled_for = std::chrono::milliseconds(1);
 
   struct Waiting {
@@ -35,7 +35,7 @@ class Heavy {
     async::ZmqFrame frame;
   };
 
-  /// True if a frame of this peer is to wait.
+  /// True if a frame of this peer must wait.
   [[nodiscard]] bool is_heavy(std::string_view peer, Instant now) {
     if (peers_.empty()) return false;
     const auto at = peers_.find(peer);
@@ -44,7 +44,7 @@ class Heavy {
     peers_.erase(at);
     return false;
   }
-  /// False: too much waits; its frames are dropped.
+  /// False: too much waits; the peer's frames are dropped.
   bool hold(std::string_view peer, async::ZmqFrame frame) {
     Peer& one = peers_.find(peer)->second;
     const std::size_t size = frame.size() + frame_bytes;
@@ -58,13 +58,13 @@ class Heavy {
     one.frames.push_back(std::move(frame));
     return true;
   }
-  /// The next frame, of each peer in turn; nothing if none waits.
+  /// The next frame, from each peer in turn; nothing if none waits.
   [[nodiscard]] std::optional<Waiting> next() {
     while (!turns_.empty()) {
       std::string peer = std::move(turns_.front());
       turns_.pop_front();
       const auto at = peers_.find(peer);
-      if (at == peers_.end() || at->second.frames.empty()) continue;  // they were dropped
+      if (at == peers_.end() || at->second.frames.empty()) continue;  // its frames were dropped
       Peer& one = at->second;
       Waiting next{peer, std::move(one.frames.front())};
       one.frames.pop_front();
@@ -78,12 +78,12 @@ class Heavy {
   }
   [[nodiscard]] bool waits() const { return !turns_.empty(); }
 
-  /// What a frame of this peer took.
+  /// Notes the time that a frame of this peer took.
   void took(std::string_view peer, Instant begun, Instant ended) {
     if (ended - begun < much) return;
     auto at = peers_.find(peer);
     if (at == peers_.end()) {
-      // Those whose time is out, and who said nothing since.
+      // Forgets peers whose time is out, and of which no frame waits.
       if (peers_.size() >= peers_kept) std::erase_if(peers_, [&](const auto& p) { return is_over(p.second, ended); });
       at = peers_.emplace(std::string(peer), Peer{}).first;
     }
@@ -93,7 +93,7 @@ class Heavy {
  private:
   static constexpr Duration much = std::chrono::microseconds(150);
   static constexpr Duration heavy_for = std::chrono::seconds(1);
-  static constexpr std::size_t frame_bytes = 128;  // beside its bytes
+  static constexpr std::size_t frame_bytes = 128;  // what a frame takes beside its bytes
   static constexpr std::size_t peers_kept = 1024;
 
   struct Peer {

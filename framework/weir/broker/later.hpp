@@ -1,8 +1,9 @@
 #pragma once
 
-/// What the loop does between frames: what takes long, a step at a time, and operators' requests, one after the other.
+/// Work of the loop between frames: work that takes long, one step at a time, and operators' requests, one after the
+/// other.
 ///
-/// While others have something to say, it has a quarter of the time; else all of it.
+/// While frames come, it has a quarter of the time; else all of it.
 
 #include <deque>
 #include <optional>
@@ -14,12 +15,12 @@ namespace weir::broker {
 
 class Later {
  public:
-  /// Requests that may wait.
+  /// The most requests that may wait.
   static constexpr std::size_t asked_most = 1024;
 
   /// A frame came in this turn.
   void frame_came() { came_ = true; }
-  /// Whether this turn may do some of it.
+  /// True if this turn may do some of this work.
   [[nodiscard]] bool may_go_on(Instant now) { return !std::exchange(came_, false) || now >= rests_until_; }
   void went_on(Instant begun, Instant ended) { rests_until_ = ended + 3 * (ended - begun); }
 

@@ -54,10 +54,10 @@ class Server::Loop final : public async::PumpOwner, public StorageListener {
   void listen(const Address& address);
   core::Connection heard(std::string_view peer, int descriptor);
   void handle(Now at, std::string_view peer, core::Connection from, async::ZmqFrame frame);
-  /// Frames of heavy peers that wait: one, and more until then.
+  /// Handles frames of heavy peers that wait, until that time.
   void handle_heavy(Instant until);
   void disconnected(core::Connection gone);
-  /// From within a turn, which is not the one for what follows.
+  /// Asks for another turn. For use within a turn, which does not do what follows.
   void turn_again() {
     asio::post(io_, [this] { pump_->kick(); });
   }

@@ -20,7 +20,7 @@ class NoteLog {
     std::uint64_t written{};
     std::uint64_t left_out{};
   };
-  std::map<std::string, Rate> rates_;  // by event: the core knows a dozen
+  std::map<std::string, Rate> rates_;  // by event: the core has some twenty
 };
 
 }  // namespace weir::broker

@@ -9,7 +9,7 @@ namespace weir::broker {
 namespace {
 
 constexpr Bytes message_most_highest{128ULL * 1024 * 1024};
-/// What workers may have unread together, in libzmq's queues and the kernel's.
+/// The most that all workers together may have unread, in libzmq's queues and the kernel's.
 constexpr Bytes unread_most{64ULL * 1024 * 1024};
 /// How long the last confirmations may take to leave.
 constexpr auto linger = std::chrono::milliseconds(500);
@@ -39,7 +39,7 @@ core::Config core_config(const BrokerSettings& settings, std::vector<core::Queue
   config.message_most = settings.message_most;
   config.window_most = settings.window_most;
   config.unread_most = unread_most;
-  // With what LMDB adds, and what is written beside it, a quarter of the reserve fits it for certain.
+  // A quarter of the reserve fits into it for certain, with what LMDB adds, and what is written beside it.
   if (settings.reserve.value > 0) config.unanswered_most = Bytes{settings.reserve.value / 4};
   config.seed = static_cast<std::uint64_t>(std::chrono::system_clock::now().time_since_epoch().count());
   return config;

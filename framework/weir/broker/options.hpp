@@ -1,6 +1,6 @@
 #pragma once
 
-/// What the settings mean for the socket and for the core.
+/// The settings as options of the socket and of the core.
 
 #include <vector>
 
@@ -10,7 +10,7 @@
 
 namespace weir::broker {
 
-/// Throws: Error, for a `message_most` that cannot be.
+/// Throws: Error, for a `message_most` that is not allowed.
 [[nodiscard]] async::SocketOptions socket_options(const BrokerSettings& settings);
 [[nodiscard]] core::Config core_config(const BrokerSettings& settings, std::vector<core::QueueConfig> queues);
 

@@ -8,21 +8,21 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// Between looks: while a peer is suspected; while there are strangers, the fewer the sooner (a kilobyte a microsecond
-/// is what one may send), or somebody who does not read; else.
+/// The time between looks. `soon`: a peer is suspected. `often`: there are strangers (one may send 1 KB per µs), or
+/// peers that do not read; `often_for_many` if they are many. `seldom`: else.
 constexpr Duration soon = 2ms;
 constexpr Duration often = 5ms;
 constexpr Duration often_for_many = 25ms;
 constexpr std::size_t many = 64;
 constexpr Duration seldom = 50ms;
-/// Of all connections, how many are looked at in one look at least, and in how many all are.
+/// The fewest connections that one look takes of all, and in how many looks all are taken.
 constexpr std::size_t slice_least = 256;
 constexpr std::size_t slices = 8;
-/// More than this unfinished is worth looking at each time.
+/// A peer with more than this unfinished is looked at each time.
 constexpr std::uint64_t worth_watching = 256ULL * 1024;
-/// More than the core can have sent: nothing is unread.
+/// More than the core can have sent: it means that nothing is unread.
 constexpr std::uint64_t all_of_it = ~std::uint64_t{0};
-/// A HELLO in parts has its own time in the core.
+/// So many times the patience for a peer that has sent a whole message: a HELLO in parts has its own time in the core.
 constexpr int patience_for_parts = 3;
 
 std::string milliseconds(Duration time) { return std::to_string(time.count() / 1000) + " ms"; }
@@ -30,18 +30,18 @@ std::string milliseconds(Duration time) { return std::to_string(time.count() / 1
 }  // namespace
 
 void Peers::accepted(Instant now, int descriptor) {
-  closed(descriptor);  // were it missed
+  closed(descriptor);  // in case its end was missed
   auto peer = std::make_unique<Peer>();
   peer->id = {descriptor, ++serials_};
   peer->address = tcp_.peer_of(descriptor);
-  if (peer->address.empty()) return;  // no TCP, or gone already
+  if (peer->address.empty()) return;  // not TCP, or gone already
   peer->since = peer->acked_at = now;
   peer->stranger = ++serials_;
   strangers_.emplace(peer->stranger, descriptor);
   const auto index = static_cast<std::size_t>(descriptor);
   if (peers_.size() <= index) peers_.resize(index + 1);
   peers_[index] = std::move(peer);
-  if (count_++ == 0) last_look_ = now;  // without peers nobody looks
+  if (count_++ == 0) last_look_ = now;  // without peers there are no looks
   next_look_ = std::min(next_look_, now + often);
 }
 
@@ -86,7 +86,7 @@ std::vector<Peers::Ended> Peers::look(Instant now) {
   ++looks_;
   if (now - last_look_ > limits_.patience / 4) fresh_since_ = now;
   last_look_ = now;
-  // The newest are those who are about to say HELLO; all who have said it were answered before this look.
+  // The newest are about to say HELLO; all that have said it were answered before this look.
   const std::size_t borne = std::exchange(pressed_, false) ? limits_.strangers / 2 : limits_.strangers;
   while (strangers_.size() > borne) {
     shut(*at(strangers_.begin()->second),
@@ -142,20 +142,21 @@ std::string Peers::why_not_welcomed(Instant now, const Peer& peer) const {
 std::string Peers::why_too_much(Peer& peer, const TcpLook& seen) {
   peer.received = seen.received;
   if (std::exchange(peer.heard, false)) {
-    // What is not whole now came after a message that was: at the earliest since the last look, which bounds it too.
+    // Bytes of an unfinished message came after a message that was whole: at the earliest since the last look, which
+    // bounds them too.
     peer.received_then = seen.received;
     peer.suspected = false;
     return {};
   }
   const std::uint64_t most = (peer.stranger == 0 ? limits_.unfinished_most : limits_.unfinished_of_strangers).value;
   std::uint64_t unfinished = seen.received - peer.received_then;
-  // What still lies in the kernel is no message's part yet.
+  // Bytes that are still in the kernel are not part of a message yet.
   if (unfinished > most) unfinished -= std::min(unfinished, tcp_.unread(peer.id.descriptor));
   if (unfinished <= most) {
     peer.suspected = false;
     return {};
   }
-  if (!std::exchange(peer.suspected, true)) return {};  // a whole one may have been on its way to the socket
+  if (!std::exchange(peer.suspected, true)) return {};  // a whole message may have been on its way to the socket
   return "it sent " + std::to_string(unfinished) + " bytes of a message that has no end; at most " +
          std::to_string(most) + (peer.stranger == 0 ? "" : " before a session");
 }
@@ -176,8 +177,8 @@ void Peers::look_what_it_read(Peer& peer) {
 void Peers::note_read(Peer& peer, const TcpLook& seen) {
   const std::uint64_t before = std::exchange(peer.acked, seen.acked);
   if (seen.acked != before) peer.acked_at = std::max(peer.acked_at, last_look_);
-  // What frames a message, and what libzmq says by itself, is not counted when it is sent: with nothing queued, and
-  // nothing sent since the last look that libzmq might not have begun, all is read.
+  // The framing of a message, and what libzmq sends by itself, is not counted when it is sent. So, with nothing queued,
+  // and nothing sent since the last look that libzmq might not have begun, all is read.
   if ((!seen.queued && peer.sent == peer.sent_then) || peer.sent < seen.acked) peer.sent = seen.acked;
   peer.sent_then = peer.sent;
   unread_ -= peer.unread;
@@ -192,7 +193,7 @@ void Peers::shut_who_has_most_unread() {
   for (const auto& peer : peers_) {
     if (peer && !peer->shut && (most == nullptr || peer->unread > most->unread)) most = peer.get();
   }
-  // A largest message each is nobody's fault.
+  // One largest message for each peer is not a peer's fault.
   if (most == nullptr || most->unread <= limits_.unfinished_most.value) return;
   shut(*most, "it has not read " + std::to_string(most->unread) + " bytes, the most of " + std::to_string(unread_) +
                   " that all together have not");

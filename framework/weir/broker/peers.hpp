@@ -1,18 +1,19 @@
 #pragma once
 
-/// Who is at the other end of each TCP connection, and whether it may stay.
+/// The peer at the other end of each TCP connection, and whether it may stay.
 ///
 /// libzmq holds what it has read of a message until the message is whole, however many parts come, and what was sent to
-/// a peer until its kernel takes it. It bounds neither. So each connection's counts in the kernel are looked at, some
-/// times a second, and a connection is ended that
-///   - has sent more than a message may have since a message of it was last whole, or more than a HELLO may have before
-///     it was welcomed (the difference can only be one message that is not finished);
-///   - is not welcomed in time, or is the oldest of too many that are not;
-///   - reads nothing, though something waits for it, or has the most unread while that is too much in all.
-/// Nothing is looked at for a message: what a frame costs here is a flag.
+/// a peer until the kernel takes it. It bounds neither. So the kernel's counts for each connection are looked at, some
+/// times per second. A connection is ended if it
+/// - has sent more than a message may have since a message of it was last whole, or more than a HELLO may have before
+///   it was welcomed (the difference can only be one message that is not finished);
+/// - is not welcomed in time, or is the oldest of too many that are not;
+/// - reads nothing, though something waits for it, or has the most unread while too much is unread in all.
 ///
-/// Only a connection ends, never a session's leases: an honest client comes back and claims them. A descriptor may be
-/// another connection's by the time it is shut; then its peer's address differs, and it is left alone.
+/// A message that arrives costs no look: it sets a flag.
+///
+/// Only a connection ends, never a session's leases: an honest client comes back and claims them. A descriptor may
+/// belong to another connection by the time it is shut; then its peer's address differs, and it is left alone.
 
 #include <cstdint>
 #include <map>
@@ -31,13 +32,13 @@ namespace weir::broker {
 struct PeerLimits {
   std::size_t connections = 10'000;  ///< with a session
   std::size_t strangers = 256;       ///< without one
-  Bytes unfinished_most;             ///< of a message, with what frames it
+  Bytes unfinished_most;             ///< of a message, with its framing
   Bytes unfinished_of_strangers{128ULL * 1024};
-  Bytes unread_most{128ULL * 1024 * 1024};       ///< by all peers together; of workers the core sees to it before
+  Bytes unread_most{128ULL * 1024 * 1024};       ///< by all peers together; the core acts on workers before that
   Duration patience = std::chrono::seconds(10);  ///< for a HELLO, and for a peer that reads nothing
 };
 
-/// One connection, though its descriptor is used again later.
+/// One connection. Its descriptor may be used again for another one later.
 struct PeerId {
   int descriptor = -1;
   std::uint64_t serial{};
@@ -50,7 +51,7 @@ class Peers {
 
   void accepted(Instant now, int descriptor);
   void closed(int descriptor);
-  /// A first frame came by this connection; what its sender is in the core from now on.
+  /// A first frame came by this connection, whose sender is `connection` in the core from now on.
   [[nodiscard]] PeerId meet(int descriptor, core::Connection connection);
   /// A whole message came.
   void heard(PeerId id) {
@@ -63,13 +64,13 @@ class Peers {
     peer->sent += bytes;
     if (peer->sent - peer->sent_then > worth_a_look) look_what_it_read(*peer);
   }
-  /// It has a session.
+  /// The peer has a session.
   void welcomed(PeerId id);
-  /// Its session is over.
+  /// The peer's session is over.
   void ended(Instant now, PeerId id);
-  /// There are as many sessions' connections as may be.
+  /// True if there are as many connections with a session as may be.
   [[nodiscard]] bool full() const { return count_ - strangers_.size() - leaving_ >= limits_.connections; }
-  /// Descriptors have run out: half as many strangers are borne until the next look.
+  /// Descriptors have run out: the next look leaves half as many strangers.
   void pressed() { pressed_ = true; }
 
   struct Ended {
@@ -77,18 +78,18 @@ class Peers {
     std::string why;
     core::Connection connection{};  ///< 0: it never sent a whole message
   };
-  /// To be called when all that is whole was taken since the last call. Returns whom it shut.
+  /// Call it when all that is whole was taken since the last call. Returns the peers that it shut.
   [[nodiscard]] std::vector<Ended> look(Instant now);
   /// When look() should be called again.
   [[nodiscard]] Instant next_look() const { return next_look_; }
-  /// Connections of the core that were shut and are closed, since the last call.
+  /// The core's connections that were shut, and were closed since the last call.
   [[nodiscard]] std::vector<core::Connection> take_gone() { return std::exchange(gone_, {}); }
 
   struct Read {
     core::Connection connection{};
     Bytes bytes;
   };
-  /// Who has taken how much of what it was sent, since the last call.
+  /// How much each peer has read of what it was sent, since the last call.
   [[nodiscard]] std::vector<Read> take_read() { return std::exchange(read_, {}); }
 
   [[nodiscard]] std::size_t size() const { return count_; }
@@ -96,26 +97,26 @@ class Peers {
   [[nodiscard]] const PeerLimits& limits() const { return limits_; }
 
  private:
-  /// So much was sent to a peer that what it has read is looked up at once.
+  /// Once so much was sent to a peer, what it has read is looked up at once.
   static constexpr std::uint64_t worth_a_look = 1024ULL * 1024;
 
   struct Peer {
     PeerId id;
     std::string address;
     core::Connection connection{};
-    Instant since;             ///< accepted, or without a session
-    std::uint64_t stranger{};  ///< its place among them; 0: welcomed
+    Instant since;             ///< when it was accepted, or lost its session
+    std::uint64_t stranger{};  ///< its place among the strangers; 0: welcomed
     bool met = false;
-    bool heard = false;  ///< since the last look
+    bool heard = false;  ///< a whole message came since the last look
     bool shut = false;
-    bool suspected = false;         ///< had sent too much at the last look
+    bool suspected = false;         ///< it had sent too much at the last look
     std::uint64_t looked{};         ///< the look that last looked at it
     std::uint64_t received{};       ///< at the last look
     std::uint64_t received_then{};  ///< at the last look after a message of it was whole
     std::uint64_t acked{};
     std::uint64_t sent{};
     std::uint64_t sent_then{};  ///< at the last look
-    std::uint64_t unread{};     ///< of it, at the last look
+    std::uint64_t unread{};     ///< of what was sent, at the last look
     Instant acked_at;           ///< when it was last seen to read, or had nothing to
   };
 
@@ -142,18 +143,18 @@ class Peers {
   std::vector<std::unique_ptr<Peer>> peers_;  ///< by descriptor
   std::size_t count_ = 0;
   std::map<std::uint64_t, int> strangers_;  ///< the oldest first
-  std::unordered_set<int> watched_;         ///< looked at each time
+  std::unordered_set<int> watched_;         ///< those that are looked at each time
   std::size_t leaving_ = 0;                 ///< shut, and not closed yet
   std::vector<Ended> ended_;                ///< of this look
   std::vector<core::Connection> gone_;
   std::vector<Read> read_;
-  std::uint64_t unread_ = 0;  ///< by all
+  std::uint64_t unread_ = 0;  ///< by all peers
   std::uint64_t serials_ = 0;
   std::uint64_t looks_ = 0;
-  std::size_t turn_ = 0;  ///< the descriptor that is looked at next, of all
+  std::size_t turn_ = 0;  ///< the descriptor that a look at a slice took last
   bool pressed_ = false;
   Instant last_look_;
-  Instant fresh_since_;  ///< before that this process itself was away
+  Instant fresh_since_;  ///< this process itself was away before this
   Instant next_look_ = Instant::max();
 };
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Who may do what: asked here, and nowhere else.
+/// Which peer may do what: asked here, and nowhere else.
 
 #include <string_view>
 
@@ -15,7 +15,7 @@ enum class Right { publish, consume, look, payload, operate };
   return words[static_cast<std::size_t>(right)];
 }
 
-/// What a request needs.
+/// The right that a request needs.
 [[nodiscard]] inline Right right_for(const v1::ControlRequest& request) {
   switch (request.what_case()) {
     case v1::ControlRequest::kShowDead:
@@ -28,12 +28,12 @@ enum class Right { publish, consume, look, payload, operate };
   }
 }
 
-/// How a peer came in. The broker listens on loopback alone, so there is one kind; keys will be another.
+/// How a peer came in. The broker listens on loopback only, so there is one kind; keys will be another.
 struct Peer {
   bool loopback = true;
 };
 
-/// Everybody on this machine may do everything.
+/// Every process on this machine may do everything.
 [[nodiscard]] constexpr bool may(const Peer& peer, Right) { return peer.loopback; }
 
 }  // namespace weir::broker

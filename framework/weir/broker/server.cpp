@@ -23,16 +23,16 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// A stop waits so long for its last commit; only a full disk takes longer.
+/// A stop waits at most this long for its last commit; only a full disk takes longer.
 constexpr auto stop_most = 10s;
-/// Actions of a turn whose room is kept for the next.
+/// Room for at most so many actions of a turn is kept for the next.
 constexpr std::size_t actions_kept_most = 16 * 1024;
-/// A tick is no finer: due times are to the millisecond.
+/// Ticks come no more often: due times are to the millisecond.
 constexpr Duration tick_least = 1ms;
 
 constexpr const char* store_damage = "store_value_damaged";
 
-/// What a start found.
+/// Logs the damage that a start found.
 void tell_damage(const core::Recovered& recovered, const std::string& file) {
   constexpr std::size_t told_most = 50;
   for (std::size_t i = 0; i < recovered.damaged.size(); ++i) {
@@ -62,7 +62,7 @@ Server::Loop::Loop(BrokerSettings settings, std::vector<core::QueueConfig> queue
       admission_(settings_) {
   const Address address = parse_listen(settings_.listen);
   const async::SocketOptions options = socket_options(settings_);
-  // Before the store is touched: a start that fails on its address must not raise the incarnation.
+  // The address comes before the store: a start that fails on its address must not raise the incarnation.
   pump_.emplace(io_.get_executor(), zmq_, options, *this);
   listen(address);
   core::Recovered recovered = store_.recover();
@@ -101,7 +101,7 @@ int Server::Loop::run() {
     on_broken(error.what());
   }
   storage_.reset();
-  // What is still to be sent leaves with the socket, within its linger.
+  // Frames that are still to be sent leave with the socket, within its linger.
   pump_.reset();
   return exit_code_;
 }
@@ -143,7 +143,7 @@ void Server::Loop::on_turn() {
   tick_if_due(at);
   go_on_if_due(at);
   carry_out();
-  tell_read(at);  // of those who were sent much
+  tell_read(at);  // of peers that were sent much
   carry_out();
   commit_if_wanted();
   arm_timer();
@@ -175,9 +175,9 @@ void Server::Loop::go_on_if_due(Now begun) {
 
 void Server::Loop::arm_timer() {
   Instant next = std::max(std::min(core_->next_tick(), admission_.peers().next_look()), ticked_ + tick_least);
-  // A commit that is due at once, at Instant::min(), is due since a time that the timer's clock has.
+  // A commit that is due at once is due at Instant::min(), a time that the timer's clock does not have.
   if (!committing_ && stopping_ == Stopping::no) next = std::min(next, std::max(core_->commit_due(), ticked_));
-  if (next >= armed_for_) return;  // one that is too early costs a turn; re-arming costs a syscall
+  if (next >= armed_for_) return;  // a timer that is too early costs a turn; re-arming it costs a system call
   armed_for_ = next;
   timer_.expires_at(std::chrono::steady_clock::time_point(next.time_since_epoch()));
   timer_.async_wait([this](const boost::system::error_code& error) {
@@ -256,7 +256,7 @@ void Server::Loop::commit_if_wanted() {
 void Server::Loop::end_if_done() {
   if (stopping_ == Stopping::no || committing_) return;
   if (stopping_ != Stopping::flushing) {
-    // The turn that this is part of sends what was queued; the next one may see that it is gone.
+    // This turn sends what was queued; the next one may see that it is gone.
     stopping_ = Stopping::flushing;
     pump_->kick();
     return turn_again();
@@ -298,7 +298,7 @@ void Server::stop() { loop_->stop(); }
 void Server::stop_on_signals() { loop_->stop_on_signals(); }
 
 int run_broker(BrokerSettings settings, std::vector<core::QueueConfig> queues) {
-  // Each connection comes to it: `few_descriptors` says for how many there is room.
+  // Each connection needs one more: `few_descriptors` says for how many there is room.
   inherited::need("weir broker", {.descriptors = 32, .threads = 6, .memory = Bytes{16 << 20}});
   const std::filesystem::path data = settings.data;
   Server server(std::move(settings), std::move(queues));

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What the embedded broker is told, apart from its queues.
+/// Settings of the embedded broker, apart from its queues.
 
 #include <filesystem>
 #include <string>
@@ -17,11 +17,11 @@ struct BrokerSettings {
   Durability durability = Durability::fsync;
   /// Of one encoded message; at most 128 MiB.
   Bytes message_most{16ULL * 1024 * 1024};
-  /// The most that a worker's session may have unsettled, whatever window it says.
+  /// The most that a worker's session may have unsettled, whatever window it asks for.
   Load window_most{{65'536}, {256ULL * 1024 * 1024}};
-  /// Kept back for settling when the disk is full.
+  /// Room that is kept back for settling when the disk is full.
   Bytes reserve{64ULL * 1024 * 1024};
-  /// With a session, at once; fewer if there are not so many descriptors.
+  /// Connections with a session, at once; fewer if there are not as many descriptors.
   std::size_t connections = 10'000;
   Duration session_timeout = std::chrono::seconds(10);
   /// Program and version; for people.

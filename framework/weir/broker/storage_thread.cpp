@@ -10,8 +10,9 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr auto room_looked_at_every = 1s;
-/// After commits no more often than this, unless they wrote an eighth of the reserve: near the end it is a walk over a
-/// list of free pages. (By time alone, a fast disk lost all of a small reserve to publishes between two looks.)
+/// Commits are followed by a look at the room no more often than this, unless they wrote an eighth of the reserve: near
+/// the end a look walks over a list of free pages. (With looks by time alone, publishes on a fast disk used up all of a
+/// small reserve between two looks.)
 constexpr auto room_looked_at_least = 20ms;
 constexpr auto full_pause = 100ms;
 
@@ -82,7 +83,7 @@ void StorageThread::commit_until_done(const core::Batch& batch) {
   for (;;) {
     try {
       store_.commit(batch);
-      store_.look();  // or it would be confirmed, and stand in a file that nobody can open
+      store_.look();  // else it would be confirmed, in a file that no process can open
       if (waited) log::info("store_has_room_again");
       tell([damaged = store_.damaged()](StorageListener& listener) { listener.on_committed(damaged); });
       return;

@@ -14,13 +14,13 @@
 
 namespace weir::broker {
 
-/// What the storage thread tells. Called on the loop.
+/// What the storage thread reports. Called on the loop.
 class StorageListener {
  public:
   virtual ~StorageListener() = default;
-  /// `damaged`: what the batch was to move, and is not in the store as it was written.
+  /// `damaged`: messages that the batch was to move, and that are not in the store as they were written.
   virtual void on_committed(const std::vector<core::Damage>& damaged) = 0;
-  /// The store has room above its reserve, or no longer; told when it changes.
+  /// The store has room above its reserve, or no longer. Called when that changes.
   virtual void on_room(bool enough) = 0;
   /// Nothing can be confirmed any more: the process must end.
   virtual void on_broken(const std::string& why) = 0;
@@ -32,11 +32,11 @@ class StorageThread {
   StorageThread(LmdbStore& store, Bytes reserve, boost::asio::any_io_executor loop, StorageListener& listener);
   StorageThread(const StorageThread&) = delete;
   StorageThread& operator=(const StorageThread&) = delete;
-  /// Waits for a commit that is running; one that waits for room is given up.
+  /// Waits for a commit that is running; gives up one that waits for room.
   ~StorageThread();
 
-  /// Not while another batch is uncommitted. For want of room it is tried again until there is some: on_committed()
-  /// follows then.
+  /// Not while another batch is uncommitted. If there is no room for it, it is tried again until there is some; then
+  /// on_committed() follows.
   void commit(core::Batch batch);
 
  private:

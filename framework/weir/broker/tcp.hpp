@@ -1,6 +1,6 @@
 #pragma once
 
-/// What the kernel knows of a TCP connection, whoever owns its descriptor.
+/// What the kernel knows of a TCP connection, no matter which code owns its descriptor.
 
 #include <cstdint>
 #include <optional>
@@ -15,21 +15,22 @@ struct TcpLook {
   bool queued = false;       ///< something was sent that is not acked yet
 };
 
-/// The kernel, or a test's.
+/// The kernel, or a test's stand-in.
 class Tcp {
  public:
   virtual ~Tcp() = default;
-  /// `127.0.0.1:45678`, which tells one connection from another under the same descriptor; empty if it is no TCP
-  /// connection, or none any more.
+  /// `127.0.0.1:45678`, which tells connections apart that have the same descriptor one after the other; empty if it is
+  /// no TCP connection, or none any more.
   [[nodiscard]] virtual std::string peer_of(int descriptor) = 0;
   [[nodiscard]] virtual std::optional<TcpLook> look(int descriptor) = 0;
-  /// Of what was received, bytes that this process has not read yet.
+  /// Bytes that were received, and that this process has not read yet.
   [[nodiscard]] virtual std::uint64_t unread(int descriptor) = 0;
-  /// Ends the connection in both directions, if it still is the one to `peer`. Its owner reads the end, and closes it.
+  /// Ends the connection in both directions, if it still is the one to `peer`. The descriptor's owner reads the end,
+  /// and closes it.
   virtual void shut(int descriptor, const std::string& peer) = 0;
 };
 
-/// Two or three system calls each; Linux 4.6 or later.
+/// One or two system calls per call; Linux 4.6 or later.
 class KernelTcp final : public Tcp {
  public:
   [[nodiscard]] std::string peer_of(int descriptor) override;

@@ -1,7 +1,7 @@
 #pragma once
 
-/// Assertions of what Weir itself must keep, in every build. What a peer, a disk or an operator can cause is never one:
-/// that is a value or an exception.
+/// Assertions of what Weir itself must keep, in every build. Conditions that a peer, a disk or an operator can cause
+/// are never assertions: they are values or exceptions.
 
 #include <cstdint>
 #include <cstdio>
@@ -11,8 +11,8 @@
 
 namespace weir {
 
-/// Says what does not hold, with the numbers that disagree, and aborts: the supervisor starts the process anew, and
-/// what is on disk is whole.
+/// Prints the condition that does not hold, with the numbers that disagree, and aborts. The supervisor starts the
+/// process anew, and what is on disk is whole.
 [[noreturn, gnu::cold]] inline void assertion_failed(const char* condition, std::initializer_list<std::uint64_t> values,
                                                      std::source_location where = std::source_location::current()) {
   std::fprintf(stderr, "%s:%u: %s does not hold", where.file_name(), static_cast<unsigned>(where.line()), condition);
@@ -27,6 +27,6 @@ namespace weir {
 
 }  // namespace weir
 
-/// WEIR_ASSERT(condition, numbers…): once a batch is cheap enough, once a message is not.
+/// WEIR_ASSERT(condition, numbers…): cheap enough once per batch, not once per message.
 #define WEIR_ASSERT(condition, ...) \
   static_cast<void>((condition) || (::weir::assertion_failed(#condition, {__VA_ARGS__}), false))

@@ -1,6 +1,6 @@
 #pragma once
 
-/// The world's errors: exceptions under weir::Error, worded for the person who reads them.
+/// Errors that the world causes: exceptions under weir::Error, worded for the person who reads them.
 
 #include <stdexcept>
 #include <string>
@@ -11,7 +11,7 @@ struct Error : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
 
-/// The engine says no for good; trying again will not help.
+/// The engine refuses for good; trying again will not help.
 struct Refused : Error {
   using Error::Error;
 };
@@ -23,11 +23,11 @@ struct UnknownQueue : Error {
 struct TooLarge : Error {
   using Error::Error;
 };
-/// The engine lacks something that was asked for; its capability table says so.
+/// The engine lacks a feature that was asked for; its capability table says so.
 struct Unsupported : Error {
   using Error::Error;
 };
-/// A handler has decided how its message ends, and nothing on the way tries again: Reject, Retry and their like.
+/// A handler has decided how its message ends, and no code on the way tries again: Reject, Retry and their like.
 struct Decided : Error {
   using Error::Error;
 };

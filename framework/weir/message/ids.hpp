@@ -42,7 +42,7 @@ struct ParsedId {
 };
 [[nodiscard]] std::optional<ParsedId> parse_id(std::string_view text);
 
-/// No old lease can settle a stranger's message: the incarnation is raised at each start.
+/// An old lease cannot settle another session's message: the incarnation is raised at each start.
 struct LeaseId {
   std::uint32_t incarnation{};
   std::uint64_t counter{};
@@ -65,13 +65,13 @@ struct RandomId {
 };
 using ProcessToken = RandomId<struct ProcessKind>;
 using PublisherId = RandomId<struct PublisherKind>;
-/// Made with a store. Places and leases of another store are nothing in this one.
+/// Made with a store. Places and leases of another store mean nothing in this one.
 using StoreId = RandomId<struct StoreKind>;
-/// Of one start of a broker, drawn anew at each. Two histories of a store, of which one was copied from the other and
-/// put back, may repeat each other's incarnations and counts, but not these.
+/// Names one start of a broker, drawn anew at each start. If a store was copied and the copy was put back, its two
+/// histories may repeat each other's incarnations and counts, but not these ids.
 using StartId = RandomId<struct StartKind>;
 
-/// From std::random_device, which is the operating system's. Throws: std::exception if that has none.
+/// Bits from std::random_device, which is the operating system's. Throws: std::exception if that has none.
 [[nodiscard]] std::array<unsigned char, 16> random_bits();
 template <class Id>
 [[nodiscard]] Id random_id() {

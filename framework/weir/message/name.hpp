@@ -1,6 +1,6 @@
 #pragma once
 
-/// What names a message for good: who published it, and which of his messages it is.
+/// The permanent name of a message: its publisher, and which of the publisher's messages it is.
 
 #include <compare>
 #include <cstddef>
@@ -12,16 +12,16 @@
 
 namespace weir {
 
-/// A message's name: at every attempt the same, and also where its publisher publishes it again because a broker died
-/// that had not confirmed it. (A place is not: what was delivered before it was on disk gets another one then.)
+/// A message's name. It is the same at every attempt. It is also the same if a broker died before it confirmed the
+/// message, and the publisher sends it again. (The place is not: a message that was delivered before it was on disk
+/// gets another one then.)
 ///
-/// No two messages share one. An output's is derived from its source's name (broker/core/names.hpp).
+/// No two messages share a name. The name of an output is derived from its source's name (broker/core/names.hpp).
 struct MessageName {
   PublisherId publisher;
   std::uint64_t number{};
   friend constexpr auto operator<=>(const MessageName&, const MessageName&) = default;
-  /// `<publisher in hex>.<number>`, 34 to 53 characters of [0-9a-f.]: fit for a database's key, a header, a file's
-  /// name.
+  /// `<publisher in hex>.<number>`, 34 to 53 characters of [0-9a-f.]: fit for a database key, a header, a file name.
   [[nodiscard]] std::string text() const;
 };
 

@@ -11,8 +11,7 @@
 
 namespace weir {
 
-/// Pause before attempt n + 1: first × factor^(n - 1), at most `most`, plus up to `jitter` of itself.
-/// Jitter only ever adds.
+/// Pause before attempt n + 1: first × factor^(n - 1), at most `most`, plus up to `jitter` of itself. Jitter only adds.
 struct Backoff {
   Duration first = std::chrono::seconds(1);
   double factor = 2;
@@ -26,7 +25,7 @@ struct Backoff {
 
 /// What happens to publishes when a queue is full: wait for credit, or be answered `refused`.
 enum class OnFull { wait, refuse };
-/// What happens when a queue's dead letters are full: refuse publishes, or drop the oldest.
+/// What happens when a queue's dead letters are full: publishes are refused, or the oldest dead letter is dropped.
 enum class OnDeadFull { refuse, oldest };
 
 struct QueueLimit {

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Bytes that lie in a frame (or elsewhere) and keep it alive.
+/// Bytes that lie in a frame (or elsewhere), and keep it alive.
 
 #include <memory>
 #include <string>
@@ -8,7 +8,7 @@
 
 namespace weir {
 
-/// A view and a share in what it looks into. The last slice frees the frame, on whatever thread.
+/// A view, and a share in what it looks into. The last slice frees the frame, on any thread.
 struct Slice {
   std::shared_ptr<const void> owner;
   std::string_view bytes;

@@ -2,7 +2,7 @@
 
 /// Units: a count says what it counts, an instant says by which clock.
 ///
-/// Mixing two of them does not compile.
+/// Code that mixes two of them does not compile.
 
 #include <chrono>
 #include <compare>
@@ -25,11 +25,11 @@ using Bytes = Count<struct ByteKind>;
 
 using Duration = std::chrono::microseconds;
 
-/// The longest time that anything is given: more is taken for this. Added to a time of any clock here it stays below
-/// the last that the clock can say, where a sum would wrap around, and "for ever" be over at once.
+/// The longest time that is taken: a longer one counts as this. Added to a time of any clock here, it stays below the
+/// last time of that clock. A longer one would make the sum wrap around, and "for ever" would be over at once.
 inline constexpr Duration for_ever = std::chrono::years(100);
 
-/// In microseconds, and no longer than for_ever (nor shorter than that below zero): `hours::max()` too.
+/// The time in microseconds, at most for_ever (and at least -for_ever): also for `hours::max()`.
 template <class Rep, class Period>
 [[nodiscard]] constexpr Duration bounded(std::chrono::duration<Rep, Period> time) {
   using Seconds = std::chrono::duration<double>;
@@ -38,7 +38,7 @@ template <class Rep, class Period>
   return std::chrono::duration_cast<Duration>(time);
 }
 
-/// The clock of leases, rates and backoff: a value that the shell passes in; nothing here reads it.
+/// The clock of leases, rates and backoff. The shell passes its time in as a value; no code here reads it.
 struct Monotonic {
   using duration = Duration;
   using rep = duration::rep;
@@ -56,7 +56,7 @@ struct Now {
   WallTime wall;
 };
 
-/// What is held, or may be held, unsettled. Bytes count the encoded Body (payload and headers).
+/// Messages that are held, or may be held, unsettled. Bytes count the encoded Body (payload and headers).
 struct Load {
   Messages messages;
   Bytes bytes;

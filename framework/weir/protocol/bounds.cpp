@@ -5,7 +5,7 @@
 namespace weir::protocol {
 namespace {
 
-/// Which fields of a message are messages themselves. A kind that is not told has none that matter.
+/// Which fields of a message are messages themselves. A field that is not listed has no parts that matter.
 struct Shape {
   struct Part {
     std::uint64_t number;
@@ -37,7 +37,7 @@ const Shape* shape_of_large(std::uint64_t number) {
   }
 }
 
-/// The body's name as this project's words have it: the last one in `head` is what Protobuf takes.
+/// The name of the body in this project's words. Of several bodies in `head`, Protobuf takes the last.
 std::string name_of(std::uint64_t number) {
   switch (number) {
     case publish_number:
@@ -59,8 +59,8 @@ std::string name_of(std::uint64_t number) {
   }
 }
 
-/// Counts the fields of `bytes` and of its parts down from `left`, a part twice; false if they are more, or are not
-/// Protobuf (then parsing says so).
+/// Counts the fields of `bytes` and of its parts down from `left`; a part counts twice. False if there are more, or if
+/// they are not Protobuf (then parsing says so).
 bool within(std::string_view bytes, const Shape& shape, std::uint32_t& left) {
   for (std::size_t at = 0; at < bytes.size();) {
     Field field;
@@ -89,7 +89,7 @@ Result<std::string_view> decode_bounded(std::string_view bytes, v1::Frame& head)
     Field field;
     for (std::size_t at = 0; at < split->head.size() && read_field(split->head, at, field);) {
       if (!field.has_length()) continue;
-      // One body alone may be large: of several, Protobuf takes the last, and the others' bytes are for nothing.
+      // Only one body may be large: of several, Protobuf takes the last, and the others' bytes are wasted.
       number = number == 0 ? field.number() : 0;
       body = field.value;
     }
@@ -98,7 +98,7 @@ Result<std::string_view> decode_bounded(std::string_view bytes, v1::Frame& head)
     if (split->head.size() > most) {
       return too_large(number, std::to_string(split->head.size()) + " bytes", std::to_string(most));
     }
-    std::uint32_t left = large->fields_most;  // one that is not large would be too large by now
+    std::uint32_t left = large->fields_most;  // a frame that may not be large is too large by now
     if (!within(body, *large, left)) {
       return too_large(number, "more fields than parse at once", std::to_string(large->fields_most));
     }

@@ -1,13 +1,13 @@
 #pragma once
 
-/// Protobuf's own encoding, walked by hand: for what must be known of bytes before they are parsed.
+/// Protobuf's own encoding, walked by hand, to learn something of bytes before they are parsed.
 
 #include <cstdint>
 #include <string_view>
 
 namespace weir::protocol {
 
-/// A varint at `at`, which moves behind it; false if it is cut off or longer than 10 bytes.
+/// Reads a varint at `at`, which moves behind it; false if it is cut off or longer than 10 bytes.
 inline bool read_varint(std::string_view bytes, std::size_t& at, std::uint64_t& value) {
   value = 0;
   for (unsigned shift = 0; shift < 64 && at < bytes.size(); shift += 7) {
@@ -18,7 +18,7 @@ inline bool read_varint(std::string_view bytes, std::size_t& at, std::uint64_t& 
   return false;
 }
 
-/// One field of an encoded message; `value` holds the bytes of one that bears its length, else nothing.
+/// One field of an encoded message. `value` holds the bytes of a field that bears its length, else nothing.
 struct Field {
   std::uint64_t tag{};
   std::string_view value;
@@ -27,7 +27,7 @@ struct Field {
   [[nodiscard]] bool has_length() const { return (tag & 7) == 2; }
 };
 
-/// The field at `at`, which moves behind it; false if these bytes are not Protobuf.
+/// Reads the field at `at`, which moves behind it; false if these bytes are not Protobuf.
 inline bool read_field(std::string_view bytes, std::size_t& at, Field& field) {
   std::uint64_t length = 0;
   if (!read_varint(bytes, at, field.tag)) return false;

@@ -15,7 +15,7 @@ namespace {
 using google::protobuf::io::CodedInputStream;
 using google::protobuf::io::CodedOutputStream;
 
-/// Tag of field 15, length-delimited: of `run` and of a Body's `payload`.
+/// Tag of field 15, length-delimited: `run` of a frame, `payload` of a Body.
 constexpr unsigned char last_field_tag = (15 << 3) | 2;
 
 /// A frame has a number, a body and a run, and may have a few fields of a later version.
@@ -103,7 +103,7 @@ Result<std::string_view> decode(std::string_view bytes, v1::Index& index, std::i
   std::string_view before;
   std::string_view run;
   if (!split_last_field(bytes, before, run)) return malformed("stored segment is not a weir.v1.Segment");
-  // The index is the first field: parsed alone, so that it can be a reused object.
+  // The index is the first field. It is parsed alone, so that it can be a reused object.
   CodedInputStream in(reinterpret_cast<const std::uint8_t*>(before.data()), static_cast<int>(before.size()));
   index.Clear();
   published_at_us = 0;
@@ -124,7 +124,7 @@ Result<std::string_view> decode(std::string_view bytes, v1::Index& index, std::i
       return malformed("stored segment: unknown field " + std::to_string(tag >> 3));
     }
   }
-  // Who reads it goes by its columns: a damaged store must not lead beyond their ends.
+  // Code that reads the segment goes by its columns: a damaged store must not lead beyond their ends.
   if (const auto checked = check(index, run.size(), Bytes{~std::uint32_t{0}}); checked.has_error()) {
     return malformed("stored segment: " + checked.error().message);
   }

@@ -1,4 +1,4 @@
-// Columns: their checks, slices and sums.
+// Columns: they are checked, sliced and joined.
 #include <numeric>
 
 #include "weir/protocol/frame.hpp"
@@ -26,7 +26,7 @@ void slice_column(const google::protobuf::RepeatedField<Value>& from, int first,
   if (!from.empty()) to.Add(from.begin() + first, from.begin() + first + count);
 }
 
-/// Appends a column; where one side lacks it, its default stands for each of its messages.
+/// Appends a column. If one side lacks it, each of its messages gets the default.
 template <class Column>
 void append_column(const Column& from, int from_size, Column& to, int to_size) {
   if (from.empty() && to.empty()) return;

@@ -6,7 +6,8 @@
 namespace weir::protocol {
 namespace {
 
-/// Appends what of this run is in [first, first + count), and counts on: both are then of the messages behind it.
+/// Appends the part of this run that is in [first, first + count). `first` and `count` then tell what is wanted of the
+/// messages behind the run.
 void cut(std::string_view publisher, std::uint64_t run_first, std::uint32_t run_count, std::uint32_t& first,
          std::uint32_t& count, Names& to) {
   if (first >= run_count) {

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What the core wants its shell to do, in order.
+/// The actions that the core asks of its shell, to be carried out in order.
 
 #include <cstdint>
 #include <memory>
@@ -14,7 +14,7 @@
 
 namespace weir::broker::core {
 
-/// One connection, as the shell numbers them; never reused.
+/// A connection, as the shell numbers them. A number is never reused.
 using Connection = std::uint64_t;
 
 /// Send this frame; it has no run. `head.number` is set.
@@ -27,10 +27,10 @@ struct Piece {
   SegmentKey key;
   std::uint32_t first{};
   std::uint32_t count{};
-  std::uint64_t lease{};  ///< counter of the first; the incarnation is the broker's
+  std::uint64_t lease{};  ///< counter of the first message's lease; the incarnation is the broker's
   std::uint32_t attempt{};
   Source source{};                        ///< record: count is 1 and the place is (key.queue, key.segment, first)
-  std::shared_ptr<const Contents> ahead;  ///< of a segment that is delivered ahead of its commit
+  std::shared_ptr<const Contents> ahead;  ///< contents of a segment that is delivered ahead of its commit
 };
 /// Send a Deliver frame of these pieces, numbered `number`.
 struct SendDelivery {
@@ -39,7 +39,7 @@ struct SendDelivery {
   std::uint64_t commits{};  ///< that are on disk
   std::vector<Piece> pieces;
 };
-/// Forget the connection after what was sent before; nothing from it is wanted any more.
+/// Forget the connection, after what was sent before. Nothing from it is wanted any more.
 struct Close {
   Connection connection{};
 };

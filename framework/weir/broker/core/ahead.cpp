@@ -1,16 +1,16 @@
-// Delivering ahead: messages go to workers while their commit is still gathered, or written.
+// Delivering ahead: messages go to workers while their commit is still gathered, or being written.
 //
 // A publish is confirmed once its commit is on disk, or once its messages are acked by acks that leave nothing to
-// write: then it need never be written. So work that keeps up hardly touches the disk, and nobody waits for it.
+// write: then it need never be written. So work that keeps up hardly touches the disk, and does not wait for it.
 //
-// A segment that nobody has credit for stays open, so that small frames go on joining it. When somebody has credit and
-// nothing else is ready, the queue's segments that are not on disk *appear* in their lanes, closed; the shell finds
-// their bytes in the piece. From there they are like any other, but for two things: a segment whose messages are all
-// settled before it was sealed is *elided*, and what reads one of its messages from the store (a retry, a dead letter)
-// comes after it in the batch.
+// A segment stays open while no worker has credit for it, so that small frames go on joining it. When a worker has
+// credit and nothing else is ready, the queue's segments that are not on disk *appear* in their lanes, closed; the
+// shell finds their bytes in the piece. From then on they are like any other segment, with two exceptions. A segment
+// whose messages are all settled before it was sealed is *elided*. A write that reads one of its messages from the
+// store (a retry, a dead letter) comes after it in the batch.
 //
-// If the broker dies, what was delivered ahead and not written is unknown to the next: its place is never given again,
-// its worker's claim is stale, and its publisher, who heard nothing, sends it again.
+// If the broker dies, the next one does not know what was delivered ahead and not written. The place is never given
+// again, the worker's claim is stale, and the publisher, which heard nothing, sends the message again.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -18,12 +18,12 @@
 namespace weir::broker::core {
 namespace {
 
-/// Ends of segments are kept in memory from their publish on while there are no more than this: 1 KiB each.
+/// While no more segments than this have their ends in memory, ends are kept from the publish on: 1 KiB each.
 constexpr std::size_t ends_kept_most = 8192;
 
 bool allowed(const State& state, const Queue& queue) { return queue.policy.ahead && state.room; }
 
-/// Those of the queue in a commit that is not on disk.
+/// Calls `each` for the queue's segments in a commit that is not on disk.
 template <class Each>
 void for_segments(Pending& pending, QueueId queue, Each each) {
   for (auto at = pending.segments.lower_bound(SegmentKey{queue, 0, 0});
@@ -101,7 +101,7 @@ void settled_ahead(State& state, Queue& queue, const SegmentKey& key) {
   OpenSegment& open = at->second;
   for (const Answer& answer : open.answers) {
     const auto publisher = state.publishers.find(answer.publisher);
-    // One that heard a confirmation and is unknown to the next broker would never dare to send the rest again.
+    // A publisher that heard a confirmation, and is unknown to the next broker, would not dare to send the rest again.
     const bool unknown = publisher != state.publishers.end() && !publisher->second.stored;
     if (open.bears_outputs || unknown) {
       state.gathering.answers.push_back(answer);
@@ -126,7 +126,7 @@ void tell_elided(State& state, Actions& actions) {
   QueueSet touched;
   std::vector<Answer> answers = std::move(state.elided);
   state.elided.clear();
-  confirm_publishers(state, answers, 0, touched, actions);  // after a crash the store rightly knows less than they
+  confirm_publishers(state, answers, 0, touched, actions);  // 0: after a crash the store rightly knows less than they
   for (Queue* queue : touched) share_room(state, *queue, actions);
 }
 

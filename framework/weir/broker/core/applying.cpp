@@ -1,4 +1,4 @@
-// Applying: what an outcome makes of the messages that it is for.
+// Applying: what an outcome does to its messages.
 #include <algorithm>
 #include <optional>
 
@@ -36,7 +36,7 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
 
 namespace {
 
-/// What it leaves in a history that messages fail with this error in this worker.
+/// The history entry of messages that fail with this error in this worker.
 const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::string& error) {
   if (worker.failed == nullptr || worker.failed->error() != error) {
     v1::Attempt attempt;
@@ -48,7 +48,7 @@ const std::shared_ptr<const v1::Attempt>& failed(Worker& worker, const std::stri
   return worker.failed;
 }
 
-/// They are gone.
+/// These messages are gone, or dead.
 void end(State& state, Queue& queue, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
   queue.live -= Load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
 }
@@ -76,13 +76,13 @@ void release(State& state, Queue& queue, const OpenPart& part) {
   }
 }
 
-/// How long it waits before it is ready again.
+/// How long a message waits before it is ready again.
 Duration pause_of(State& state, const Queue& queue, const v1::Settle::Run& outcome, std::uint32_t attempts) {
   if (!outcome.has_delay_us()) return pause_after(queue.policy.backoff, attempts, state.uniform());
   return Duration{static_cast<Duration::rep>(std::min<std::uint64_t>(outcome.delay_us(), std::uint64_t{1} << 56))};
 }
 
-/// Retried, rejected, deferred, throttled: each becomes a record, or a dead letter.
+/// Retried, rejected, deferred and throttled messages become records, or dead letters.
 void put_off(State& state, Now now, Worker& worker, const OpenPart& part, const v1::Settle::Run& outcome) {
   const LeaseRun& run = part.run;
   Queue& queue = *state.find_queue(run.key.queue);
@@ -94,7 +94,7 @@ void put_off(State& state, Now now, Worker& worker, const OpenPart& part, const 
     if (!dead) {
       const Duration pause = pause_of(state, queue, outcome, counted ? attempts : 1);
       at += pause.count();
-      // The longest of what was asked for holds: a shorter one does not end another's pause.
+      // The longest pause that was asked for holds: a shorter one does not end it.
       if (outcome.outcome() == v1::THROTTLED) {
         queue.paused_until = std::max(queue.paused_until.value_or(Instant::min()), now.instant + pause);
       }
@@ -132,7 +132,7 @@ void apply(State& state, Now now, Worker& worker, const OpenPart& part, const v1
   Queue& queue = *state.find_queue(run.key.queue);
   state.changed(queue);
   watched_ended(now, queue, run.key, run.first + part.first, run.first + part.last);
-  // Its handler came to an end, and its process lives. (Of what is released, it may not have started.)
+  // The handler came to an end, and its process lives. (A message that is released may not have started.)
   if (run.record && run.record->suspicion != v1::UNSUSPECTED && outcome.outcome() != v1::RELEASE) {
     ++worker.process->cleared;
   }

@@ -12,7 +12,7 @@
 
 namespace weir::broker::core {
 
-/// 256 bits, one a message; low bit first, as in the store.
+/// 256 bits, one per message; low bit first, as in the store.
 class Bits {
  public:
   static constexpr std::uint32_t size = protocol::segment_messages_most;

@@ -1,11 +1,11 @@
-// Bursts: what is published together is for all who have room.
+// Bursts: messages that are published together are shared by all workers with room.
 //
-// A piece is as large as a window admits, so twelve messages of one frame would all go to whoever has the turn, while
-// others idle. So before pieces are handed over, what is ready is poured over the sessions with room, the emptiest
-// first, as water finds its level: nobody is filled above it. With a backlog of more than 512 messages for each of them
-// there is no need: all are filled. Records (retries) are handed over one by one, in turns.
+// A piece is as large as a window admits. So twelve messages of one frame would all go to the worker that has the turn,
+// while others idle. Before pieces are handed over, the ready messages are therefore poured over the sessions with
+// room, the emptiest first, as water finds its level: no session is filled above it. With a backlog of 512 messages or
+// more for each of them this is not needed: all are filled. Records (retries) are handed over one by one, in turns.
 //
-// What cannot go by the level, as those below it know no such type or have no bytes left, goes by turns afterwards.
+// If no session below the level knows a message's type, or has bytes left, the message goes by turns afterwards.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -13,8 +13,8 @@
 namespace weir::broker::core {
 namespace {
 
-/// A backlog is counted no further than so many messages for each session, or so many segments: one has 256 messages,
-/// or is small, and then a piece is as well.
+/// A backlog is counted up to so many messages for each session, or so many segments. A segment has 256 messages, or is
+/// small; then a piece of it is small as well.
 constexpr std::uint64_t counted_for_each = 512;
 constexpr std::size_t segments_most = 64;
 
@@ -23,7 +23,7 @@ bool has_room(State& state, Worker& worker) {
          reads(state, worker);
 }
 
-/// In segments; `most` if there are more, or it is not known.
+/// Ready messages in segments; `most` if there are so many, or if it is not known.
 std::uint64_t ready_in(const Queue& queue, std::uint64_t most) {
   std::uint64_t ready = 0;
   std::size_t looked_at = 0;
@@ -53,7 +53,7 @@ std::uint64_t level_of(State& state, const Queue& queue) {
   const std::uint64_t ready = ready_in(queue, most);
   if (ready == most) return no_level;
   std::sort(held.begin(), held.end());
-  std::uint64_t poured = ready;  // and what they hold, of the `filled` emptiest
+  std::uint64_t poured = ready;  // plus what the `filled` emptiest sessions hold
   std::uint64_t filled = 0;
   while (filled < held.size() && held[filled] * filled < poured) poured += held[filled++];
   return filled == 0 ? no_level : (poured + filled - 1) / filled;

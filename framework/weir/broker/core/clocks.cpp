@@ -1,5 +1,5 @@
-// The wall clock is put forward or back, or the machine slept: what is due by it (DueBy::wall) is due by what it shows
-// now.
+// The wall clock is put forward or back, or the machine slept: records that are due by it (DueBy::wall) are due by what
+// it shows now.
 #include <cstdlib>
 
 #include "weir/broker/core/state.hpp"
@@ -7,10 +7,10 @@
 namespace weir::broker::core {
 namespace {
 
-/// Put back by more than this, a walk that rests until some wall time rests no more. (Both clocks are read one after
-/// the other, so a turn may find them some microseconds apart.)
+/// If it is put back by more than this, a walk that rests until some wall time rests no more. (Both clocks are read one
+/// after the other, so a turn may find them some microseconds apart.)
 constexpr std::int64_t noticed_us = 1'000;
-/// Then people are told: it is no leap second, and no clock that drifted.
+/// A larger step is logged: it is no leap second, and no clock that drifted.
 constexpr std::int64_t told_us = 3'600'000'000;
 
 }  // namespace

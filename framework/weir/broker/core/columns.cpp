@@ -1,4 +1,4 @@
-// What a segment's columns say: sizes, types and names of its messages, read from the store when they are needed.
+// A segment's columns: sizes, types and names of its messages, read from the store when they are needed.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -8,8 +8,8 @@ namespace weir::broker::core {
 
 namespace {
 
-/// Type of each message by its place in `sorted`, as a head has them: the index's are as they came. False if one is not
-/// among them.
+/// Fills in the type of each message as its place in `sorted`, the order of a head: an index has its types as they
+/// came. False if a type is not in `sorted`.
 bool fill_types(const v1::Index& index, const std::vector<std::string>& sorted, std::vector<std::uint32_t>& type_of) {
   for (const auto type : index.type_of()) {
     const bool known = type < static_cast<std::uint32_t>(index.types_size());
@@ -21,7 +21,7 @@ bool fill_types(const v1::Index& index, const std::vector<std::string>& sorted, 
   return true;
 }
 
-/// False if they are not there as they were written.
+/// Reads the columns from the store. False if they are not there as they were written.
 bool read_columns(State& state, const SegmentKey& key, const Segment& segment, v1::Index& index) {
   constexpr std::int64_t read_ns = 4'000;
   state.effort.spend(read_ns);

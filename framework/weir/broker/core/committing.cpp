@@ -1,4 +1,4 @@
-// Committing: what is written, and what is said and done once it is on disk.
+// Committing: what is written, and what is sent and done once it is on disk.
 #include <algorithm>
 #include <iterator>
 #include <tuple>
@@ -50,17 +50,17 @@ void confirm_settled(State& state, std::vector<Pending::Settled>& frames, Action
   }
 }
 
-/// What ended sessions held is ready again.
+/// Makes ready again what ended sessions held.
 class Returning final : public Work {
  public:
   explicit Returning(std::vector<Leases> sessions) : sessions_(std::move(sessions)) {}
 
-  /// Until the effort is spent. True: all is given back.
+  /// Gives back until the effort is spent. True: all is given back.
   bool give(State& state) {
     constexpr std::int64_t run_ns = 600;
     while (!sessions_.empty() && !state.effort.spent()) {
       Leases& leases = sessions_.back();
-      // From behind: records go to the front, one before the other.
+      // From the last to the first: each record goes to the front of its queue.
       while (!leases.empty() && !state.effort.spent()) {
         const auto last = std::prev(leases.end());
         Queue& queue = *state.queues.at(last->second.key.queue);
@@ -73,7 +73,7 @@ class Returning final : public Work {
     }
     return sessions_.empty();
   }
-  // In the order in which it stands in the queues: nothing goes out before all is back.
+  // Nothing goes out before all is back, so that messages go out in the order of their queues.
   bool go_on(Turn& turn) override {
     if (!give(turn.state)) return false;
     dispatch(turn, touched);
@@ -105,7 +105,7 @@ void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_
         touched.insert(queue);
       }
       auto* last = runs.empty() ? nullptr : &runs[runs.size() - 1];
-      // Neighbours of one segment are one run.
+      // Neighbours in one segment are one run.
       if (last != nullptr && at->refused.empty() && last->answer() == v1::Confirmed::CONFIRMED &&
           last->first() + last->count() == at->first && last->queue() == at->place.queue &&
           last->segment() == at->place.segment && last->index() + last->count() == at->place.index) {
@@ -129,13 +129,13 @@ void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_
 }
 
 Batch seal(State& state, Now now) {
-  // One at a time: what is confirmed at on_committed is what this batch wrote (promise 1).
+  // One batch at a time: on_committed confirms what this batch wrote (promise 1).
   WEIR_ASSERT(!state.committing, state.batches);
   judge_watched(state, now);
   Pending& pending = state.gathering;
   Batch batch;
   batch.number = ++state.batches;
-  // Segments first: what was delivered ahead of this may be read from them by what follows.
+  // Segments first: later writes may read messages from them that were delivered ahead of this commit.
   batch.writes.reserve(pending.segments.size() + pending.writes.size() + pending.settled.size());
   for (auto& [key, open] : pending.segments) {
     // No place is given twice: a start goes on above what is reserved in this batch or an earlier one.
@@ -170,7 +170,7 @@ Batch seal(State& state, Now now) {
   }
   state.sealed = std::move(pending);
   state.gathering = {};
-  // The next is likely as large.
+  // The next batch is likely as large.
   state.gathering.writes.reserve(state.sealed.writes.size());
   state.gathering.moved.reserve(state.sealed.moved.size());
   state.committing = true;
@@ -179,7 +179,7 @@ Batch seal(State& state, Now now) {
 
 namespace {
 
-/// Sessions that are noted now, and delivery marks: more may be delivered.
+/// Sessions are noted now, and delivery marks are committed: more may be delivered.
 void noted_and_marked(State& state, const Pending& pending, QueueSet& touched) {
   for (const auto& [token, shard] : pending.noted) {
     Worker* worker = state.find_worker(token, shard);
@@ -222,11 +222,11 @@ void moved_messages(State& state, Now now, Pending& pending, QueueSet& touched) 
   }
 }
 
-/// What ended sessions held is ready again: now, or in later turns.
+/// Makes ready again what ended sessions held: now, or in later turns.
 void return_leases(State& state, Pending& pending, QueueSet& touched) {
   if (pending.returning.empty()) return;
   auto returning = std::make_unique<Returning>(std::move(pending.returning));
-  // While a restart is not over somebody may yet claim it: then it is all given back at once.
+  // While a restart is not over, a session may yet claim these messages: then all are given back at once.
   bool done = returning->give(state);
   for (; !done && !state.recovered; done = returning->give(state)) state.effort.refill(state.config.effort_ns);
   if (done) {
@@ -246,7 +246,7 @@ void committed_marks(State& state, const Pending& pending) {
   }
 }
 
-/// All who waited for this commit hear of it; publishers are confirmed.
+/// Sends all answers that waited for this commit.
 void tell(State& state, Pending& pending, QueueSet& touched, Actions& actions) {
   confirm_publishers(state, pending.answers, state.commits, touched, actions);
   for (auto& [connection, stale] : pending.stale) {
@@ -271,7 +271,7 @@ void tell(State& state, Pending& pending, QueueSet& touched, Actions& actions) {
 
 void on_committed(Turn& turn) {
   State& state = turn.state;
-  WEIR_ASSERT(state.committing, state.batches);  // nothing is confirmed but by its own commit (promise 1)
+  WEIR_ASSERT(state.committing, state.batches);  // nothing is confirmed except by its own commit (promise 1)
   Pending pending = std::move(state.sealed);
   state.sealed = {};
   state.committing = false;

@@ -1,11 +1,11 @@
-// Compacting: a segment of which little is left gives its place up.
+// Compacting: a segment of which little is left is dropped.
 //
-// A segment is dropped when its last message is settled. One that is held for long by a slow handler would keep the
-// bytes of up to 255 others with it: a window of 4,096 could pin 256 MiB. So now and then a look is taken at what
-// has been leased for long. If all that is left of a segment is in somebody's hands, and is little, it becomes records
-// (places kept) and the segment goes, in one commit. The leases go on as leases of those records.
+// A segment is dropped when its last message is settled. A message that a slow handler holds for long would keep the
+// bytes of up to 255 others with it: a window of 4,096 could pin 256 MiB. So the core looks at intervals at what has
+// been leased for long. If all that is left of a segment is leased, and is little, it becomes records (which keep their
+// places) and the segment is dropped, in one commit. The leases go on as leases of those records.
 //
-// What is ready stays where it is: as a record it would overtake what was published before it.
+// Ready messages stay where they are: as a record a message would overtake those that were published before it.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -14,16 +14,16 @@ namespace weir::broker::core {
 namespace {
 
 using Lease = std::map<std::uint64_t, LeaseRun>::iterator;
-/// What is leased of one segment.
+/// The leases of one segment.
 struct SegmentLeases {
   std::vector<std::pair<Worker*, Lease>> runs;
   std::uint32_t messages{};
 };
 
-/// Records made in one go: it must not hold up the loop.
+/// The most records that are made in one go, which must not hold up the loop.
 constexpr std::uint32_t records_most = 1024;
-/// It was ready once, and stays so whatever a later start's clock says: due so long ago that no clock is before it, in
-/// publish order, and a bucket of the store's (64 ms) to a segment. 0 would say: gone.
+/// The due time of such a record. The message was ready once, and stays ready whatever a later start's clock shows: it
+/// is due before any clock, in publish order, one bucket of the store's (64 ms) per segment. 0 would mean: gone.
 std::int64_t long_due_us(SegmentNumber segment) {
   constexpr SegmentNumber most = SegmentNumber{1} << 32;  // nine years of buckets, from 1970 on
   return 1 + (static_cast<std::int64_t>(std::min(segment, most)) << 16);
@@ -31,7 +31,7 @@ std::int64_t long_due_us(SegmentNumber segment) {
 
 std::uint32_t left(const Segment& segment) { return segment.count - segment.settled.count(); }
 
-/// By number; its sizes may have to be read from the store.
+/// By number of messages: their sizes may have to be read from the store.
 bool has_little_left(const State& state, const Segment& segment) {
   const std::uint32_t n = left(segment);
   return !segment.ahead && n < segment.count && std::uint64_t{n} * state.config.compaction.sparse <= segment.count;
@@ -47,7 +47,7 @@ bool is_worth_it(State& state, const SegmentKey& key, Segment& segment) {
          segment.bytes - live >= state.config.compaction.freed_least.value;
 }
 
-/// Neighbouring leases of neighbouring messages become a lease each.
+/// Neighbouring leases of neighbouring messages become one lease each.
 void become_records(State& state, Worker& worker, Lease at) {
   const std::uint64_t lease = at->first;
   const LeaseRun run = std::move(at->second);
@@ -82,7 +82,7 @@ void become_records(State& state, Worker& worker, Lease at) {
     one.record->bytes = Bytes{segment.bytes_of(index, index + 1)};
     one.record->batch = state.batches + 1;
     worker.leases.emplace(lease + i, std::move(one));
-    // No outcome was applied: whatever lease it is claimed under after a restart is the latest.
+    // No outcome was applied: any lease under which it is claimed after a restart is the latest.
     state.gathering.writes.emplace_back(MoveMessage{place, run.key.lane, Source::segment, false, due_us,
                                                     run.attempt - 1, LeaseId{}, std::nullopt, v1::UNSUSPECTED});
     queue.loaded.insert(place);
@@ -98,7 +98,7 @@ void compaction_tick(State& state, Now now) {
   state.next_compaction = now.instant + state.config.compaction.after;
   const std::uint64_t before = state.leases_before;
   state.leases_before = state.next_lease;
-  // While a restart is not over, sessions that are yet to come may claim any of it; and records need room first.
+  // While a restart is not over, sessions that are yet to come back may claim any of it. Records also need room first.
   if (!state.recovered || !state.room) return;
   std::map<SegmentKey, SegmentLeases> all;
   for (auto& [token, process] : state.processes) {
@@ -118,7 +118,7 @@ void compaction_tick(State& state, Now now) {
   for (auto& [key, held] : all) {
     Queue& queue = *state.find_queue(key.queue);
     Segment& segment = queue.lanes[key.lane].segments.at(key.segment);
-    // Some of it may be ready, leased lately, or about to return from a session that has ended.
+    // Some of the segment may be ready, leased lately, or about to return from a session that has ended.
     if (held.messages < left(segment) || !is_worth_it(state, key, segment)) continue;
     if ((records += held.messages) > records_most) return;
     state.changed(queue);

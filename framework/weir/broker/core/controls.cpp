@@ -1,12 +1,12 @@
-// Controls: before suspects are charged one after the other, the plugin must show that it lives without them. The
-// first in an hour is charged as it is, if that leaves it an attempt. Before the next one (another message, or a longer
-// trial of the same) a process of the group is sent nothing for as long as the trial lasted, and a little longer, and
-// until it, or another of the group, is older than those were that died: a plugin may die so long after its start. If
-// it lives, those accused are charged. If it dies, the plugin itself is at fault: nobody is charged, and the group's
-// suspects wait, longer each time. For an hour a control must then be four times as old as it was: it may die at
-// random.
+// Controls: before suspects are charged one after the other, the plugin must show that it lives without them. The first
+// suspect in an hour is charged without a control, if that leaves it an attempt. Before the next charge (of another
+// message, or after a longer trial of the same one) a process of the group is sent nothing for as long as the trial
+// lasted, and a little longer. The process, or another of the group, must also become older than those were that died:
+// a plugin may die at a certain time after its start. If the process lives, the accused are charged. If it dies, the
+// plugin itself is at fault: no message is charged, and the group's suspects wait, longer each time. For an hour a
+// control must then become four times as old as the one that died: the plugin may die at random.
 //
-// None of this is written. After a restart of the broker those accused are suspects still, and are tried once more; the
+// None of this is written. After a restart of the broker the accused are suspects still, and are tried once more. The
 // first charge is free again, and is never a message's last attempt.
 #include <algorithm>
 #include <array>
@@ -17,21 +17,21 @@ namespace weir::broker::core {
 namespace {
 
 constexpr Duration remembered = std::chrono::hours(1);
-/// More than the trial lasted: the news of a death takes a while.
+/// How much longer than the trial a control lives, at least: the news of a death takes a while.
 constexpr Duration longer_least = std::chrono::milliseconds(250);
 constexpr Duration rest_first = std::chrono::seconds(1);
 constexpr Duration rest_most = std::chrono::minutes(5);
 constexpr int older = 4;
-/// Ages are told by HELLOs and reports, which take a while.
+/// How much older a process must be, at least: HELLOs and reports tell ages, and take a while.
 constexpr Duration older_least = std::chrono::milliseconds(100);
-/// How soon it is looked again for a process that has finished what it held.
+/// How often to look for a process that has finished what it held.
 constexpr Duration look_every = std::chrono::milliseconds(20);
 
 bool is_of(const Process& process, const std::string& group) {
   return std::ranges::any_of(process.workers, [&](const auto& one) { return one.second->group == group; });
 }
 
-/// The process of the group that holds least, and tries nobody; nullptr if there is none.
+/// The process of the group that holds least and tries no suspect; nullptr if there is none.
 Process* choose(State& state, const std::string& group, Plugin& plugin) {
   Process* chosen = nullptr;
   for (auto& [token, process] : state.processes) {
@@ -46,7 +46,7 @@ Process* choose(State& state, const std::string& group, Plugin& plugin) {
   return chosen;
 }
 
-/// What stood by, or waited, goes on.
+/// Delivers to the processes of the group that stood by, or whose suspects waited.
 void serve_again(Turn& turn, const std::string& group) {
   for (auto& [token, process] : turn.state.processes) {
     if (!is_of(process, group)) continue;
@@ -54,9 +54,9 @@ void serve_again(Turn& turn, const std::string& group) {
   }
 }
 
-/// True if the commit that brings it back from the process that died is not on disk yet.
+/// True if the commit that brings the message back from the process that died is not on disk yet.
 bool is_on_its_way(const State& state, const Place& place) {
-  // What returns in later turns may be it.
+  // Work for later turns may bring it back.
   return !state.work.empty() ||
          std::ranges::any_of(std::array{&state.gathering, &state.sealed}, [&](const Pending* pending) {
            return std::ranges::any_of(pending->moved,
@@ -70,7 +70,7 @@ bool is_on_its_way(const State& state, const Place& place) {
          });
 }
 
-/// Those of the accused that are still here. Another group may try one meanwhile.
+/// Charges those of the accused that are still here. Another group may be trying one.
 void charge_accused(Turn& turn, Plugin& plugin) {
   for (Accused& accused : std::exchange(plugin.accused, {})) {
     Queue* const queue = turn.state.find_queue(accused.place.queue);
@@ -95,10 +95,10 @@ void charge_accused(Turn& turn, Plugin& plugin) {
   }
 }
 
-/// Longer than that lasted.
+/// How long a control must live, for a trial that lasted `time`.
 Duration longer_than(Duration time) { return time + std::max(time / 4, longer_least); }
 
-/// A process of the group lives that is older than those were that died: the plugin does not die of that age.
+/// True if a process of the group lives that is older than those were that died: the plugin does not die of that age.
 bool anyone_is_as_old(const State& state, Now now, const std::string& group, const Plugin& plugin) {
   return std::ranges::any_of(state.processes, [&](const auto& one) {
     return is_of(one.second, group) && now.instant - one.second.since >= plugin.oldest + older_least;
@@ -125,7 +125,7 @@ void lived(Turn& turn, const std::string& group, Plugin& plugin) {
   serve_again(turn, group);
 }
 
-/// Looks at a control, or for one. Returns when to look again.
+/// Looks at the control, or for one. Returns when to look again.
 Instant watch_control(Turn& turn, const std::string& group, Plugin& plugin) {
   const auto at = plugin.control ? turn.state.processes.find(*plugin.control) : turn.state.processes.end();
   Process* process = at == turn.state.processes.end() ? nullptr : &at->second;
@@ -133,7 +133,7 @@ Instant watch_control(Turn& turn, const std::string& group, Plugin& plugin) {
     const auto before = plugin.control;
     process = choose(turn.state, group, plugin);
     plugin.empty_since.reset();
-    if (process != nullptr && plugin.control != before) serve_again(turn, group);  // the others
+    if (process != nullptr && plugin.control != before) serve_again(turn, group);  // the other processes
     if (process == nullptr || held_by(*process).value > 0) return turn.now.instant + look_every;
   }
   if (!plugin.empty_since) plugin.empty_since = turn.now.instant;
@@ -186,7 +186,7 @@ bool stands_by(const State& state, const Worker& worker) {
   if (plugin == state.plugins.end() || plugin->second.accused.empty()) return false;
   const auto& control = plugin->second.control;
   if (control && state.processes.contains(*control)) return *control == worker.token;
-  return held_by(*worker.process).value == 0;  // nobody is chosen yet: it may be
+  return held_by(*worker.process).value == 0;  // no control is chosen yet: it may be this process
 }
 
 bool control_died(Turn& turn, const ProcessToken& token, const std::string& why, const std::string& stack) {
@@ -194,7 +194,7 @@ bool control_died(Turn& turn, const ProcessToken& token, const std::string& why,
     if (plugin.control != token) continue;
     plugin.control.reset();
     const auto since = std::exchange(plugin.empty_since, std::nullopt);
-    // What it had handled just before may have left something behind: that says nothing of the plugin.
+    // A message that it had handled just before may have left something behind: that says nothing of the plugin.
     const Process& process = turn.state.processes.at(token);
     if (!since || (process.was_sent && turn.now.instant - *since < longer_least)) return false;
     plugin.dies_within = std::max(plugin.dies_within, std::min(turn.now.instant - process.since, age_most));

@@ -10,7 +10,7 @@ namespace weir::broker::core {
 
 namespace {
 
-/// Of every call.
+/// Begins every call.
 Turn begin(State& state, Now now, Actions& actions) {
   state.called_at = now.instant;
   state.effort.refill(state.config.effort_ns);
@@ -73,8 +73,8 @@ void Core::go_on(Now now, Actions& actions) {
 
 Instant Core::next_tick() const {
   if (!state_->to_beat.empty()) return state_->last_turn;
-  // Twice within what counts as having been away (sessions_tick): an idle broker that wakes only for its beats would
-  // take itself for one that was stopped, and never end a session.
+  // Twice within the time that counts as having been away (sessions_tick). An idle broker that wakes only for its beats
+  // would take itself for one that was stopped, and would never end a session.
   Instant next =
       std::min({state_->next_beat, state_->next_housekeeping, state_->next_control, state_->next_recall,
                 state_->next_trial, state_->share_next, state_->last_turn + state_->config.session_timeout / 8});
@@ -157,8 +157,8 @@ std::vector<std::string> Core::queue_names() const {
 
 namespace {
 
-/// Takes those of `places` that are still dead letters, each once; `each` gets its queue and encoded record. What is
-/// damaged is taken only to be purged, and has no record.
+/// Takes those of `places` that are still dead letters, each once. `each` gets its queue and its encoded record. A
+/// damaged one is taken only to be purged, and has no record.
 template <class Each>
 std::uint64_t take_dead(State& state, const std::vector<Place>& places, bool damaged_too, Each each) {
   std::uint64_t taken = 0;
@@ -172,7 +172,7 @@ std::uint64_t take_dead(State& state, const std::vector<Place>& places, bool dam
       found_damaged(*queue, place);
       if (!damaged_too) continue;
     }
-    // Loaded: a request before this one has it already.
+    // Loaded: an earlier request has it already.
     if (!queue->loaded.insert(place).second) continue;
     queue->dead -= Messages{1};
     each(*queue, place, record.value_or(std::string_view{}));
@@ -196,7 +196,7 @@ std::uint64_t Core::replay_dead(Now now, Connection from, std::uint64_t request,
   Pending& pending = state_->gathering;
   const std::int64_t due = state_->clock_us(now.instant);
   const auto taken = take_dead(*state_, places, false, [&](Queue& queue, const Place& place, std::string_view bytes) {
-    // Its body, the last field, is found without a copy: a page of these may be gigabytes.
+    // The body, the last field, is found without a copy: a page of dead letters may be gigabytes.
     const auto record = protocol::decode_body(bytes);
     const std::size_t body = record ? record->payload.size() : 0;
     pending.writes.emplace_back(ReplayDead{place, due});

@@ -1,5 +1,5 @@
-// What the store does not have as it was written is set aside: it is not delivered, it is counted and named, and stays
-// on the disk as it is. Its neighbours go on.
+// Values that the store does not have as they were written are set aside: they are not delivered, they are counted and
+// named, and stay on the disk as they are. Their neighbours go on.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -7,7 +7,7 @@
 namespace weir::broker::core {
 namespace {
 
-/// So many are named in a line; the rest is a count.
+/// The most names in a line; the rest is a count.
 constexpr std::size_t named_most = 16;
 
 std::string print_segment(const Queue& queue, SegmentNumber segment) {
@@ -19,12 +19,12 @@ void name(Queue& queue, std::string what) {
   if (queue.damaged_named.size() < named_most) queue.damaged_named.push_back(std::move(what));
 }
 
-/// They were live until now.
+/// Counts messages as damaged that were live until now.
 void lose(Queue& queue, Load load) {
   queue.damaged += load.messages;
   queue.damaged_untold += load.messages;
   queue.live.messages -= load.messages;
-  // The sizes of what cannot be read are a guess.
+  // The sizes of messages that cannot be read are a guess.
   queue.live.bytes -= queue.live.messages.value == 0 ? queue.live.bytes : std::min(queue.live.bytes, load.bytes);
 }
 
@@ -34,7 +34,7 @@ void lose_record(Queue& queue, const Place& place, Bytes bytes) {
   name(queue, print_id(queue.name, place.segment, place.index));
 }
 
-/// Some session holds it as a record (compacting.cpp): it has its bytes, and may yet ack it.
+/// True if a session holds the message as a record (compacting.cpp): it has the bytes, and may yet ack the message.
 bool is_held(State& state, const Place& place) {
   for (const auto& [token, process] : state.processes) {
     for (const auto& [shard, worker] : process.workers) {
@@ -46,7 +46,8 @@ bool is_held(State& state, const Place& place) {
   return false;
 }
 
-/// What the batch that is on disk now says of `place` did not come about; the bytes that it says the message has.
+/// Forgets the move of a message in the batch that is on disk now: it did not come about. Returns the bytes that the
+/// batch says the message has.
 Bytes forget_move(Pending& pending, const Place& place) {
   Bytes bytes{};
   for (const auto& moved : pending.moved) {
@@ -98,7 +99,7 @@ void on_undelivered(Turn& turn, Connection to, const std::vector<Piece>& pieces)
     if (segment != segments.end()) set_aside(turn.state, piece.key, segment->second);
     if (worker == nullptr) continue;
     const auto at = worker->leases.find(piece.lease);
-    if (at == worker->leases.end()) continue;  // its session has ended: it is set aside when it is to go out again
+    if (at == worker->leases.end()) continue;  // its session has ended: it is set aside before it goes out again
     const LeaseRun& run = at->second;
     const Load load{Messages{run.count}, Bytes{bytes_of(turn.state, run, 0, run.count)}};
     worker->let_go(worker->attachment(&queue), load);

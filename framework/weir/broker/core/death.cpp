@@ -1,4 +1,4 @@
-// Deaths: who says that a process died, or was lost, or lives again; and what a message pays for it.
+// Deaths: reports that a process died, was lost, or lives again; and what a message pays for a death.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -60,12 +60,12 @@ void on_death(Turn& turn, const Client& client, const v1::DeathReport& death) {
            "its process had messages of another store too, and the places that it names may be of that: nobody "
            "is charged or suspect"}});
   }
-  // Also one that is not held any more, or was claimed while a restart is not over.
+  // The culprit counts also if it is not held any more, or was claimed while a restart is not over.
   finding.known =
       death.on_purpose() ||
       std::ranges::any_of(death.started(), [](const v1::Started& one) { return one.part() == v1::Started::CULPRIT; }) ||
       control_died(turn, *token, finding.why, death.stack());
-  // A session of the dead process may have said it itself: then its client goes with it.
+  // A session of the dead process may have sent the report itself: then its client ends with it.
   auto gone = turn.state.processes.extract(process);
   judge_death(turn, *token, gone.mapped(), std::move(finding));
 }
@@ -78,7 +78,7 @@ void on_found(Turn& turn, const ProcessToken& token) {
   acquit(turn.state, token);
   const auto lost = turn.state.lost.find(token);
   if (lost == turn.state.lost.end()) return;
-  // Had its process died, any of these might have done it: it did not.
+  // If its process had died, any of these might have been the cause. It has not died.
   judge_lost(turn, lost->second.suspects, {});
   turn.state.lost.erase(lost);
 }

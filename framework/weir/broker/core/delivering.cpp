@@ -1,4 +1,4 @@
-// Delivering: what is ready goes to who has credit, in publish order within a lane.
+// Delivering: ready messages go to workers with credit, in publish order within a lane.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -10,15 +10,15 @@ namespace {
 
 /// A lane's delivery mark is committed so many segments ahead, so that a delivery writes nothing.
 constexpr SegmentNumber mark_step = 1024;
-/// Segments of types that a session does not know, or knows in part, that are passed over in one go.
+/// The most segments that are passed over in one go because the session knows their types not at all, or in part.
 constexpr int passed_over_most = 256;
-/// Queues with their share in a worker's hands that are looked at for one settlement.
+/// The most queues that are looked at in vain for one settlement, because the worker holds their share already.
 constexpr int asked_in_vain_most = 128;
-/// What handing over a piece costs, about, in nanoseconds, the shell's part included: its bytes are copied.
+/// The estimated cost of handing over a piece, in nanoseconds. It includes the shell's part, which copies the bytes.
 constexpr std::int64_t piece_ns = 800;
 constexpr std::int64_t byte_ns_divisor = 4;
 
-/// True if `segment` is below the lane's committed mark; asks for a higher one in time.
+/// True if `segment` is not above the lane's committed mark; asks for a higher mark in time.
 bool may_deliver(State& state, Queue& queue, Lane lane, SegmentNumber segment) {
   LaneState& the_lane = queue.lanes[lane];
   if (segment + mark_step / 2 > the_lane.mark_asked) {
@@ -26,7 +26,7 @@ bool may_deliver(State& state, Queue& queue, Lane lane, SegmentNumber segment) {
     the_lane.mark_asked = mark;
     while (queue.state.delivery_marks_size() <= lane) queue.state.add_delivery_marks(0);
     queue.state.set_delivery_marks(lane, mark);
-    // No segment number up to a mark is given after a restart: what is new then need not wait.
+    // No segment number up to a mark is given after a restart, so that segments that are new then need not wait.
     if (mark > queue.state.segments_reserved()) queue.state.set_segments_reserved(mark);
     state.changed(queue);
     state.gathering.marks.push_back({queue.id, lane, mark});
@@ -76,7 +76,7 @@ void hand(Turn& turn, Worker& worker, Attached& attached, LeaseRun run, std::uin
   worker.leases.emplace_hint(worker.leases.end(), lease, std::move(run));
 }
 
-/// One record that is due; false if there is none for this worker.
+/// Hands over one record that is due; false if there is none for this worker.
 bool hand_record(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
   for (auto at = queue.ready_records.begin(); at != queue.ready_records.end(); ++at) {
     if (!knows(attached, at->type)) continue;
@@ -91,7 +91,7 @@ bool hand_record(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
 
 enum class Handed : std::uint8_t { some, none_that_it_knows, none_now };
 
-/// Neighbouring ready messages of one segment, as many as the window admits.
+/// Hands over neighbouring ready messages of one segment, as many as the window admits.
 Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
                   std::uint64_t messages_most) {
   if (segment.ahead && !turn.state.room) return Handed::none_now;  // it appeared while there was room
@@ -113,9 +113,9 @@ Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentK
     ++last;
   }
   if (last == first) return Handed::none_now;
-  // A restart must know what may be in somebody's hands: nothing goes out beyond its lane's committed mark.
+  // A restart must know what a session may hold: nothing goes out beyond its lane's committed mark.
   WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
-  // One live lease a message (promise 3): what is handed over was in nobody's hands,
+  // One live lease per message (promise 3): a message that is handed over is not taken yet.
   WEIR_ASSERT(segment.taken.next_set(first) >= last, key.queue, key.segment, first, last);
   segment.taken.set(first, last);
   watch(turn.now, *attached.queue, key, first);
@@ -151,7 +151,8 @@ bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attache
     const Handed handed = hand_slice(turn, worker, attached, {queue.id, lane, oldest}, segment, messages_most);
     if (!segment.has_ready()) of->erase(oldest);
     if (handed == Handed::some) return true;
-    if (handed == Handed::none_now) return false;  // nothing overtakes what is too large for what is left of the window
+    if (handed == Handed::none_now)
+      return false;  // nothing overtakes a message that is too large for what is left of the window
     after = oldest;
   }
   return false;
@@ -165,12 +166,12 @@ bool hand_from_lanes(Turn& turn, Queue& queue, Worker& worker, Attached& attache
   return false;
 }
 
-/// False if there is nothing for anybody: then nobody need be asked.
+/// False if the queue has nothing to hand over: then no worker need be asked.
 bool has_some(const State& state, Now now, const Queue& queue) {
   return has_ready(state, queue) || has_due(state, now, queue);
 }
 
-/// What the worker has below that level (bursts.cpp).
+/// How much less than that level the worker holds (bursts.cpp).
 std::uint64_t below(std::uint64_t level, const Worker& worker) {
   const std::uint64_t held = worker.outstanding.messages.value;
   return level > held ? level - held : 0;
@@ -188,7 +189,7 @@ bool hand_to(Turn& turn, Queue& queue, Worker& worker, std::optional<std::uint64
     load_due(turn.state, turn.now, queue);
     if (!queue.suspects.empty()) {
       if (hand_suspect(turn, queue, worker, attached)) return true;
-      if (worker.process->alone) return false;  // chosen just now
+      if (worker.process->alone) return false;  // the process was kept for a suspect just now
     }
     if (hand_record(turn, queue, worker, attached)) return true;
   }
@@ -197,11 +198,11 @@ bool hand_to(Turn& turn, Queue& queue, Worker& worker, std::optional<std::uint64
   if (most == 0) return false;
   if (hand_from_lanes(turn, queue, worker, attached, most)) return true;
   if (!run_ahead(turn.state, queue)) return false;
-  level = level_of(turn.state, queue);  // what has appeared counts
+  level = level_of(turn.state, queue);  // segments that have appeared count
   return hand_from_lanes(turn, queue, worker, attached, std::min(messages_most, below(*level, worker)));
 }
 
-/// One piece for one worker; false if it can take none.
+/// Hands over one piece to one worker; false if it can take none.
 bool hand_one(Turn& turn, Queue& queue, Worker& worker, std::optional<std::uint64_t>& level) {
   if (worker.connection == 0 || !worker.noted) return false;
   if (!reads(turn.state, worker)) return false;
@@ -246,12 +247,13 @@ Attached::Match match(State& state, Attached& attached, TypeSet types) {
 
 namespace {
 
-/// Gathers in outboxes.
+/// Hands over what the queue has, into outboxes.
 void serve(Turn& turn, Queue& queue) {
   if (queue.paused_until && turn.now.instant >= *queue.paused_until) queue.paused_until.reset();
   const std::size_t n = queue.attached.size();
   if (n > 0 && !queue.paused_until) {
-    // In turns, a piece each, until nobody can take more: up to a level, to that of those who have room then, without.
+    // In turns, one piece each, until no worker can take more: up to a level, then up to the level of the workers that
+    // still have room, then without a level.
     std::optional<std::uint64_t> level;
     bool again = true;
     for (std::size_t refusals = 0; refusals < n && has_some(turn.state, turn.now, queue);) {
@@ -279,15 +281,15 @@ void flush(State& state, Actions& actions) {
   state.outboxes.clear();
 }
 
-/// From the one after the last served on, until the window is full: each has its turn.
+/// Serves the queues from the one after the last served on, until the window is full: each has its turn.
 void serve_waiting(Turn& turn, Worker& worker) {
   if (turn.state.waiting.size() > 2 * worker.waiting_counted) count_sharers(turn.state, worker);
-  QueueId last = worker.queue_turn;  // of the round
+  QueueId last = worker.queue_turn;  // the round ends with this queue
   QueueId at = last;
-  bool below = false;  // of where it began
+  bool below = false;  // the round goes on from the lowest id
   for (int in_vain = 0;;) {
     if (worker.outstanding.messages >= worker.window.messages || !reads(turn.state, worker))
-      break;  // the rest is not asked
+      break;  // the other queues are not asked
     if (in_vain == asked_in_vain_most) {
       worker.queue_turn = at;  // the next settlement goes on there
       break;
@@ -309,8 +311,8 @@ void serve_waiting(Turn& turn, Worker& worker) {
     below = true;
     at = 0;
     const unsigned before = worker.sharers;
-    count_sharers(turn.state, worker);                // once a round
-    if (before > worker.sharers) last = ~QueueId{0};  // those that were asked had a smaller share
+    count_sharers(turn.state, worker);                // once per round
+    if (before > worker.sharers) last = ~QueueId{0};  // queues that were asked had a smaller share
   }
   worker.turned_away = true;
 }
@@ -330,7 +332,7 @@ void dispatch(Turn& turn, const QueueSet& queues) {
 void dispatch_for(Turn& turn, Worker& worker) {
   count_sharers(turn.state, worker);
   for (auto& attached : worker.attached) serve(turn, *attached.queue);
-  // What waited for little has it; the others share what is left.
+  // Queues that waited for little have it now; the others share what is left.
   if (worker.attached.size() > 1 && std::exchange(worker.turned_away, false)) serve_waiting(turn, worker);
   flush(turn.state, turn.actions);
 }
@@ -351,7 +353,7 @@ void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t
   LaneState& lane = queue.lanes[key.lane];
   const auto at = lane.segments.find(key.segment);
   if (at == lane.segments.end()) return;
-  // and what comes back was in somebody's, and has not ended.
+  // A message that comes back was taken, and has not ended (promise 3).
   WEIR_ASSERT(
       at->second.taken.next_clear(first) >= first + count && at->second.settled.next_set(first) >= first + count,
       key.queue, key.segment, first, count);

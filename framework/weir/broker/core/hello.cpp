@@ -1,4 +1,4 @@
-// HELLO and WELCOME: a client becomes a worker, a publisher, or one who only asks.
+// HELLO and WELCOME: a client becomes a worker, a publisher, or one that only asks.
 #include <algorithm>
 #include <set>
 #include <utility>
@@ -9,13 +9,14 @@
 namespace weir::broker::core {
 namespace {
 
-/// What a part of a HELLO may weigh, and what all its parts may name. A worker holds at most 65,536 messages and has as
-/// many settled unheard; twice that is nobody's honest window. Each message named may cost an answer.
+/// The most bytes of a part of a HELLO, and the most messages that all its parts may name. A worker holds at most
+/// 65,536 messages, and has as many settlements without an answer; no honest client names twice that. Each message that
+/// is named may cost an answer.
 constexpr std::size_t hello_part_most = 64 * 1024;
 constexpr std::uint64_t hello_named_most = 262'144;
-/// Queues and types that it attaches, of all parts: they are looked up in one go.
+/// The most queues and types that all parts attach: they are looked up in one go.
 constexpr std::uint64_t hello_attached_most = 32'768;
-/// And all HELLOs that are not complete.
+/// The most bytes of all HELLOs that are not complete.
 constexpr std::size_t hello_bytes_most = 64 * 1024 * 1024;
 
 /// An older connection of the same worker or publisher gives way.
@@ -55,7 +56,7 @@ bool attach(State& state, Client& client, Worker& worker, const v1::Hello& hello
   worker.attached = std::move(attached);
   for (auto& one : worker.attached) {
     one.queue->attached.push_back(&worker);
-    // Its clocks run only for types that nobody attached knows.
+    // The queue's clocks run only for types that no attached worker knows.
     if (one.types.empty()) one.queue->unknown_since.clear();
     for (const auto& type : one.types) one.queue->unknown_since.erase(type);
   }
@@ -116,7 +117,7 @@ void hello_worker(Turn& turn, Client& client, Named named) {
   }
   Worker& worker = *slot;
   if (hello.window().epoch() < worker.window_epoch) {
-    // Read late, after a broker's pause: taken for the newest it would give back what its worker holds since.
+    // It is read late, after a broker's pause. Taken for the newest it would give back what its worker holds since.
     refuse(turn, client.connection, v1::Error::REPLACED, "a newer session of this worker has said HELLO already");
     return;
   }
@@ -173,18 +174,18 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   welcome.set_store_is_older(what == SpeaksOf::later_store);
   const bool in_doubt = what != SpeaksOf::this_store || (is_new && answered > 0);
   if (in_doubt) {
-    // Its mark is gone, or another store's, and with it what it had published: it goes on above. It is told so in each
-    // WELCOME until it publishes: a connection may be cut before it has read the first. (Who speaks of another store
-    // has not read it.)
+    // Its mark is gone, or is another store's, and so is what it had published: it goes on with higher numbers. Each
+    // WELCOME tells it so until it publishes: a connection may be cut before it has read the first. (A publisher that
+    // speaks of another store has not read it.)
     publisher.in_doubt = hello.store() == state.store_id.view();
     publisher.taken = std::max(publisher.taken, answered);
     publisher.committed = std::max(publisher.committed, answered);
     publisher.mark.set_mark(publisher.taken);
-    // The next broker must know it, or what it publishes from now on would be in doubt too.
+    // The next broker must know it; otherwise what it publishes from now on would be in doubt too.
     publisher.dirty = true;
     state.gathering.publishers.insert(*id);
   }
-  if (answered > publisher.taken) publisher.in_doubt = false;  // it has heard, and given those up
+  if (answered > publisher.taken) publisher.in_doubt = false;  // it has heard that, and given those up
   welcome.set_publisher_known(!in_doubt && !publisher.in_doubt);
   welcome.set_publisher_mark(publisher.committed);
   QueueSet named;
@@ -200,7 +201,7 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
   send(state, client.connection, std::move(frame), actions);
 }
 
-/// What the part attaches, counted, and kept if it is not the first. False: it is too much, and the session has ended.
+/// Counts what the part attaches, and keeps it if it is not the first part. False: too much, and the session has ended.
 bool take_attachments(State& state, Client& client, const v1::Hello& part, Actions& actions) {
   for (const auto& one : part.attach()) client.attach_names += 1 + static_cast<std::uint64_t>(one.types_size());
   if (client.attach_names > hello_attached_most) {
@@ -216,7 +217,7 @@ bool take_attachments(State& state, Client& client, const v1::Hello& part, Actio
   return true;
 }
 
-/// What further parts attach. A queue that an earlier one names already stays as it is there.
+/// Adds what further parts attach. A queue that an earlier part names stays as it is there.
 void add_attachments(v1::Hello& hello, std::vector<v1::Attach> more) {
   std::set<std::string> named;
   for (const auto& one : hello.attach()) named.insert(one.queue());
@@ -225,7 +226,7 @@ void add_attachments(v1::Hello& hello, std::vector<v1::Attach> more) {
   }
 }
 
-/// A part that others follow, or that follows one. False: it is too much, and the session has ended.
+/// Keeps a part that others follow, or that follows one. False: it is too much, and the session has ended.
 bool keep_part(Turn& turn, Client& client, const v1::Hello& part) {
   if (client.hello_parts.empty()) client.hello_since = turn.now.instant;
   std::string bytes = part.SerializeAsString();
@@ -241,7 +242,7 @@ bool keep_part(Turn& turn, Client& client, const v1::Hello& part) {
   return true;
 }
 
-/// False: it is none that this broker takes, or it names too much, and the session has ended.
+/// Checks a part. False: this broker does not take it, or it names too much, and the session has ended.
 bool take_part(Turn& turn, Client& client, const v1::Hello& part) {
   if (client.welcomed) {
     refuse(turn, client.connection, v1::Error::OUT_OF_SEQUENCE, "a second HELLO in one session");
@@ -299,13 +300,14 @@ void welcome_worker(Turn& turn, Client& client, Worker& worker, v1::Frame frame)
   send(turn.state, client.connection, std::move(frame), turn.actions);
   const bool is_new = !worker.noted && !std::exchange(worker.noting, true);
   if (is_new) {
-    // Before its first delivery: a restart must know whom to wait for.
+    // It is noted before its first delivery: a restart must know which sessions to wait for.
     turn.state.gathering.writes.emplace_back(note_of(worker));
     turn.state.gathering.noted.emplace_back(worker.token, worker.shard);
   }
   note(turn.actions, Note::Level::info, is_new ? "worker_attached" : "worker_back",
        {{"worker", print_worker(worker)}, {"held", std::to_string(worker.outstanding.messages.value)}});
-  if (!turn.state.plugins.empty()) turn.state.next_control = turn.now.instant;  // it may be the one that is waited for
+  if (!turn.state.plugins.empty())
+    turn.state.next_control = turn.now.instant;  // it may be the process that a control waits for
   if (worker.recovering) one_recovered(turn, worker);
   dispatch_for(turn, worker);
 }

@@ -1,4 +1,4 @@
-// What an attempt leaves in a message's history: bounded, as a message may be tried a thousand times.
+// What an attempt leaves in a message's history. It is bounded, as a message may be tried a thousand times.
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {
@@ -10,14 +10,14 @@ constexpr std::size_t log_bytes_most = 4096;
 constexpr int log_lines_most = 50;
 constexpr std::size_t log_line_bytes_most = 512;
 
-/// Its first bytes, whole characters: a record with half a character would not parse.
+/// Cuts text to its first bytes, whole characters: a record with half a character would not parse.
 void cut(std::string& text, std::size_t most) {
   if (text.size() <= most) return;
   while (most > 0 && (static_cast<unsigned char>(text[most]) & 0xC0) == 0x80) --most;
   text.resize(most);
 }
 
-/// The last lines say most.
+/// Keeps the last lines: they say most.
 void cut(google::protobuf::RepeatedPtrField<std::string>& lines) {
   std::size_t bytes = 0;
   int first = lines.size();

@@ -1,15 +1,14 @@
 // Holding: a commit waits a little for work that makes it needless.
 //
-// In a queue that runs ahead (ahead.cpp) a message that is acked before a batch is sealed is never written. Handlers
-// that keep up end within a millisecond or two, but a disk that is idle would begin a commit every fraction of one, and
-// write what is about to end. So a commit waits while all that it would bring is such work: publishes, for
-// `publish_held_most` since they came; acks and counts, for `settled_held_most` since the first. Whoever waits for
-// anything else (a publish that no worker is there for, a retry, an output of a message that is not on disk, an
-// operator) is never made to wait.
+// In a queue that runs ahead (ahead.cpp) a message that is acked before its batch is sealed is never written. Handlers
+// that keep up end within 1 or 2 ms. But an idle disk would begin a commit every fraction of a millisecond, and write
+// messages that are about to end. So a commit waits while all that it would bring is such work: publishes, for
+// `publish_held_most` since they came; acks and counts, for `settled_held_most` since the first. Anything else never
+// waits: a publish without a worker, a retry, an output of a message that is not on disk, an operator's request.
 //
-// It must pay: one message of a queue after the other is watched from its delivery on, and a queue is *quick* unless
-// the last few of them took longer than that. Of a queue that is not, no publish waits; nor of one that has a backlog
-// on disk.
+// It must pay. One message of a queue after the other is watched from its delivery on, and a queue is *quick* unless
+// the last `slow_in_a_row_most` looks found it slow: `publish_held_most` was over. No publish waits in a queue that is
+// not quick, or that has a backlog on disk.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"

@@ -1,11 +1,12 @@
 // Identity: whether what a HELLO speaks of is in this store.
 //
-// Places and leases mean something in one store only. A folder that was wiped repeats the numbers of the one before it;
-// one that was put back from a copy repeats those given since the copy was made, and has as many commits of its own
-// before long. So a HELLO says of which store it speaks, by which start of the broker it was welcomed last, and how
-// many commits it has heard of since. The store keeps its starts, each with the commits before it: a start that it does
-// not know was of a broker on what the copy lacks, and so were commits of a start beyond those that the next one found.
-// What such a client claims is stale, and what it has unanswered is in doubt; it goes on as one that is new.
+// Places and leases mean something in one store only. A folder that was wiped repeats the numbers of the one before it.
+// A folder that was put back from a copy repeats the numbers that were given since the copy was made, and soon has as
+// many commits of its own. So a HELLO says which store it speaks of, which start of the broker welcomed it last, and
+// how many commits it has heard of since. The store keeps its starts, each with the number of commits before it. A
+// start that it does not know was on commits that the copy lacks. The same is true of commits of a known start that the
+// next start did not find. What such a client claims is stale, and what it has unanswered is in doubt. It goes on as a
+// new client.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -13,8 +14,8 @@
 namespace weir::broker::core {
 namespace {
 
-/// As many commits as a client can have heard of that was welcomed by that start; nothing if this store had none such.
-/// (Nor one that is too long ago to be kept.)
+/// The most commits that a client can have heard of which that start welcomed; nothing if the store does not know the
+/// start, or had it too long ago to keep it.
 std::optional<std::uint64_t> commits_of(const State& state, std::string_view start) {
   const auto at = std::ranges::find(state.starts, start, [](const auto& one) { return one.id.view(); });
   if (at == state.starts.end()) return std::nullopt;
@@ -38,8 +39,8 @@ void tell_of_store(const State& state, const v1::Hello& hello, SpeaksOf what, co
   const bool is_older = what == SpeaksOf::later_store;
   if (is_older) {
     const auto known = commits_of(state, hello.start());
-    // Of a start that it does not know, by as many at least as the client has heard of beyond what there was before
-    // this.
+    // If the store does not know the start, it lacks at least the commits that the client has heard of beyond those
+    // before the present start.
     const std::uint64_t most = known.value_or(state.starts.back().commits);
     if (hello.heard() > most) fields.emplace_back("by", std::to_string(hello.heard() - most));
     if (!known) fields.emplace_back("start", "unknown");

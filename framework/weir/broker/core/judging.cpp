@@ -1,5 +1,5 @@
-// Judging: what a process held when it died, or was lost; who is charged for it, and who is suspect. A process may have
-// held tens of thousands of messages, all of them begun: so it goes on in later turns.
+// Judging: which messages are charged or suspect, of those that a process held when it died or was lost. A process may
+// have held tens of thousands of messages, all of them begun, so judging goes on in later turns.
 #include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <deque>
@@ -28,25 +28,25 @@ struct Held {
   LeaseRun* run{};
   std::uint32_t offset{};
   std::optional<v1::Started::Part> part{};  ///< as the report says; nothing: its handler had not begun, or ended before
-  std::size_t attempt = none;               ///< of those that the report gives
+  std::size_t attempt = none;               ///< its index in attempts_, if the report gives one
 
   [[nodiscard]] Place place() const { return {run->key.queue, run->key.segment, run->first + offset}; }
   [[nodiscard]] LeaseId lease_id(const State& state) const { return {state.incarnation, lease + offset}; }
   [[nodiscard]] v1::Suspicion suspicion() const { return run->record ? run->record->suspicion : v1::UNSUSPECTED; }
   [[nodiscard]] bool is(v1::Started::Part wanted) const { return part == wanted; }
-  /// It was settled, and that was not heard: its worker said so in a HELLO, or its recorder does.
+  /// True if it was settled and the broker did not hear it: its worker said so in a HELLO, or its recorder does.
   [[nodiscard]] bool had_ended() const { return run->settled_by_worker || is(v1::Started::ENDED); }
   [[nodiscard]] bool had_begun() const { return part || run->settled_by_worker; }
 };
 
-/// What looking at a delivery costs, and what moving it does, in nanoseconds.
+/// The costs of looking at a delivery, and of moving it, in nanoseconds.
 constexpr std::int64_t look_ns = 150;
 constexpr std::int64_t move_ns = 700;
 
-/// Passes judgement on what a process held; what it does not speak of returns as it was.
+/// Judges what a process held. Messages that it neither charges nor makes suspect return as they were.
 class Judging final : public Work {
  public:
-  /// Ends the sessions of the process, which is none of the state's any more.
+  /// Ends the sessions of the process, which was taken out of the state.
   Judging(Turn& turn, const ProcessToken& token, Process& process, Finding finding)
       : token_(token),
         died_at_(turn.now.instant),
@@ -78,7 +78,7 @@ class Judging final : public Work {
     if (finding_.reporter != 0) turn.state.gathering.buried.push_back(finding_.reporter);
     if (!fresh_.empty()) {
       turn.state.lost[token_] = {died_at_, std::move(fresh_)};
-      if (turn.state.processes.contains(token_)) on_found(turn, token_);  // meanwhile
+      if (turn.state.processes.contains(token_)) on_found(turn, token_);  // it came back meanwhile
     }
     return true;
   }
@@ -91,21 +91,21 @@ class Judging final : public Work {
     std::size_t rank{};  ///< its place in the report
   };
 
-  /// What it needs of it: the frame goes with this turn.
+  /// Copies what it needs of the report: the frame goes with this turn.
   void read(State& state, const v1::DeathReport& report) {
     stack_ = report.stack();
     log_ = {report.log().begin(), report.log().end()};
     said_.reserve(static_cast<std::size_t>(report.started_size()));
     const Queue* queue = nullptr;
     for (const auto& one : report.started()) {
-      if (queue == nullptr || queue->name != one.queue()) {  // mostly the same
+      if (queue == nullptr || queue->name != one.queue()) {  // mostly the same queue
         const auto found = state.queues_by_name.find(one.queue());
         if (found == state.queues_by_name.end()) continue;
         queue = found->second;
       }
       const auto [at, is_new] =
           said_.try_emplace({queue->id, one.segment(), one.index()}, Said{one.part(), none, said_.size()});
-      // It may have ended, and come again: then it is at work.
+      // The message may have ended, and come again: then it is at work.
       if (!is_new && one.part() == v1::Started::ENDED) continue;
       at->second.part = one.part();
       if (!one.has_attempt()) continue;
@@ -115,8 +115,9 @@ class Judging final : public Work {
     named_.resize(said_.size());
   }
 
-  /// All that the process held and that can be its end's cause. Not what it claimed while a restart is not over: a
-  /// session that is yet to come back may hold it under a later lease. False: the effort is spent.
+  /// Looks at all that the process held and that can be the cause of its end. It leaves out what the process claimed
+  /// while a restart is not over: a session that is yet to come back may hold that under a later lease. False: the
+  /// effort is spent.
   bool look(State& state) {
     if (finding_.blind) return true;
     for (; session_ < sessions_.size(); ++session_, lease_ = 0) {
@@ -159,7 +160,8 @@ class Judging final : public Work {
     return held.run == nullptr ? nullptr : &held;
   }
 
-  /// Whether one of them is known to have done it; else they are suspect, what ended last first, and it is told.
+  /// Finds out whether a message that was being tried is known to be the cause. Else all that had begun is suspect
+  /// (what ended last is tried first), and the log is told.
   void choose(Turn& turn) {
     if (finding_.known) return;
     for (const Held& held : tried_) {
@@ -181,7 +183,7 @@ class Judging final : public Work {
       turn.state.effort.spend(move_ns);
       if (finding_.known) {
         if (held->is(v1::Started::CULPRIT)) {
-          // It may do it again: it is tried as those are that were on the CPU.
+          // It may do it again: it is tried like those that were on the CPU.
           pay(turn, *held, std::max(held->suspicion(), v1::WAS_ON_CPU), attempt_of(*held, finding_.why));
         }
       } else if (only_) {
@@ -195,7 +197,7 @@ class Judging final : public Work {
     return true;
   }
 
-  /// How it is tried next.
+  /// How the message is tried next.
   [[nodiscard]] v1::Suspicion next(const Held& held) const {
     const bool on_cpu = held.is(v1::Started::ON_CPU);
     if (tried_.empty() || (held.suspicion() == v1::UNSUSPECTED && !on_cpu)) {
@@ -203,15 +205,15 @@ class Judging final : public Work {
       return on_cpu ? v1::WAS_ON_CPU : held.had_ended() ? v1::HAD_ENDED : v1::WAS_STARTED;
     }
     if (on_cpu || tried_.size() == 1) return v1::ALONE;
-    return std::max(held.suspicion(), v1::WAS_ON_CPU);  // of several: one by one
+    return std::max(held.suspicion(), v1::WAS_ON_CPU);  // one of several: they are tried one by one
   }
 
-  /// Ready again at once, uncharged, and to be tried as `suspicion` says.
+  /// Makes the message ready again at once, uncharged, and to be tried as `suspicion` says.
   void suspect(Turn& turn, const Held& held, v1::Suspicion suspicion) {
     if (held.suspicion() == suspicion) return;
     LeaseRun& run = *held.run;
     Queue& queue = *turn.state.find_queue(run.key.queue);
-    // One after the other: in this order they are tried.
+    // Each is due 1 µs after the one before: they are tried in this order.
     const std::int64_t at = turn.state.clock_us(died_at_) - suspects_most_ + std::min(suspects_++, suspects_most_);
     std::optional<RecordHead> head;
     if (may_wait_in_memory(turn.state, turn.now, queue, at, DueBy::broker)) {
@@ -243,7 +245,8 @@ class Judging final : public Work {
       accused.attempt.set_duration_us(static_cast<std::uint64_t>(accused.trial.count()));
     }
     const bool is_last = held.run->attempt >= turn.state.find_queue(held.run->key.queue)->policy.attempts;
-    // Nobody saw it die. Who froze it kills it after three session timeouts; who only held it up lets it come back.
+    // The death was not reported. If the message froze the process, its parent kills it three session timeouts after it
+    // stopped. If the process was only held up, it comes back before that.
     if (!is_told_) accused.earliest = died_at_ + 2 * turn.state.config.session_timeout;
     if (is_told_ && may_charge(turn.state, turn.now, held.of->group, accused, is_last)) {
       return pay(turn, held, held.suspicion(), std::move(accused.attempt));
@@ -276,7 +279,7 @@ class Judging final : public Work {
     run.open.clear(held.offset);
   }
 
-  /// One line, however many they are.
+  /// Writes one line, however many suspects there are.
   void tell_suspects(Turn& turn) {
     if (begun_ == 0) return;
     constexpr int told_most = 10;
@@ -295,34 +298,35 @@ class Judging final : public Work {
          {{"worker", of->name}, {"why", finding_.why}, {"messages", std::to_string(begun_)}, {"tried_first", names}});
   }
 
-  static constexpr std::int64_t suspects_most_ = 30'000;  ///< due times that differ, half a bucket of them at most
+  static constexpr std::int64_t suspects_most_ = 30'000;  ///< due times that differ, 1 µs apart; under half a bucket
 
   ProcessToken token_;
   Instant died_at_;
   Duration age_;  ///< of the process
   Finding finding_;
   std::vector<Gone> sessions_;
-  bool is_told_;  ///< somebody reports; else any of what it held may be the cause
+  bool is_told_;  ///< there is a report; else any message that it held may be the cause
   boost::unordered_flat_map<Place, Said> said_;
   std::vector<v1::Attempt> attempts_;
   std::string stack_;
   std::vector<std::string> log_;
 
   Stage stage_ = Stage::looking;
-  std::size_t session_ = 0;   ///< looked at up to here: of this session,
-  std::uint64_t lease_ = 0;   ///< this run,
-  std::uint32_t offset_ = 0;  ///< and from here on
+  std::size_t session_ = 0;   ///< looking goes on in this session
+  std::uint64_t lease_ = 0;   ///< looking goes on at this run
+  std::uint32_t offset_ = 0;  ///< looking goes on from this message of the run
 
-  // What had begun: what the report names, in its order, after what only its worker named.
+  // Messages that had begun. First come those that only their worker named (others_), then those that the report names
+  // (named_), in its order.
   std::deque<Held> others_;
   std::vector<Held> named_;
   std::uint64_t begun_ = 0, on_cpu_ = 0;
   std::vector<Held> tried_;   ///< of these, those that were suspect already
-  std::optional<Held> only_;  ///< it was tried, and can be nobody else
+  std::optional<Held> only_;  ///< it was being tried, and must be the cause
 
   std::size_t judged_ = 0;
   std::int64_t suspects_ = 0;
-  std::set<Place> fresh_;  ///< suspects since nobody heard of the process
+  std::set<Place> fresh_;  ///< messages that are suspect because the process was lost
 };
 
 }  // namespace
@@ -330,7 +334,7 @@ class Judging final : public Work {
 void judge_death(Turn& turn, const ProcessToken& token, Process& process, Finding finding) {
   auto judging = std::make_unique<Judging>(turn, token, process, std::move(finding));
   bool done = judging->go_on(turn);
-  // While a restart is not over somebody may yet claim what it held: then it is all judged at once.
+  // While a restart is not over, a session may yet claim what the process held: then all is judged at once.
   for (; !done && !turn.state.recovered; done = judging->go_on(turn)) {
     turn.state.effort.refill(turn.state.config.effort_ns);
   }

@@ -1,4 +1,4 @@
-// What is heard of a process that was given up for lost: that it lives, or of what it died.
+// Late news of a process that was given up for lost: that it lives, or what it died of.
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {
@@ -30,7 +30,7 @@ void judge_lost(Turn& turn, const std::set<Place>& suspects, const std::map<Plac
     }
     if (heads.empty()) queue->suspects.erase(kind);
   }
-  // What another process tries now is let be: it is cleared when it settles.
+  // A suspect that another process tries now is left as it is: it is cleared when it settles.
   if (cleared > 0) note(turn.actions, Note::Level::info, "suspects_cleared", {{"messages", std::to_string(cleared)}});
 }
 
@@ -41,7 +41,7 @@ bool on_late_death(Turn& turn, const ProcessToken& token, const v1::DeathReport&
   for (const auto& one : death.started()) {
     const auto queue = turn.state.queues_by_name.find(one.queue());
     if (death.on_purpose() || queue == turn.state.queues_by_name.end()) continue;
-    // A culprit is not charged any more: it may run elsewhere by now. It is the first to be tried.
+    // A culprit is not charged any more: it may run in another process by now. It is the first to be tried.
     begun[{queue->second->id, one.segment(), one.index()}] = one.part() == v1::Started::SUSPENDED ? v1::WAS_STARTED
                                                              : one.part() == v1::Started::ENDED   ? v1::HAD_ENDED
                                                                                                   : v1::WAS_ON_CPU;

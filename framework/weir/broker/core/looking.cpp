@@ -1,4 +1,4 @@
-// Looking: queues and workers, for people. States are derived here, by counting what there is.
+// Looking: lists of queues and workers, for people. States are derived here, by counting what there is.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -8,28 +8,28 @@ namespace {
 
 /// A session that has credit while its queue has work should be sent something within this.
 constexpr Duration consuming_within = std::chrono::seconds(2);
-/// A shard whose handler has not let its loop turn for so long consumes nothing.
+/// A shard whose handler has not let its loop turn for this long consumes nothing.
 constexpr Duration turns_within = std::chrono::seconds(1);
-/// What a page may cost: rows; segments that were counted; and queues of workers, whose names it says.
+/// The most that a page may cost: rows; segments that are counted; and queues of the workers that it lists.
 constexpr std::uint32_t page_rows_most = 1000;
 constexpr std::size_t page_segments_most = 16'384;
 constexpr std::size_t page_queues_most = 4096;
 constexpr std::size_t records_looked_at_most = 64;
-/// Segments of which some types are known and some are not, looked at message by message: so many a page. What is
-/// unknown beyond them is not counted.
+/// The most segments per page that are looked at message by message, as some of their types are known and some are not.
+/// Unknown messages beyond them are not counted.
 constexpr int mixed_most = 256;
 
 struct States {
   std::uint64_t ready{}, delayed{}, leased{}, unknown{}, suspects{};
 };
 
-/// Somebody knows it, or nobody is there who could say so.
+/// True if an attached worker knows the type, or if no worker is attached.
 bool known(const Queue& queue, const std::string& type) {
   return queue.attached.empty() ||
          std::ranges::any_of(queue.attached, [&](Worker* worker) { return knows(*worker->attachment(&queue), type); });
 }
 
-/// Ready messages of a segment whose type is one of `wanted`, which goes by the places of its types.
+/// Ready messages of a segment whose type is one of `wanted`, which has a flag for each place of the segment's types.
 std::uint32_t ready_of(const Segment& segment, const std::vector<bool>& wanted) {
   std::uint32_t n = 0;
   for (auto i = segment.taken.next_clear(0); i < segment.count; i = segment.taken.next_clear(i + 1)) {
@@ -38,7 +38,7 @@ std::uint32_t ready_of(const Segment& segment, const std::vector<bool>& wanted) 
   return n;
 }
 
-/// Ready messages of a segment that nobody knows.
+/// Ready messages of a segment whose type no attached worker knows.
 std::uint32_t unknown_of(State& state, const Queue& queue, const SegmentKey& key, Segment& segment, int& mixed_left) {
   const std::uint32_t free = segment.count - segment.taken.count();
   if (free == 0 || queue.attached.empty()) return 0;
@@ -53,13 +53,13 @@ std::uint32_t unknown_of(State& state, const Queue& queue, const SegmentKey& key
   return ready_of(segment, unknown);
 }
 
-/// Records in somebody's hands, by queue; of these, suspects.
+/// Leased records of a queue, and how many of them are suspects.
 struct LeasedRecords {
   std::uint64_t all{}, suspects{};
 };
 using LeasedByQueue = std::map<QueueId, LeasedRecords>;
 
-/// One pass over all leases, for all queues of a page.
+/// Counts leased records in one pass over all leases, for all queues of a page.
 LeasedByQueue leased_records(const State& state) {
   LeasedByQueue leased;
   for (const auto& [number, worker] : state.workers_by_number) {
@@ -95,7 +95,7 @@ States count(State& state, Queue& queue, const LeasedRecords& leased, int& mixed
   }
   states.leased += leased.all;
   states.delayed = queue.records.value - waiting - leased.all;
-  // Live is all that is not gone or dead: what is neither leased nor delayed is ready, or will be with this commit.
+  // Live messages are not gone or dead. Those neither leased nor delayed are ready, or will be with this commit.
   states.ready = queue.live.messages.value - states.leased - states.delayed;
   return states;
 }
@@ -130,7 +130,7 @@ void describe(State& state, Queue& queue, const LeasedByQueue& leased, int& mixe
   one.set_publishers(static_cast<std::uint32_t>(queue.windows.size()));
 }
 
-/// Of segments whose types it knows in part, one has a message for it.
+/// True if a segment whose types the session knows in part has a message for it.
 bool some_wait_for(State& state, const Attached& attached, Lane lane, TypeSet types, int& mixed_left) {
   LaneState& the_lane = attached.queue->lanes[lane];
   const auto& names = state.type_sets.types(types);
@@ -138,14 +138,14 @@ bool some_wait_for(State& state, const Attached& attached, Lane lane, TypeSet ty
   std::transform(names.begin(), names.end(), wanted.begin(),
                  [&](const std::string& name) { return knows(attached, name); });
   for (const SegmentNumber number : the_lane.ready.at(types)) {
-    if (mixed_left-- <= 0) return true;  // as far as anybody has looked
+    if (mixed_left-- <= 0) return true;  // no more is looked at: it is taken to have one
     Segment& segment = the_lane.segments.at(number);
     if (load(state, {attached.queue->id, lane, number}, segment) && ready_of(segment, wanted) > 0) return true;
   }
   return false;
 }
 
-/// Something may be delivered to this session: it is ready, and of a type that it knows.
+/// True if something may be delivered to this session: it is ready, and of a type that the session knows.
 bool waits_for(State& state, Attached& attached, int& mixed_left) {
   Queue& queue = *attached.queue;
   if (has_ahead(state, queue)) return true;
@@ -179,7 +179,7 @@ void describe(State& state, Now now, Worker& worker, int& mixed_left, v1::Worker
   one.set_held_messages(worker.outstanding.messages.value);
   one.set_held_bytes(worker.outstanding.bytes.value);
   const Duration unseen = now.instant - process.last_seen;
-  // Two keep-alives are missing. (At the whole of it the session ends, and is not listed.)
+  // Two keep-alives are missing. (After a whole session timeout the session ends, and is not listed.)
   const bool alive = unseen < state.config.session_timeout / 2;
   one.set_alive(alive);
   one.set_connected(worker.connection != 0);
@@ -195,7 +195,7 @@ void describe(State& state, Now now, Worker& worker, int& mixed_left, v1::Worker
   one.set_stuck(shown->second.stuck());
 }
 
-/// Rows that a page may have.
+/// The most rows of a page.
 int rows(std::uint32_t wanted) {
   return static_cast<int>(wanted == 0 ? page_rows_most : std::min(wanted, page_rows_most));
 }

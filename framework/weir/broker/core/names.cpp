@@ -1,4 +1,4 @@
-// Names: a segment's, and those of outputs.
+// Names: those of a segment, and those of outputs.
 #include "weir/broker/core/names.hpp"
 
 #include <sodium.h>

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What names messages for good: where a segment's messages have their names, and how outputs get theirs.
+/// Permanent names of messages: those of a segment, and how outputs get theirs.
 
 #include <boost/container/small_vector.hpp>
 #include <cstdint>
@@ -15,12 +15,12 @@
 
 namespace weir::broker::core {
 
-/// Mostly one: what came in one frame.
+/// Mostly one: the messages of one frame.
 using NameRuns = boost::container::small_vector<NameRun, 1>;
-/// Joined to the last run, where it goes on with it.
+/// Appends a run, or joins it to the last one if it goes on with it.
 void append(const NameRun& run, NameRuns& to);
 
-/// The names of a segment's messages, to be looked up by their indexes.
+/// The names of a segment's messages, by index.
 class SegmentNames {
  public:
   SegmentNames() = default;
@@ -39,17 +39,18 @@ class SegmentNames {
   std::vector<Run> runs_;
 };
 
-/// Unlike any other; the same for the same place.
+/// A name that is unlike any other; always the same for the same place.
 [[nodiscard]] MessageName name_of_place(const Place& place);
 
-/// The names of outputs to one queue at one priority. Each is derived from its source's, so that a settlement that is
-/// sent again, and a handler that runs again, give the same one. `ordinal` counts, from 0, what the source publishes to
-/// that lane.
+/// The names of outputs to one queue at one priority. Each is derived from the name of its source, so that a settlement
+/// that is sent again, and a handler that runs again, give the same name. `ordinal` counts, from 0, what the source
+/// publishes to that lane.
 ///
-/// The first is numbered as its source is, and its publisher is a hash of the source's: so outputs of neighbouring
-/// messages are neighbours again, a run of names as their sources are. Of the others the publisher is a hash of the
-/// source's whole name, and the ordinal their number: they are a run of their own. The hash is SipHash-2-4 with 128
-/// bits (Aumasson, Bernstein; libsodium's): 30 ns, and no two inputs that come up by accident share one.
+/// The first output has the number of its source; its publisher is a hash of the source's publisher. So outputs of
+/// neighbouring messages are neighbours again: one run of names, as their sources are. A further output has its ordinal
+/// as number; its publisher is a hash of the source's whole name. So the further outputs of a source are a run of their
+/// own. The hash is SipHash-2-4 with 128 bits (Aumasson, Bernstein; libsodium's): it takes 30 ns, and no two inputs
+/// that come up by accident share one.
 class OutputNames {
  public:
   OutputNames(std::string_view queue, Lane lane) : queue_(queue), lane_(lane) {}
@@ -60,12 +61,12 @@ class OutputNames {
     std::optional<MessageName> source;
     PublisherId derived;
   };
-  /// `source`'s number counts only for those after the first.
+  /// The number of `source` counts only for further outputs.
   [[nodiscard]] PublisherId hash(const MessageName& source, bool further) const;
 
   std::string_view queue_;
   Lane lane_;
-  Known first_, further_;  ///< the last: most that come one after the other share it
+  Known first_, further_;  ///< the last ones: most outputs in a row share them
 };
 
 }  // namespace weir::broker::core

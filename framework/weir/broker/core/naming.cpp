@@ -1,4 +1,4 @@
-// What a worker names in its HELLO against what it has: which leases stay its own, which return.
+// The leases that a worker names in its HELLO, compared with those that it has: which stay its own, and which return.
 #include <optional>
 #include <utility>
 
@@ -17,13 +17,13 @@ v1::ClaimAnswer* answer_claim(v1::Welcome& welcome, const v1::Claim& wanted, std
   return one;
 }
 
-/// What the store is asked for a claim, about, in nanoseconds a message.
+/// The estimated costs, in nanoseconds: to look up one claimed message in the store, to keep a run, to look at a lease.
 constexpr std::int64_t claim_ns = 1'500;
 constexpr std::int64_t keep_ns = 300;
 constexpr std::int64_t lease_ns = 100;
 
-/// The leases that a worker names in its HELLO, against those that it has: what is named stays its own, the rest
-/// returns. Until that is done its worker has no connection, so that nothing is delivered to it.
+/// Compares the leases that a worker names in its HELLO with those that it has: those that are named stay its own, the
+/// rest returns. Until that is done the worker has no connection, so that nothing is delivered to it.
 class Naming final : public Work {
  public:
   Naming(Connection of, Worker& worker, v1::Hello first, std::vector<std::string> parts, SpeaksOf what)
@@ -40,7 +40,7 @@ class Naming final : public Work {
   bool go_on(Turn& turn) override {
     Worker* const worker = turn.state.find_worker(token_, shard_);
     Client* const client = turn.state.find_client(of_);
-    // It was lost meanwhile, or says HELLO again elsewhere.
+    // The worker was lost meanwhile, or says HELLO on another connection.
     if (worker == nullptr || client == nullptr || worker->naming != of_) return true;
     if (stage_ == Stage::looking && look(turn.state, *worker)) stage_ = Stage::held;
     if (stage_ == Stage::held && name_all(turn, *worker, false)) stage_ = Stage::settled;
@@ -58,8 +58,8 @@ class Naming final : public Work {
   bool look(State& state, Worker& worker) {
     if (granted_from_ == 0) {
       granted_from_ = state.next_lease;
-      // Nothing is held until it is named. In one go: another's claim may end one of these leases meanwhile, and what
-      // is counted must be what is marked.
+      // Nothing is held until it is named. This is not sliced: another worker's claim may end one of these leases
+      // meanwhile, and what is counted must be what is marked.
       for (auto& [lease, run] : worker.leases) run.settled_by_worker = true;
       worker.outstanding = {};
       worker.borrowed = {};
@@ -75,7 +75,7 @@ class Naming final : public Work {
     return true;
   }
 
-  /// All claims of one kind, in the order of the parts. False: the effort is spent.
+  /// Goes through all claims of one kind, in the order of the parts. False: the effort is spent.
   bool name_all(Turn& turn, Worker& worker, bool settled) {
     for (;;) {
       const auto& claims = settled ? part().settled() : part().held();
@@ -99,7 +99,7 @@ class Naming final : public Work {
   [[nodiscard]] const v1::Hello& part() const { return part_ == 0 ? hello_ : parsed_; }
   void parse() { parsed_.ParseFromString(parts_[part_ - 1]); }
 
-  /// How many messages it has answered for, from `done_` on.
+  /// Answers for some of the messages from `done_` on; returns how many.
   std::uint32_t name(Turn& turn, Worker& worker, const v1::Claim& wanted, bool settled) {
     if (!of_this_store_) {
       answer_claim(welcome(), wanted, done_, wanted.count() - done_)->set_stale(true);
@@ -113,7 +113,7 @@ class Naming final : public Work {
       return 1;
     }
     if (id.incarnation == turn.state.incarnation) return keep(turn.state, worker, wanted, id.counter, settled);
-    // Claimed before, in a session whose WELCOME was lost on the way.
+    // It was claimed before, in a session whose WELCOME was lost on the way.
     if (const auto lease = reclaimed(id)) return keep(turn.state, worker, wanted, *lease, settled);
     v1::Claim one = wanted;
     one.set_first(wanted.first() + done_);
@@ -139,8 +139,8 @@ class Naming final : public Work {
     return at->second.lease + (id.counter - at->first.counter);
   }
 
-  /// No broker can have granted a lease of a later start, or one of this start that is still to be given; nor can a
-  /// message have been delivered under a later lease than the one that is claimed.
+  /// A broker cannot have granted a lease of a later start, or one of this start that is still to be given. A message
+  /// cannot have been delivered first under a later lease than the one that is claimed.
   [[nodiscard]] bool was_granted(const State& state, const v1::Claim& wanted) const {
     const LeaseId id{wanted.incarnation(), wanted.lease() + done_};
     const LeaseId origin{wanted.origin_incarnation(), wanted.origin_lease() + done_};
@@ -148,7 +148,7 @@ class Naming final : public Work {
            (origin.incarnation == 0 || origin <= id);
   }
 
-  /// How many from `done_` on were not claimed before, so that they are one claim.
+  /// How many messages from `done_` on were not claimed before, so that they are one claim.
   std::uint32_t run_of_unclaimed(const v1::Claim& wanted) const {
     std::uint32_t n = 1;
     while (done_ + n < wanted.count() && n < protocol::segment_messages_most &&
@@ -179,7 +179,7 @@ class Naming final : public Work {
         return n;
       }
     }
-    // A settlement that was applied already, and perhaps not committed: sent again it is answered once it is.
+    // This settlement was applied already, and is perhaps not committed. Sent again, it is answered after its commit.
     if (settled) {
       answer_claim(welcome(), wanted, done_, 1)->set_lease(lease);
     } else {
@@ -207,7 +207,7 @@ class Naming final : public Work {
     return after != named_.begin() && lease - std::prev(after)->first < std::prev(after)->second;
   }
 
-  /// What was on its way and was lost with the connection was never seen: ready at once, not counted.
+  /// Returns what was on its way and was lost with the connection. It was never seen: ready at once, not counted.
   bool return_unnamed(State& state, Worker& worker) {
     for (auto at = worker.leases.lower_bound(returned_up_to_);
          at != worker.leases.end() && at->first < granted_from_;) {
@@ -247,7 +247,7 @@ class Naming final : public Work {
     }
     return load;
   }
-  /// In the worker's window, and out of it: nothing that a lost frame could leak, as it is derived from the leases.
+  /// Put messages into the worker's window, and take them out. The leases decide, so a lost frame cannot leak credit.
   static void hold(State& state, Worker& worker, const LeaseRun& run, const Bits& of) {
     const Load load = load_of(state, run, of);
     worker.outstanding += load;
@@ -271,7 +271,7 @@ class Naming final : public Work {
   std::uint64_t looked_at_{};
   std::size_t part_ = 0;  ///< 0: the first
   int claim_ = 0;
-  std::uint32_t done_ = 0;        ///< of its messages
+  std::uint32_t done_ = 0;        ///< of the claim's messages
   std::uint64_t granted_from_{};  ///< leases from here on were granted by this HELLO's claims
   std::uint64_t returned_up_to_{};
   struct Granted {
@@ -279,7 +279,7 @@ class Naming final : public Work {
     std::uint32_t count{};
   };
   std::map<LeaseId, Granted> reclaimed_;  ///< by the first lease claimed: the lease granted for it
-  /// What is still theirs: the first lease of a run, and how many. (Compaction may cut the runs meanwhile.)
+  /// What is still the worker's: the first lease of a range, and how many. (Compaction may cut the runs meanwhile.)
   std::map<std::uint64_t, std::uint64_t> named_;
 };
 

@@ -1,4 +1,4 @@
-// Outputs: what handlers published, taken with the acks that they leave with, and named after their sources.
+// Outputs: messages that handlers published, taken with the acks that they leave with, and named after their sources.
 #include <algorithm>
 #include <boost/unordered/unordered_flat_map.hpp>
 #include <map>
@@ -33,7 +33,7 @@ std::size_t run_size(const v1::Group& group) {
   return bytes;
 }
 
-/// Counts, for each message of a frame, what its lease published to the same lane before it.
+/// Counts, for each message of a frame, how many its lease published to the same lane before it.
 class Ordinals {
  public:
   explicit Ordinals(const v1::Settle& settle) {
@@ -46,7 +46,7 @@ class Ordinals {
     }
     for (auto& [lane, at] : lanes_) at = {};
   }
-  /// The messages are asked for one after the other.
+  /// Call it for the messages one after the other.
   [[nodiscard]] std::uint32_t next(QueueId queue, Lane lane, std::uint64_t lease) {
     if (!in_order_) return counted_[{queue, lane, lease}]++;
     auto& [last, ordinal] = lanes_[{queue, lane}];
@@ -56,12 +56,12 @@ class Ordinals {
   }
 
  private:
-  bool in_order_ = true;  ///< as a worker sends them: then those of one lease stand together
+  bool in_order_ = true;  ///< as a worker sends them: the messages of one lease are together
   std::map<std::pair<QueueId, Lane>, std::pair<std::uint64_t, std::uint32_t>> lanes_;
   boost::unordered_flat_map<std::tuple<QueueId, Lane, std::uint64_t>, std::uint32_t> counted_;
 };
 
-/// What the store does not have any more as it was written is named by its place, which nothing else has either.
+/// If the store does not have the name any more as it was written, the message is named by its place instead.
 MessageName name_of(State& state, LeaseRun& run, std::uint32_t offset) {
   const Place place{run.key.queue, run.key.segment, run.first + offset};
   if (run.source == Source::record) {
@@ -89,7 +89,7 @@ std::string wrong_with(const State& state, const v1::Group& group, const Queue* 
   return {};
 }
 
-/// Of the group's messages, those that leave.
+/// Those of the group's messages that leave.
 struct Leaving {
   const v1::Group& group;
   const Slice& run;
@@ -97,7 +97,7 @@ struct Leaving {
   std::vector<std::uint32_t> indexes;  ///< in the group
 };
 
-/// Leases whose outputs cannot be taken: they are answered, and keep their deliveries.
+/// The leases whose outputs cannot be taken: they are answered, and keep their deliveries.
 std::set<std::uint64_t> exclude(State& state, const v1::Settle& settle, const Slice& run, v1::Settled& settled) {
   std::set<std::uint64_t> excluded;
   std::size_t at = 0;
@@ -115,7 +115,7 @@ std::set<std::uint64_t> exclude(State& state, const v1::Settle& settle, const Sl
   return excluded;
 }
 
-/// An ack that is stale takes its outputs with it; the others leave one by one.
+/// Takes the outputs that leave one by one: those of a stale ack do not leave.
 void take_each(State& state, Now now, Queue& queue, const Leaving& leaving) {
   const v1::Index& index = leaving.group.index();
   std::size_t at = 0;
@@ -163,7 +163,7 @@ std::set<std::uint64_t> take_outputs(State& state, Now now, Worker& worker, cons
     const Slice its_run = run.sub(at, bytes);
     at += bytes;
     Queue* queue = state.find_queue(group.queue());
-    if (queue == nullptr) continue;  // all its leases are excluded
+    if (queue == nullptr) continue;  // all leases of the group are excluded
     const Lane lane = lane_of(group);
     OutputNames names(queue->name, lane);
     Leaving leaving{group, its_run, {}, {}};

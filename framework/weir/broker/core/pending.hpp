@@ -1,6 +1,6 @@
 #pragma once
 
-/// What one commit brings, and what is to be said and done once it is on disk.
+/// What one commit brings, and what is sent and done once it is on disk.
 
 #include <cstdint>
 #include <map>
@@ -20,8 +20,8 @@ struct Answer {
   std::uint64_t first{};
   std::uint32_t count{};
   std::uint64_t bytes{};
-  Place place;          ///< of the first; segment 0: none
-  QueueId window_of{};  ///< whose window it frees; 0: none (a resend)
+  Place place;          ///< of the first message; segment 0: none
+  QueueId window_of{};  ///< the queue whose window it frees; 0: none (a resend)
   std::string refused;  ///< empty: confirmed
 };
 
@@ -31,15 +31,15 @@ struct OpenSegment {
   Instant since;  ///< when its first message was taken
   std::uint64_t bytes{};
   Bits settled;                 ///< messages that are records from the start
-  bool closed = false;          ///< nothing joins it any more
-  bool appeared = false;        ///< ahead of its commit: the lane has it
-  bool bears_outputs = false;   ///< an ack of its messages leaves with outputs: what it confirms waits for their commit
-  bool needed = false;          ///< something of this commit reads a message of it from the store
-  std::vector<Answer> answers;  ///< due once it is on disk, or never need be
+  bool closed = false;          ///< no message joins it any more
+  bool appeared = false;        ///< its lane has it, ahead of its commit
+  bool bears_outputs = false;   ///< an ack of its messages leaves with outputs: the confirmation waits for their commit
+  bool needed = false;          ///< this commit reads a message of it from the store
+  std::vector<Answer> answers;  ///< sent once it is on disk, or once it need never be
 };
 
 struct Pending {
-  Instant since;  ///< when a frame brought the first of it
+  Instant since;  ///< when a frame brought the first part of it
   std::vector<Write> writes;
   std::set<SegmentKey> settled;  ///< segments whose settled bits have changed
   std::set<QueueId> queues;      ///< whose state has changed
@@ -54,15 +54,15 @@ struct Pending {
   std::vector<Settled> settled_frames;
   std::vector<std::pair<Connection, v1::Settled>> stale;
   std::vector<std::pair<ProcessToken, std::uint32_t>> noted;
-  /// Leases of sessions whose end this commits, a session each: their messages are ready again afterwards.
+  /// Leases of sessions whose end this commits, one entry per session: their messages are ready again afterwards.
   std::vector<Leases> returning;
-  /// Sessions that a start waits for, whose end this commits.
+  /// Sessions that the restart waits for, and whose end this commits.
   std::size_t given_up{};
   struct Moved {
     Place place;
     std::int64_t due_us{};  ///< 0: gone, or dead
     DueBy due_by{};
-    std::optional<RecordHead> head{};  ///< as it will be; nothing: to be read from the store when it is due
+    std::optional<RecordHead> head{};  ///< as it will be; nothing: it is read from the store when it is due
   };
   std::vector<Moved> moved;  ///< records that were loaded, or are new
   struct Mark {
@@ -76,7 +76,7 @@ struct Pending {
     v1::ControlReply reply;
   };
   std::vector<Reply> replies;
-  std::vector<Connection> buried;                                      ///< death reports to be answered
+  std::vector<Connection> buried;                                      ///< death reports to answer
   std::vector<std::pair<PublisherId, std::uint64_t>> publisher_marks;  ///< as this commit has them
 
   [[nodiscard]] bool empty() const {

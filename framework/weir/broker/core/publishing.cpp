@@ -9,7 +9,7 @@
 namespace weir::broker::core {
 namespace {
 
-/// Segment numbers are reserved so far ahead of use: a place that was ever seen is never given again.
+/// Segment numbers are reserved this far ahead of use: a place that was ever seen is never given again.
 constexpr SegmentNumber reservation_step = 4096;
 
 std::size_t bytes_of(const v1::Index& index) {
@@ -18,8 +18,8 @@ std::size_t bytes_of(const v1::Index& index) {
   return bytes;
 }
 
-/// Answers what was answered before: at or below the committed mark, refused if listed there, else confirmed; above it,
-/// what was confirmed without being written. The rest is answered at its commit.
+/// Answers messages that were answered before. At or below the committed mark they are refused if listed there, else
+/// confirmed. Above it, those that were confirmed unwritten are confirmed again. The rest is answered at its commit.
 void answer_again(State& state, const Publisher& publisher, std::uint64_t first, std::uint64_t last, Actions& actions) {
   v1::Frame frame;
   auto& runs = *frame.mutable_confirmed()->mutable_runs();
@@ -35,7 +35,7 @@ void answer_again(State& state, const Publisher& publisher, std::uint64_t first,
   std::uint64_t at = first;
   const std::uint64_t written = std::min(last, publisher.committed);
   for (const auto& range : publisher.mark.refused()) {
-    // One range may go on with what is refused and not committed yet: that is answered at its commit.
+    // One range may go on with messages that are refused and not committed yet: these are answered at their commit.
     if (range.last() < at || std::max(range.first(), at) > written) continue;
     if (range.first() > at) add(at, range.first() - 1, false);
     const std::uint64_t end = std::min(range.last(), written);
@@ -56,7 +56,7 @@ struct Due {
   DueBy by{};
 };
 
-/// When message `column` is due. Of a delay and a time the later one counts, as both clocks are now.
+/// When message `column` is due. If it has a delay and a time, the later one counts, by what both clocks show now.
 Due due_of(const State& state, Now now, const v1::Index& index, int column) {
   constexpr std::int64_t never = std::int64_t{1} << 62;
   const std::int64_t clock = state.clock_us(now.instant);
@@ -84,7 +84,7 @@ void forget_heard(v1::PublisherMark& mark, std::uint64_t answered_below) {
   ranges.DeleteSubrange(kept, ranges.size() - kept);
 }
 
-/// Neighbours are one range: one that is refused again and again must not make its mark long.
+/// Neighbours become one range: a publisher that is refused again and again must not make its mark long.
 void note_refused(v1::PublisherMark& mark, std::uint64_t first, std::uint64_t last) {
   const int n = mark.refused_size();
   if (n > 0 && mark.refused(n - 1).last() + 1 == first) {
@@ -127,14 +127,14 @@ PublisherWindow* window_for(Turn& turn, Client& client, Queue& queue, const v1::
   return &open;
 }
 
-/// One group after its checks, with its run. False: the session has ended.
+/// Takes one group that was checked, with its run. False: the session has ended.
 bool take(Turn& turn, Client& client, const v1::Group& group, Queue& queue, const Slice& run) {
   Publisher& publisher = *client.publisher;
   const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
   const std::uint64_t first = group.first_number();
   const std::uint64_t last = first + n - 1;
   if (first <= client.numbered) {
-    // Below the mark it would be taken for one that is there already, and confirmed.
+    // Below the mark it would be taken for a message that is there already, and confirmed.
     refuse(turn, client.connection, v1::Error::MALFORMED,
            "PUBLISH: message " + std::to_string(first) + " came after " + std::to_string(client.numbered) +
                "; in a session numbers go up, also of what is sent again");
@@ -177,7 +177,7 @@ bool take(Turn& turn, Client& client, const v1::Group& group, Queue& queue, cons
   return true;
 }
 
-/// What taking a group costs, about, in nanoseconds.
+/// The estimated cost of taking a group, in nanoseconds.
 std::int64_t cost_of(const v1::Index& index) {
   constexpr std::int64_t group_ns = 800;
   constexpr std::int64_t message_ns = 10;
@@ -185,11 +185,11 @@ std::int64_t cost_of(const v1::Index& index) {
   return group_ns + index.lengths_size() * (has_delays(index) ? record_ns : message_ns);
 }
 
-/// Takes groups from `number` on, which have been checked, until the effort is spent; `at` is where the next one's
-/// messages lie. True: all were taken, or the session has ended.
+/// Takes groups, which were checked, from `number` on until the effort is spent; `at` is where the messages of the next
+/// one lie. True: all were taken, or the session has ended.
 bool take_groups(Turn& turn, Client& client, const v1::Publish& publish, const Slice& run, int& number,
                  std::size_t& at) {
-  // A commit may have been sealed since the groups before.
+  // A commit may have been sealed since the groups before these were taken.
   const PublisherId id = client.publisher->id;
   client.publisher->dirty = true;
   turn.state.gathering.publishers.insert(id);
@@ -208,7 +208,7 @@ bool take_groups(Turn& turn, Client& client, const v1::Publish& publish, const S
   return all;
 }
 
-/// What is left of a publish frame.
+/// The rest of a publish frame.
 class Publishing final : public Work {
  public:
   Publishing(Connection connection, v1::Publish publish, Slice run, int number, std::size_t at)
@@ -279,7 +279,7 @@ void on_publish(Turn& turn, Client& client, const v1::Publish& publish, const Sl
       return refuse(turn, client.connection, v1::Error::MALFORMED,
                     which + "priority " + std::to_string(group.priority()) + " is not 0 to 9");
     }
-    // Its last one must be a number too, and have one behind it: names are ranges, of a first number and how many.
+    // The last number must be a number too, and have one behind it: names are ranges, of a first number and a count.
     const auto n = static_cast<std::uint64_t>(group.index().lengths_size());
     if (group.first_number() == 0 || group.first_number() > std::numeric_limits<std::uint64_t>::max() - n) {
       return refuse(turn, client.connection, v1::Error::MALFORMED,
@@ -294,7 +294,7 @@ void on_publish(Turn& turn, Client& client, const v1::Publish& publish, const Sl
         "PUBLISH: the run has " + std::to_string(run.bytes.size()) + " bytes, the groups " + std::to_string(at));
   }
   forget_heard(client.publisher->mark, publish.answered_below());
-  client.publisher->in_doubt = false;  // nobody publishes before its WELCOME
+  client.publisher->in_doubt = false;  // it publishes, so it has heard its WELCOME
   at = 0;
   int first = 0;
   if (take_groups(turn, client, publish, run, first, at)) return;
@@ -303,7 +303,7 @@ void on_publish(Turn& turn, Client& client, const v1::Publish& publish, const Sl
 
 namespace {
 
-/// Small frames of one commit share a segment: where the group stands in it, if it has room.
+/// Small frames of one commit share a segment. Returns where the group is in it, if it has room.
 std::optional<Place> join_segment(State& state, const Queue& queue, const Incoming& group) {
   Pending& pending = state.gathering;
   const auto at = pending.segments.upper_bound(SegmentKey{queue.id, group.lane, ~SegmentNumber{0}});
@@ -336,7 +336,7 @@ v1::Record delayed_record(Now now, const Incoming& group, int column, Due due) {
   return record;
 }
 
-/// Those that are not due yet become records, and are settled in the segment `number`.
+/// Messages that are not due yet become records, and are settled in the segment `number`.
 void put_delayed(State& state, Now now, Queue& queue, const Incoming& group, SegmentNumber number, OpenSegment& open) {
   const auto n = static_cast<std::uint32_t>(group.index.lengths_size());
   open.closed = true;

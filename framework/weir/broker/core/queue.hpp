@@ -1,6 +1,6 @@
 #pragma once
 
-/// A queue as the core sees it: lanes of segments, records that are due, and who is attached.
+/// A queue as the core sees it: lanes of segments, records that are due, and the workers that are attached.
 
 #include <algorithm>
 #include <array>
@@ -39,27 +39,27 @@ class TypeSets {
   std::vector<const std::vector<std::string>*> sets_;
 };
 
-/// A segment that is not all settled. Its bytes are the store's.
+/// A segment that is not all settled. The store has its bytes.
 struct Segment {
   std::uint32_t count{};
   TypeSet types{};
   std::uint64_t bytes{};
   Bits settled;           ///< gone, or a record now
-  Bits taken;             ///< settled, leased, or waiting to return: not ready
-  bool damaged = false;   ///< the store does not have it as it was written: what is or becomes ready is set aside
-  std::uint32_t aside{};  ///< messages that are: taken, and never settled
-  /// What it brings, while it is not on disk: it is delivered ahead of its commit (ahead.cpp).
+  Bits taken;             ///< not ready: settled, leased, set aside, or waiting to return
+  bool damaged = false;   ///< not in the store as it was written: messages that are or become ready are set aside
+  std::uint32_t aside{};  ///< messages that are set aside: taken, and never settled
+  /// Its contents while it is not on disk: it is delivered ahead of its commit (ahead.cpp).
   std::shared_ptr<const Contents> ahead;
   /// ends[i] is where message i ends in the run; empty until needed.
   std::vector<std::uint32_t> ends;
-  /// Type of each message, by its place in types(types); only for several types, and once needed.
+  /// Type of each message, as its place in types(types); only if there are several types, and once needed.
   std::vector<std::uint32_t> type_of;
   SegmentNames names;  ///< empty until needed
 
-  /// None of its messages is left in it: they are gone, or records.
+  /// True if none of its messages is left in it: they are gone, or records.
   [[nodiscard]] bool finished() const { return settled.next_clear(0) >= count; }
   [[nodiscard]] bool has_ready() const { return taken.next_clear(0) < count; }
-  /// Of message i, by its place in types(types); the ends are loaded.
+  /// The type of message i, as its place in types(types). The ends must be loaded.
   [[nodiscard]] std::uint32_t type(std::uint32_t i) const { return type_of.empty() ? 0 : type_of[i]; }
   [[nodiscard]] std::uint64_t bytes_of(std::uint32_t first, std::uint32_t last) const {
     return ends[last - 1] - (first == 0 ? 0 : ends[first - 1]);
@@ -76,34 +76,34 @@ struct LaneState {
   SegmentNumber mark_asked{};
 };
 
-/// What a publisher, or several, may have unanswered in this queue.
+/// What a publisher may have unanswered in this queue.
 struct PublisherWindow {
-  std::uint64_t epoch{};        ///< of `most`, the newest sent
-  Load most;                    ///< the newest sent
-  Load effective;               ///< what the publisher may believe: the largest not yet superseded
+  std::uint64_t epoch{};        ///< of `most`
+  Load most;                    ///< the newest window that was sent
+  Load effective;               ///< the largest window that the publisher may still go by
   Load outstanding;             ///< taken and unanswered
-  std::uint64_t first_epoch{};  ///< groups of an older epoch were sent in an earlier session: they need no credit
+  std::uint64_t first_epoch{};  ///< groups of an older epoch were sent in an earlier session, and need no credit
   bool used = true;             ///< since the last look (windows_tick)
-  bool resting = false;         ///< had room and did not use it, while others had none: until the next look
+  bool resting = false;         ///< it had room unused while others had none: it has none until the next look
 };
 
-/// Records in memory that are due and that nobody has taken.
+/// The most records in memory that are due and not taken.
 inline constexpr std::size_t ready_records_most = 4096;
 
 /// A queue's records that are not due yet, by one clock.
 struct DueRange {
-  /// Those that this broker wrote and that are due soon, if there are not too many (records.cpp).
+  /// Records that this broker wrote and that are due soon, if there are not too many (records.cpp).
   std::map<std::pair<std::int64_t, Place>, RecordHead> scheduled;  ///< by due time
-  /// How far the walk over what only the store knows has come.
+  /// How far the walk over the records that only the store knows has come.
   DueCursor cursor;
   /// No unloaded record is due before this; the largest value: none is known.
   std::int64_t walk_next_us = 0;
-  /// Having looked at what was not due, the walk rests until then.
+  /// The walk has looked at records that were not due, and rests until then.
   std::int64_t walk_rests_until_us = 0;
   /// Nothing of this range is due before this.
   std::int64_t next_us = 0;
 
-  /// A record with this due time exists now: the walk must come by it.
+  /// A record with this due time exists now: the walk must reach it.
   void expect(std::int64_t due_us) {
     walk_next_us = std::min(walk_next_us, due_us);
     next_us = std::min(next_us, due_us);
@@ -120,36 +120,36 @@ struct Queue {
   bool in_file = false;
   v1::QueueState state;  ///< totals and reservations, as stored
   SegmentNumber next_segment = 1;
-  SegmentNumber found_up_to{};  ///< what the start found stands at or below this
+  SegmentNumber found_up_to{};  ///< segments that the start found are at or below this
   std::array<LaneState, lanes_most> lanes;
   std::size_t hidden{};  ///< segments that are not on disk, and have not appeared in their lanes ahead of that
 
-  /// All that is not gone or dead, from the moment that it was taken.
+  /// All messages that are not gone or dead, from the moment that they were taken.
   Load live;
   Messages records;  ///< of these, those with a record of their own
   Messages dead;
   Messages dead_untold;  ///< dead letters that the log has not told yet
   Place dead_untold_first;
   Messages damaged;                        ///< set aside (damaged.cpp)
-  Messages damaged_untold;                 ///< of these, those that the log has not told yet,
-  std::vector<std::string> damaged_named;  ///< and what they are
+  Messages damaged_untold;                 ///< damaged messages that the log has not told yet
+  std::vector<std::string> damaged_named;  ///< names of damaged values that the log has not told yet
 
-  /// Records that are due and not leased: those that anybody may have,
+  /// Records that are due and not leased, and that any worker may have.
   std::deque<RecordHead> ready_records;
-  /// and suspects, those to be tried first first. No deque is empty.
+  /// Suspects that are due and not leased; the kinds that are tried first come first. No deque is empty.
   std::map<v1::Suspicion, std::deque<RecordHead>, std::greater<>> suspects;
-  /// Every record that memory knows of: ready, scheduled, leased, or with a new fate not yet committed. A walk over due
-  /// records leaves them out.
+  /// Every record that memory knows: ready, scheduled, leased, or with a new fate not yet committed. A walk over due
+  /// records leaves these out.
   Places loaded;
   std::array<DueRange, due_clocks.size()> due_ranges;
   [[nodiscard]] DueRange& due(DueBy by) { return due_ranges[static_cast<std::size_t>(by)]; }
   [[nodiscard]] const DueRange& due(DueBy by) const { return due_ranges[static_cast<std::size_t>(by)]; }
 
   std::vector<Worker*> attached;
-  std::size_t turn = 0;  ///< whose turn it is to be sent something
-  /// One message after the other is watched from its delivery to its end (holding.cpp): so many in a row took long.
+  std::size_t turn = 0;  ///< the worker whose turn it is to be sent something
+  /// One message after the other is watched from its delivery to its end (holding.cpp): so many in a row were slow.
   unsigned slow_in_a_row = 0;
-  bool was_quick = false;  ///< one of them, since the start, did not take long
+  bool was_quick = false;  ///< since the start, a watched message ended in time
   struct Watched {
     SegmentKey key;
     std::uint32_t index{};
@@ -160,7 +160,7 @@ struct Queue {
   std::optional<Instant> paused_until;
   std::map<PublisherId, PublisherWindow> windows;
   Load unanswered;          ///< the sum of their `outstanding`
-  PublisherId window_turn;  ///< who was given room last
+  PublisherId window_turn;  ///< the publisher that was given room last
   Instant shared_at;        ///< when its room was last shared
   std::map<std::string, Instant> unknown_since;
   std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands
@@ -171,7 +171,7 @@ struct Queue {
   }
 };
 
-/// By id, not by address: what a run of the simulator does must not hang on where the heap put things.
+/// By id, not by address: a run of the simulator must not depend on where the heap puts things.
 struct ById {
   bool operator()(const Queue* a, const Queue* b) const { return a->id < b->id; }
 };

@@ -1,8 +1,8 @@
-// Reading: who does not read is sent no more.
+// Reading: a worker that does not read is sent no more.
 //
-// What is sent to a peer that does not read stands in this process until its kernel takes it, and a window is as large
-// as its worker says. So the shell tells how much of what was sent has arrived. Whoever has nothing unread may always
-// be sent one frame more: nobody waits for others that are stuck.
+// Frames to a peer that does not read stay in this process until its kernel takes them, and a window is as large as its
+// worker says. So the shell tells how much of what was sent has arrived. A worker that has nothing unread may always be
+// sent one frame more: it does not wait for others that are stuck.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -34,7 +34,7 @@ void on_read(Turn& turn, Connection by, Bytes bytes) {
   reader.unread -= read;
   turn.state.unread -= read;
   if (turn.state.choked.empty()) return;
-  // What one has read makes room for others too.
+  // What one worker has read makes room for others too.
   std::vector<Worker*> able;
   std::copy_if(turn.state.choked.begin(), turn.state.choked.end(), std::back_inserter(able),
                [&](const Worker* worker) { return may_be_sent(turn.state, *worker); });

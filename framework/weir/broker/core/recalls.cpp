@@ -1,12 +1,12 @@
-// Recalls: what was handed out and has not started is asked back for who idles.
+// Recalls: messages that were handed out and have not started are asked back for idle workers.
 //
-// A session is handed what its window has room for, and some handlers take longer than others: in the end one session
-// has a hundred messages at hand while another has none. So while a queue has nothing ready, a session that idled at
-// two looks in a row and one that held several at both are told apart, and the latter is asked for what is above an
-// even share. It gives back what it has not started, uncounted (RELEASE), the newest first, and that goes to who idles
-// (bursts.cpp). It need not: a client that does not know RECALL keeps what it has.
+// A session is handed what its window has room for, and some handlers take longer than others. In the end one session
+// has a hundred messages at hand while another has none. So, while a queue has nothing ready, the core looks for a
+// session that idled at two looks in a row, and for one that held several messages at both. The second is asked for
+// what it has above an even share. It gives back what it has not started, uncounted (RELEASE), the newest first; that
+// goes to the idle session (bursts.cpp). It need not do so: a client that does not know RECALL keeps what it has.
 //
-// Two looks are 100 ms apart, so where messages come and go faster than that nobody is asked, or in vain.
+// Two looks are 100 ms apart. Where messages come and go faster than that, no session is asked, or it is asked in vain.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -15,7 +15,7 @@ namespace weir::broker::core {
 namespace {
 
 constexpr Duration recalled_every = std::chrono::milliseconds(100);
-/// A worker that is held up by its handler hears nothing: it is not asked more often.
+/// A worker that is held up by its handler hears nothing: it is not asked more often than this.
 constexpr Duration asked_again_after = std::chrono::seconds(1);
 
 struct Seen {
@@ -27,7 +27,7 @@ struct Seen {
 
 bool takes_part(const Worker& worker) { return worker.connection != 0 && worker.noted && !worker.process->alone; }
 
-/// And notes what each has, for the next look.
+/// Finds idle sessions and the busiest one; notes what each holds, for the next look.
 Seen look_at(State& state, Now now, Queue& queue) {
   Seen seen;
   for (Worker* const worker : queue.attached) {

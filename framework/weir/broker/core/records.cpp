@@ -1,4 +1,4 @@
-// Messages with a fate of their own: due times, dead letters, types that nobody knows.
+// Messages with a fate of their own: due times, dead letters, unknown types.
 #include <algorithm>
 #include <limits>
 
@@ -10,15 +10,15 @@ namespace {
 
 constexpr Duration housekeeping_every = std::chrono::seconds(1);
 constexpr std::size_t load_most = 1024;
-/// A walk rests half a microsecond for each that the next one looks at again, some ten times what that takes: where a
-/// thousand are due within 64 ms they are half a millisecond late, and no more than a tenth of the loop is spent so.
+/// A walk rests 0.5 µs for each record that the next walk looks at again, about ten times what the look takes. Where
+/// 1,000 records are due within 64 ms, they are 0.5 ms late, and at most a tenth of the loop's time is spent on them.
 constexpr std::size_t looked_at_a_microsecond = 2;
-/// Records that wait in memory for being due, some 250 bytes each: in all queues, and in one. A queue that nobody takes
-/// anything of shall not have all the room.
+/// The most records that wait in memory until they are due, about 250 bytes each: in all queues, and in one. A queue of
+/// which nothing is taken must not have all the room.
 constexpr std::size_t scheduled_most = 65'536;
 constexpr std::size_t scheduled_of_queue_most = 16'384;
 constexpr Duration scheduled_within = std::chrono::seconds(10);
-/// Of each kind, in one go of the housekeeping: it must not hold up the loop.
+/// The most of each kind in one go of the housekeeping, which must not hold up the loop.
 constexpr std::size_t housekeeping_most = 1024;
 
 bool known_by_anyone(const Queue& queue, const std::string& type) {
@@ -37,14 +37,14 @@ v1::Attempt nobody_knows(Now now, const std::string& type, Duration grace) {
   return attempt;
 }
 
-/// True once `type` has waited its grace; the clock runs only while somebody is attached.
+/// True once `type` has waited its grace; the clock runs only while a worker is attached.
 bool grace_over(Queue& queue, Now now, const std::string& type) {
   if (known_by_anyone(queue, type)) return false;
   const auto since = queue.unknown_since.try_emplace(type, now.instant).first->second;
   return now.instant - since >= queue.policy.unknown_grace;
 }
 
-/// `move` says where the message is, and what it was.
+/// Makes a message of an unknown type a dead letter. `move` says where the message is, and what it was.
 void bury(State& state, Now now, Queue& queue, MoveMessage move, Bytes bytes, const std::string& type) {
   queue.live -= Load{Messages{1}, bytes};
   queue.state.set_dead_lettered(queue.state.dead_lettered() + 1);
@@ -105,7 +105,7 @@ void bury_unknown(Turn& turn, Queue& queue) {
   }
 }
 
-/// False if it goes already: a request has it, or an earlier look whose commit is not on disk yet.
+/// False if it goes already: by a request, or by an earlier look whose commit is not on disk yet.
 bool drop_dead(State& state, Queue& queue, Place place) {
   if (!queue.loaded.insert(place).second) return false;
   state.gathering.writes.emplace_back(DropDead{place});
@@ -114,7 +114,7 @@ bool drop_dead(State& state, Queue& queue, Place place) {
   return true;
 }
 
-/// The oldest dead letters go when there are too many (`on_full: oldest`), and those past their `keep`.
+/// Drops the oldest dead letters when there are too many (`on_full: oldest`), and those past their `keep`.
 void trim_dead(Turn& turn, Queue& queue) {
   const DeadPolicy& policy = queue.policy.dead;
   std::vector<Place> places;
@@ -125,7 +125,7 @@ void trim_dead(Turn& turn, Queue& queue) {
     for (const Place& place : places) trimmed += drop_dead(turn.state, queue, place) ? 1 : 0;
   }
   if (policy.keep && queue.dead.value > 0) {
-    // A walk, a piece at a time: dead letters stand in the order of their places, not of their deaths.
+    // A walk, one part at a time: dead letters are in the order of their places, not of their deaths.
     places.clear();
     const auto snapshot = turn.state.store.snapshot();
     snapshot->dead_after(queue.id, queue.dead_walk, housekeeping_most, places);
@@ -144,7 +144,7 @@ void trim_dead(Turn& turn, Queue& queue) {
   }
 }
 
-/// A line a queue and second, however many they are.
+/// Writes one line per queue and second, however many dead letters there are.
 void tell_dead(Queue& queue, Actions& actions) {
   if (queue.dead_untold.value == 0) return;
   const Place& first = queue.dead_untold_first;
@@ -158,7 +158,7 @@ void tell_dead(Queue& queue, Actions& actions) {
 
 std::int64_t walk_due_us(const DueRange& range) { return std::max(range.walk_next_us, range.walk_rests_until_us); }
 
-/// The scheduled ones that are due, but for those that come after what the store alone may know. How many there were.
+/// Loads the scheduled records that are due, up to the first due time that only the store may know. Returns how many.
 std::size_t load_scheduled(State& state, Queue& queue, DueRange& range, std::int64_t clock) {
   std::size_t loaded = 0;
   const std::int64_t until = std::min(clock, walk_due_us(range));
@@ -173,7 +173,7 @@ std::size_t load_scheduled(State& state, Queue& queue, DueRange& range, std::int
   return loaded;
 }
 
-/// Those that only the store knows, from where the walk stands.
+/// Loads records that only the store knows, from where the walk stands.
 void load_from_store(State& state, Queue& queue, DueBy by, std::int64_t clock) {
   std::vector<RecordHead> heads;
   DueRange& range = queue.due(by);
@@ -187,7 +187,7 @@ void load_from_store(State& state, Queue& queue, DueBy by, std::int64_t clock) {
     range.walk_rests_until_us = clock + static_cast<std::int64_t>(walk.again / looked_at_a_microsecond);
   }
   for (auto& head : heads) {
-    // Due since the start; but the wall clock may have been put back before it, and then somebody may hold it.
+    // It fell due after the start. But the wall clock may have been put back before that; then a session may hold it.
     if (!state.recovered && head.lease.incarnation < state.incarnation && head.place.segment <= queue.found_up_to) {
       continue;
     }
@@ -242,7 +242,7 @@ Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move) {
   const SegmentKey key{place.queue, move.lane, place.segment};
   const Source source = move.source;
   const bool dead = move.dead;
-  // Attempts end (promise 4): what has made its last one is dead.
+  // Attempts end (promise 4): a message that has made its last one is dead.
   WEIR_ASSERT(dead || !move.attempt || move.attempts < queue.policy.attempts, key.queue, key.segment, place.index,
               move.attempts, queue.policy.attempts);
   state.gathering.moved.push_back({place, dead ? 0 : move.at_us});
@@ -291,14 +291,14 @@ void records_tick(Turn& turn) {
     const bool woken = queue->paused_until && turn.now.instant >= *queue->paused_until;
     if (due) load_due(turn.state, turn.now, *queue);
     if (due || woken || housekeeping) dispatch(turn, *queue);
-    // Full: what is due is loaded when somebody takes some, not by time, which would turn the loop for nothing.
+    // Full: due records are loaded when some are taken, not by time, which would turn the loop for nothing.
     const bool full = queue->ready_records.size() >= ready_records_most;
     for (const DueBy by : due_clocks) {
       if (queue->records.value > 0 && !(full && is_due(by))) turn.state.expect_due(queue->due(by).next_us, by);
     }
   }
   if (!housekeeping) return;
-  // Room that the shares of some moment ago leave, and that no settlement gives away.
+  // Gives away room that earlier shares left, and that no settlement gives away.
   for (auto& [token, process] : turn.state.processes) {
     for (auto& [shard, worker] : process.workers) {
       if (worker->attached.size() > 1) dispatch_waiting(turn, *worker);

@@ -1,7 +1,8 @@
 // Recovery: what a restart finds, and the claims of sessions that come back.
 //
-// Before a restart, deliveries were made that only their workers know of. What may have been delivered (segments up to
-// their lane's mark, records that were due) waits until every noted session has said what it holds, or its time is out.
+// Before a restart, deliveries were made that only their workers know of. Messages that may have been delivered
+// (segments up to their lane's mark, records that were due) wait until every noted session has said what it holds, or
+// its time is out.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -31,7 +32,7 @@ void recover_segment(State& state, Queue& queue, const Recovered::SegmentEntry& 
   lane.segments.emplace_hint(lane.segments.end(), entry.number, std::move(segment));
 }
 
-/// Who holds a message under a claim made since the restart.
+/// The worker that holds a message, and under which lease.
 struct Holder {
   Worker* worker{};
   std::map<std::uint64_t, LeaseRun>::iterator run;
@@ -51,7 +52,7 @@ std::optional<Holder> find_holder(State& state, const SegmentKey& key, std::uint
   return std::nullopt;
 }
 
-/// Its holder claimed it under an older lease than somebody else does now: its handler is to be cancelled.
+/// The holder claimed the message under an older lease than another session does now: its handler is to be cancelled.
 void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
   LeaseRun& run = holder.run->second;
   v1::Frame frame;
@@ -67,7 +68,7 @@ void revoke(State& state, const Holder& holder, Bytes bytes, Actions& actions) {
   if (run.finished()) holder.worker->leases.erase(holder.run);
 }
 
-/// The same of a session that has ended since, whose leases return with a commit that is not on disk yet.
+/// The same for a session that has ended since: its leases return with a commit that is not on disk yet.
 bool take_back(State& state, const SegmentKey& key, std::uint32_t index, LeaseId origin) {
   for (Pending* pending : {&state.gathering, &state.sealed}) {
     for (Leases& leases : pending->returning) {
@@ -94,18 +95,18 @@ struct Wanted {
   LeaseId origin;
 };
 
-/// Takes a message from the worker that claimed it before, if it was delivered to that one earlier. False: it stays.
+/// Takes a message from the worker that claimed it before, if it was delivered to that worker earlier. False: it stays.
 bool take_over(State& state, const Wanted& wanted, const SegmentKey& key, Bytes bytes, Actions& actions) {
   Worker& worker = wanted.by;
   const LeaseId origin = wanted.origin;
   const auto holder = find_holder(state, key, wanted.index);
   if (!holder) return take_back(state, key, wanted.index, origin);
   LeaseRun& run = holder->run->second;
-  if (run.claimed == LeaseId{}) return false;  // granted since the restart: nobody waits for that
+  if (run.claimed == LeaseId{}) return false;  // granted since the restart: no session that is waited for has it
   if (LeaseId{run.origin.incarnation, run.origin.counter + holder->offset} >= origin) return false;
   if (holder->worker == &worker) {
-    // Two settlements of its own: the older one was heard, or it would not have been sent the message again. That one's
-    // lease ends here, so that it is answered `stale`.
+    // Both are settlements of this worker. The older one was heard, or it would not have been sent the message again.
+    // The lease of the older one ends here, so that it is answered `stale`.
     if (!run.settled_by_worker) {
       worker.let_go(worker.attachment(state.find_queue(run.key.queue)), Load{Messages{1}, bytes});
     }
@@ -117,7 +118,7 @@ bool take_over(State& state, const Wanted& wanted, const SegmentKey& key, Bytes 
   return true;
 }
 
-/// What the claimed message is; nothing if the claim is stale.
+/// The message that a claim names.
 struct Claimed {
   SegmentKey key;
   Source source{};
@@ -125,7 +126,7 @@ struct Claimed {
   std::unique_ptr<RecordHead> record;
 };
 
-/// `wanted` is of the queue's segment of that number, or was.
+/// The message is, or was, in the queue's segment of that number; nothing if the claim is stale.
 std::optional<Claimed> claimed_message(State& state, Queue& queue, SegmentNumber number, const Wanted& wanted,
                                        Snapshot& snapshot, Actions& actions) {
   const std::uint32_t index = wanted.index;
@@ -146,7 +147,7 @@ std::optional<Claimed> claimed_message(State& state, Queue& queue, SegmentNumber
   }
   const Place place{queue.id, number, index};
   auto head = snapshot.record_head(place);
-  // A record keeps the lease of the last outcome applied to it: an older one was heard already.
+  // A record keeps the lease of the last outcome applied to it: that outcome, or an older one, was heard already.
   if (!head || head->lease >= wanted.lease) return std::nullopt;
   if (!queue.loaded.insert(place).second &&
       !take_over(state, wanted, {queue.id, head->lane, place.segment}, head->bytes, actions)) {
@@ -157,7 +158,7 @@ std::optional<Claimed> claimed_message(State& state, Queue& queue, SegmentNumber
   return claimed;
 }
 
-/// A queue that the store has.
+/// Restores a queue that the store has.
 void recover_queue(State& state, Recovered::Queue& found) {
   auto queue = std::make_unique<Queue>();
   queue->id = found.id;
@@ -175,7 +176,7 @@ void recover_queue(State& state, Recovered::Queue& found) {
     the_lane.mark_committed = the_lane.mark_asked = mark;
     if (!state.recovered) the_lane.withheld = mark;
   }
-  // Records that were due may be somebody's; those that fall due from now on are nobody's.
+  // A session may hold records that were due at the start; no session holds those that fall due from now on.
   if (!state.recovered) {
     for (DueRange& range : queue->due_ranges) range.cursor = {due_bucket(state.started_us), 0, 0};
   }
@@ -184,7 +185,7 @@ void recover_queue(State& state, Recovered::Queue& found) {
   for (const auto& entry : found.segments) recover_segment(state, its, entry);
 }
 
-/// A queue of the deployment file; `highest` is the highest id so far.
+/// Adds a queue of the deployment file; `highest` is the highest id so far.
 void configure_queue(State& state, const QueueConfig& config, QueueId& highest) {
   auto& by_name = state.queues_by_name[config.name];
   if (by_name == nullptr) {
@@ -201,7 +202,7 @@ void configure_queue(State& state, const QueueConfig& config, QueueId& highest) 
   by_name->in_file = true;
 }
 
-/// A session that was noted: its worker may come back.
+/// Restores a session that was noted: its worker may come back.
 void recover_session(State& state, Now now, const Recovered::Session& found) {
   Process& process = state.processes[found.token];
   process.since = process.last_seen = now.instant;

@@ -7,7 +7,7 @@
 namespace weir::broker::core {
 namespace {
 
-/// What is kept of a message's id that a keep-alive names, and of any error's words: both may quote a peer.
+/// The most that is kept of the message id in a keep-alive, and of the words of an error: both may come from a peer.
 constexpr std::size_t running_bytes_most = 1024;
 constexpr std::size_t words_bytes_most = 8 * 1024;
 constexpr std::size_t beats_a_tick = 512;
@@ -28,7 +28,7 @@ void on_keep_alive(Turn& turn, const Client& client, const v1::KeepAlive& alive)
     return;
   }
   for (const auto& shard : alive.shards()) {
-    if (!process->workers.contains(shard.shard())) continue;  // none of its sessions: nobody would ask for it
+    if (!process->workers.contains(shard.shard())) continue;  // not one of its sessions: it would never be shown
     v1::ShardState& kept = process->shards[shard.shard()] = shard;
     cut_text(*kept.mutable_running(), running_bytes_most);
   }
@@ -65,7 +65,7 @@ void on_window(Turn& turn, Client& client, const v1::Window& window) {
 }
 
 void on_interest(State& state, Client& client, const v1::Interest& interest, Actions& actions) {
-  // Each queue is answered once, and all unknown names together: an answer a name would let a small frame cost much.
+  // Each queue is answered once, and all unknown names together: with an answer per name a small frame could cost much.
   QueueSet named;
   const std::string* unknown = nullptr;
   int unknowns = 0;
@@ -133,10 +133,10 @@ void refuse(State& state, Connection to, v1::Error::Code code, std::string messa
   if (state.find_client(to) != nullptr) {
     send(state, to, std::move(frame), actions);
   } else {
-    actions.emplace_back(Send{to, std::move(frame)});  // to a stranger: number 0
+    actions.emplace_back(Send{to, std::move(frame)});  // to a client without a session: number 0
   }
   if (!fatal) return;
-  // Its leases stay: it may come back with a better session.
+  // Its leases stay: it may come back in a better session.
   Turn turn{state, Now{state.last_turn, {}}, actions};
   on_disconnected(turn, to);
   close(state, to, actions);
@@ -225,11 +225,11 @@ void on_disconnected(Turn& turn, Connection from) {
   if (client->publisher != nullptr && client->publisher->connection == from) {
     client->publisher->connection = 0;
     client->publisher->ended_at = turn.now.instant;
-    // Its share of a bounded queue goes to the others; what it had sent is answered when it returns.
+    // The other publishers get its share of a bounded queue; what it had sent is answered when it returns.
     const auto queues = std::exchange(client->publisher->queues, {});
     for (const auto id : queues) close_window(turn.state, *turn.state.queues.at(id), client->publisher->id);
     for (const auto id : queues) share_room(turn.state, *turn.state.queues.at(id), turn.actions);
-    // One that has published nothing left no mark behind: nobody will ask for it.
+    // A publisher that has published nothing left no mark behind: it will not be asked for.
     const Publisher& gone = *client->publisher;
     if (gone.taken == 0 && !gone.stored && !gone.dirty) turn.state.publishers.erase(PublisherId{gone.id});
   }
@@ -258,15 +258,16 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
   }
   for (auto& one : worker.attached) std::erase(one.queue->attached, &worker);
   forget_unknown_types(state);
-  // Its end is committed before its messages go to another.
+  // Its end is committed before its messages go to another session.
   if (!worker.leases.empty()) state.gathering.returning.push_back(std::move(worker.leases));
   state.gathering.writes.emplace_back(ForgetSession{worker.token, worker.shard});
-  // Should it come back before the commit that noted it is on disk: this end comes after that.
+  // It may come back before the commit that noted it is on disk: that commit must not note the new session, as this end
+  // comes after it.
   for (Pending* pending : {&state.gathering, &state.sealed}) {
     std::erase(pending->noted, std::pair{worker.token, worker.shard});
   }
   forget_unread(state, worker);
-  if (worker.recovering) ++state.gathering.given_up;  // until that is on disk it could still claim what it held
+  if (worker.recovering) ++state.gathering.given_up;  // until its end is on disk it could still claim what it held
   state.workers_by_number.erase(worker.number);
   const std::uint32_t shard = worker.shard;
   process.workers.erase(shard);
@@ -274,7 +275,7 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
 
 namespace {
 
-/// Marks of publishers that are gone for long.
+/// Drops the marks of publishers that left long ago.
 void marks_tick(State& state, Now now) {
   constexpr Duration mark_kept = std::chrono::hours(1);
   for (auto at = state.publishers.begin(); at != state.publishers.end();) {
@@ -292,11 +293,11 @@ void marks_tick(State& state, Now now) {
 void sessions_tick(Turn& turn) {
   turn.state.ended.clear();
   const Duration timeout = turn.state.config.session_timeout;
-  // The broker itself was away: nobody's keep-alive could be read. Everyone gets a fresh session.
+  // The broker itself was away, and could read no keep-alive. Each process gets a fresh session timeout.
   if (turn.now.instant - turn.state.last_turn > timeout / 4) {
     for (auto& [token, process] : turn.state.processes) {
       process.last_seen = turn.now.instant;
-      // Nor could the end of a trial: while the machine slept, say, nobody tried anything.
+      // This time does not count in a trial either: if the machine slept, for example, no process tried anything.
       for (auto& [shard, worker] : process.workers) {
         for (auto& [lease, trial] : worker->trials) trial.since += turn.now.instant - turn.state.last_turn;
       }
@@ -320,7 +321,7 @@ void sessions_tick(Turn& turn) {
       if (client->welcomed) turn.state.to_beat.push_back(connection);
     }
   }
-  // So many a tick: thousands of sessions are not to hold up the loop.
+  // At most so many per tick: thousands of sessions must not hold up the loop.
   for (std::size_t n = 0; n < beats_a_tick && !turn.state.to_beat.empty(); ++n) {
     v1::Frame frame;
     frame.mutable_beat();

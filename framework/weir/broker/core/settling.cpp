@@ -20,7 +20,7 @@ void answer(v1::Settled& settled, std::uint64_t lease, std::uint64_t count, v1::
 
 namespace {
 
-/// What applying an outcome costs, about, in nanoseconds.
+/// The estimated costs of applying an outcome, in nanoseconds.
 constexpr std::int64_t ack_ns = 400;      // of neighbours in a segment
 constexpr std::int64_t record_ns = 700;   // of a record
 constexpr std::int64_t moved_ns = 1'300;  // of a message that becomes a record, or moves
@@ -31,19 +31,19 @@ std::int64_t cost_of(const LeaseRun& run, v1::Outcome outcome, std::uint32_t mes
   return run.source == Source::record ? record_ns : ack_ns;
 }
 
-/// The runs of a settle frame, applied one after the other. It may stop between two of them, or within one, once its
+/// Applies the runs of a settle frame, one after the other. It may stop between two of them, or within one, once its
 /// effort is spent: each message is settled by itself.
 class Settling {
  public:
-  /// Leases that are not touched, since their outputs were not taken.
+  /// Leases that are not touched: their outputs were not taken, or they are acked already.
   std::set<std::uint64_t> excluded;
   v1::Settled stale;
-  QueueSet touched;  ///< something may be delivered of them since
+  QueueSet touched;  ///< queues of which something may be delivered since
 
   Settling(ProcessToken token, std::uint32_t shard, Connection connection, std::uint64_t frame)
       : token_(token), shard_(shard), connection_(connection), frame_(frame) {}
 
-  /// False: the effort is spent before the last of `runs` was applied.
+  /// False: the effort was spent before the last of `runs` was applied.
   bool go_on(Turn& turn, Worker& worker, const google::protobuf::RepeatedPtrField<v1::Settle::Run>& runs) {
     while (at_ < runs.size()) {
       if (turn.state.effort.spent()) {
@@ -60,7 +60,7 @@ class Settling {
     return true;
   }
 
-  /// An ack whose outputs were taken just now: both leave together, so it is not put off.
+  /// Applies an ack whose outputs were taken just now: both leave together, so it is not put off.
   void ack(State& state, Now now, Worker& worker, std::uint64_t lease) {
     v1::Settle::Run one;
     one.set_lease(lease);
@@ -71,7 +71,7 @@ class Settling {
     acked_.insert(lease);
     excluded.insert(lease);
   }
-  /// A run that waited until all sessions were back.
+  /// Applies a run that waited until all sessions were back.
   void settle_late(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted) {
     next_ = wanted.lease();
     may_defer_ = false;
@@ -79,11 +79,11 @@ class Settling {
   }
 
  private:
-  /// Applies `wanted` from `next_` on; what of it must wait goes to `deferred_`. True: the effort is spent, and there
-  /// is more.
+  /// Applies `wanted` from `next_` on; the part that must wait goes to `deferred_`. True: the effort is spent, and
+  /// there is more.
   ///
   /// `stale` is answered with the next commit and not before: a settlement that is sent again is stale because it was
-  /// applied, and its worker may only forget it once that is on disk.
+  /// applied, and its worker may forget it only once that is on disk.
   bool settle(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted, bool may_stop) {
     const std::uint64_t end_of_all = wanted.lease() + wanted.count();
     while (next_ < end_of_all) {
@@ -91,7 +91,7 @@ class Settling {
       const std::uint64_t lease = next_;
       const auto stop = excluded.lower_bound(lease);
       if (stop != excluded.end() && *stop == lease) {
-        // That it is not its worker's any more outweighs what is wrong with its outputs.
+        // If the lease is not its worker's any more, that outweighs what is wrong with its outputs.
         std::uint32_t offset = 0;
         if (!acked_.contains(lease) && find_open(worker, lease, offset) == nullptr) {
           skip(state, 1);
@@ -151,8 +151,8 @@ class Settling {
       turn.state.gathering.settled_frames.push_back({connection_, frame_});
     } else {
       for (auto& later : deferred_) turn.state.deferred.push_back({token_, shard_, connection_, 0, std::move(later)});
-      turn.state.deferred.back().frame = frame_;                        // confirmed with the last of it
-      if (turn.state.recovered) settle_deferred(turn.state, turn.now);  // all were back before the last slice of it
+      turn.state.deferred.back().frame = frame_;                        // the frame is confirmed with its last run
+      if (turn.state.recovered) settle_deferred(turn.state, turn.now);  // all were back before the last slice
     }
     if (stale.runs_size() > 0) turn.state.gathering.stale.emplace_back(connection_, std::move(stale));
     tell_elided(turn.state, turn.actions);
@@ -160,7 +160,7 @@ class Settling {
 
   void share_and_dispatch(Turn& turn, Worker& worker) {
     tell_elided(turn.state, turn.actions);
-    // The window that was freed is the next queue's, not that of the one that freed it.
+    // The window that was freed goes to the next queue, not to the one that freed it.
     if (worker.attached.size() > 1) dispatch_waiting(turn, worker);
     for (Queue* queue : touched) {
       if (!queue->windows.empty()) share_room(turn.state, *queue, turn.actions);
@@ -173,15 +173,15 @@ class Settling {
   std::uint32_t shard_{};
   Connection connection_{};
   std::uint64_t frame_{};
-  int at_ = 0;            ///< the run
-  bool started_ = false;  ///< it was begun
-  std::uint64_t next_{};  ///< its next lease
+  int at_ = 0;            ///< the current run
+  bool started_ = false;  ///< the current run was begun
+  std::uint64_t next_{};  ///< the next lease of the current run
   bool may_defer_ = true;
   std::vector<v1::Settle::Run> deferred_;
   std::set<std::uint64_t> acked_;  ///< already, with their outputs
 };
 
-/// What is left of a settle frame.
+/// The rest of a settle frame.
 class SettlingLater final : public Work {
  public:
   SettlingLater(Connection connection, Settling settling, google::protobuf::RepeatedPtrField<v1::Settle::Run> runs)
@@ -189,7 +189,7 @@ class SettlingLater final : public Work {
 
   bool go_on(Turn& turn) override {
     const Client* client = turn.state.find_client(connection_);
-    // Its session has ended: what it held returns, and is settled again by whoever gets it.
+    // Its session has ended: what it held returns, and is settled by the session that gets it next.
     if (client == nullptr || client->worker == nullptr) return true;
     return settling_.go_on(turn, *client->worker, runs_);
   }

@@ -1,12 +1,12 @@
 // Sharing: a worker of several queues has room for each of them.
 //
-// While more than one of its queues has something for it, none may fill its window: a queue's share is the window
-// divided by how many are waiting. What a queue leaves of its share goes to the others in turn.
+// While more than one of its queues has something for it, none may fill its window. A queue's share is the window
+// divided by the number of queues that are waiting. What a queue leaves of its share goes to the others in turn.
 //
-// The share of one among a thousand is a handful, and a delivery costs the same for a handful as for many. So a queue
-// whose messages end soon (holding.cpp) may have a lot of 1/64 of the window. Should they get stuck all the same,
-// others have room: all lots together are no more than 7/8. What is retried is not watched: a queue with records that
-// are due has its share and no more, and so has one of which nothing has ended yet.
+// The share of one queue among a thousand is a handful, and a delivery costs the same for a handful as for many. So a
+// queue whose messages end soon (holding.cpp) may have a *lot* of 1/64 of the window. If they get stuck all the same,
+// other queues have room: all lots together are at most 7/8 of the window. Retried messages are not watched. So a queue
+// with records that are due has its share and no more; the same holds for a queue of which nothing has ended yet.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -61,7 +61,7 @@ void count_sharers(State& state, Worker& worker) {
 }
 
 std::uint64_t share_of(const Worker& worker) {
-  // Rounded down: rounded up, some slow queues would have what is meant for the last.
+  // Rounded down: rounded up, some slow queues would have the share of the last.
   return std::max<std::uint64_t>(1, worker.window.messages.value / std::max(2U, worker.sharers));
 }
 

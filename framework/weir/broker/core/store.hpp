@@ -2,8 +2,8 @@
 
 /// The store port: what the core asks to be written, and what may be read back.
 ///
-/// The core decides, a store obeys: `commit` applies one batch, all or nothing, and is durable when it returns. Behind
-/// it stand LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
+/// The core decides, a store obeys: `commit` applies one batch, all or nothing, and is durable when it returns. The
+/// stores are LMDB (broker/store), plain maps (engine/memory) and the simulator's disk.
 
 #include <array>
 #include <boost/unordered/unordered_flat_set.hpp>
@@ -25,7 +25,7 @@
 
 namespace weir::broker::core {
 
-/// Which segment. In the store its key is queue (4 B), lane (1 B), segment (8 B), big-endian.
+/// Names a segment. Its key in the store is queue (4 B), lane (1 B), segment (8 B), big-endian.
 struct SegmentKey {
   QueueId queue{};
   Lane lane{};
@@ -90,7 +90,7 @@ struct Attempted {
   std::uint32_t number{};
   std::int64_t started_at_us{};
   std::uint64_t duration_us{};
-  std::shared_ptr<const v1::Attempt> common;  ///< all else: kept once for messages that fail alike
+  std::shared_ptr<const v1::Attempt> common;  ///< all other fields: kept once for messages that fail alike
 };
 /// The mark that a replay leaves between the attempts.
 inline void append_replay(std::int64_t at_us, v1::Record& record) {
@@ -99,23 +99,23 @@ inline void append_replay(std::int64_t at_us, v1::Record& record) {
   entry.set_error("replayed");
   entry.set_replayed(true);
 }
-/// A message gets, or changes, a fate of its own: it is read from its source and becomes a record (due) or a dead
-/// letter (`dead`). Of the record only what stands here changes; type, key and body come from the source.
+/// A message gets, or changes, a fate of its own: it is read from its source, and becomes a record (due) or a dead
+/// letter (`dead`). Of a record only these fields change; type, key and body come from the source.
 struct MoveMessage {
   Place place;
   Lane lane{};
   Source source{};
   bool dead = false;
-  std::int64_t at_us{};  ///< due time, or dead since
+  std::int64_t at_us{};  ///< due time, or time of death
   std::uint32_t attempts{};
   LeaseId lease;                     ///< under which the outcome was applied
   std::optional<Attempted> attempt;  ///< appended to the history
   v1::Suspicion suspicion = v1::UNSUSPECTED;
 };
-/// By which clock a record is due; each has a range of its own in the store. Both read as microseconds since 1970, and
-/// after a restart both go on by the wall clock.
+/// The clock by which a record is due; each has a range of its own in the store. Both read as microseconds since 1970,
+/// and go on by the wall clock after a restart.
 enum class DueBy : std::uint8_t {
-  broker,  ///< the wall's time at its start, and what has passed since: delays and backoff, which no step of it moves
+  broker,  ///< the wall's time at its start, plus the time since, whatever the wall clock does: delays and backoff
   wall,    ///< what the wall clock shows: `deliver_at`
 };
 inline constexpr std::array due_clocks{DueBy::broker, DueBy::wall};
@@ -123,10 +123,10 @@ inline constexpr std::array due_clocks{DueBy::broker, DueBy::wall};
 /// A record is gone (acked).
 struct DropRecord {
   Place place;
-  std::int64_t due_us{};  ///< as far as is known: right, it saves a look
+  std::int64_t due_us{};  ///< as far as is known; if right, it saves a look-up
   DueBy due_by{};
 };
-/// A dead letter becomes a record due at `due_us`, with its attempts at 0 and its history kept, with a mark of that.
+/// A dead letter becomes a record due at `due_us`. Its attempts are 0; its history is kept, and marked as replayed.
 struct ReplayDead {
   Place place;
   std::int64_t due_us{};
@@ -159,17 +159,17 @@ struct PutQueue {
 using Write = std::variant<PutSegment, PutSettled, DropSegment, PutRecord, MoveMessage, DropRecord, ReplayDead,
                            DropDead, NoteSession, ForgetSession, PutPublisher, DropPublisher, PutQueue>;
 
-/// What is written in one transaction, in this order. (A DropRecord may come later: no write follows one to its place.)
+/// Writes of one transaction, carried out in this order. (A DropRecord may come later: no write to its place follows.)
 struct Batch {
   std::uint64_t number{};
   std::vector<Write> writes;
 };
 
-/// A message that a commit was to move, and whose bytes the store no longer has as they were written: it stands where
-/// it stood, unsettled, and nothing of it was written.
+/// A message that a commit was to move, but whose bytes the store no longer has as they were written. It stays where it
+/// was, unsettled, and nothing of it was written.
 struct Damage {
   enum class Of : std::uint8_t { segment, record, dead } of{};
-  SegmentKey key;  ///< of a segment's; else without its lane
+  SegmentKey key;  ///< without its lane, unless `of` is a segment
   std::uint32_t index{};
   bool was_to_die = false;
 };
@@ -179,24 +179,24 @@ struct RecordHead {
   Place place;
   std::string type;
   Lane lane{};
-  std::uint32_t attempts{};  ///< made so far that count
+  std::uint32_t attempts{};  ///< made so far, that count
   std::int64_t due_us{};
   DueBy due_by{};
   Bytes bytes;                      ///< of the encoded Body
   std::optional<MessageName> name;  ///< nothing: its record in the store has it
   LeaseId lease;
   v1::Suspicion suspicion = v1::UNSUSPECTED;
-  std::uint64_t batch{};  ///< with which it comes to disk; 0: it was found there
+  std::uint64_t batch{};  ///< the batch that brings it to disk; 0: it was found there
 };
 
-/// Records stand in the order of their due times rounded down to this, then of their places. In the order of exact
-/// times a batch of retries with jitter would touch a page a record.
+/// Records are in the order of their due times, rounded down to this, then of their places. In the order of exact times
+/// a batch of retries with jitter would touch one page per record.
 inline constexpr std::int64_t due_bucket_us = 64'000;
 [[nodiscard]] constexpr std::int64_t due_bucket(std::int64_t due_us) {
   return due_us <= 0 ? 0 : due_us - due_us % due_bucket_us;
 }
 
-/// Where a walk over due records stands: after this one, or what would stand there.
+/// The position of a walk over due records: just behind this place, whether or not a record is there.
 struct DueCursor {
   std::int64_t bucket_us{};
   SegmentNumber segment{};
@@ -206,18 +206,17 @@ struct DueCursor {
 
 /// How far a walk came.
 struct DueWalk {
-  DueCursor at;  ///< nothing up to here need be looked at again: it was given, passed over, or is in `but_for`
-  std::int64_t next_us{};  ///< nothing after that is due before; the largest value: there is nothing
-  std::size_t again{};  ///< how many of those that were looked at stand after `at`: the next walk looks at them again
-  std::vector<Place> damaged{};  ///< of those that are due: passed over, as they are not as they were written
+  DueCursor at;            ///< records up to here need no further look: given, passed over, or in `but_for`
+  std::int64_t next_us{};  ///< no record after `at` is due before this; the largest value: there is none
+  std::size_t again{};     ///< how many of the records looked at are after `at`: the next walk looks at them again
+  std::vector<Place> damaged{};  ///< due records that are not as they were written: passed over
 };
-/// Then a walk ends: what else of this bucket is due comes with a later one, once the bucket is over at the latest.
+/// A walk ends after so many. Other records of this bucket that are due come with a later walk, once the bucket is over
+/// at the latest.
 inline constexpr std::size_t looked_at_most = 16'384;
 
 using Places = boost::unordered_flat_set<Place>;
 
-/// A consistent look at what is committed. Short-lived: never held across turns of the loop. Views live as long as it.
-/// What is not as it was written is not there: nothing that is damaged is given.
 /// Records of `queue` behind `after` that are due by `until_us` of this clock, at most `most`.
 struct DueSearch {
   QueueId queue{};
@@ -227,22 +226,24 @@ struct DueSearch {
   std::size_t most{};
 };
 
+/// A consistent view of what is committed. It is short-lived: never held across turns of the loop. Its views live as
+/// long as it does. A value that is not as it was written counts as missing: nothing damaged is returned.
 class Snapshot {
  public:
   virtual ~Snapshot() = default;
   /// An encoded v1::Segment; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> segment(SegmentKey key) = 0;
-  /// The same, of which only what stands before the run may be read: the run may be damaged.
+  /// The same, but only the part before the run may be read: the run may be damaged.
   [[nodiscard]] virtual std::optional<std::string_view> columns(SegmentKey key) { return segment(key); }
   /// An encoded v1::Record; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
   [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;
-  /// Appends the records that are looked for, but for those in `but_for`.
+  /// Appends the records that are looked for, except those in `but_for`.
   virtual DueWalk due(const DueSearch& search, const Places& but_for, std::vector<RecordHead>& out) = 0;
   [[nodiscard]] virtual std::optional<RecordHead> record_head(Place place) = 0;
   /// Appends at most `most` places of dead letters of `queue` above `after`, in the order of places.
   virtual void dead_after(QueueId queue, std::optional<Place> after, std::size_t most, std::vector<Place>& out) = 0;
-  /// There is a dead letter, damaged or not.
+  /// True if there is a dead letter at `place`, damaged or not.
   [[nodiscard]] bool has_dead(Place place) {
     const Place before{place.queue, place.segment - (place.index == 0 ? 1 : 0), place.index - 1};
     std::vector<Place> found;
@@ -275,29 +276,29 @@ struct Recovered {
     PublisherId id;
     v1::PublisherMark mark;
   };
-  /// A value that is not as it was written. It stays where it is, and nothing above comes of it.
+  /// A value that is not as it was written. It stays where it is, and gives no entry in the other lists.
   struct Damaged {
     QueueId queue{};    ///< 0: none, or it cannot be said which
-    std::string what;   ///< for people: of what kind, and under which key
-    Messages messages;  ///< that are not delivered for it; 0 if it cannot be said how many
+    std::string what;   ///< for people: its kind, and its key
+    Messages messages;  ///< those that are not delivered because of it; 0 if the number is not known
   };
-  /// The last ones, as many as a store keeps.
+  /// A start of a broker on this store. The store keeps the last `starts_most`.
   struct Start {
     StartId id;
-    std::uint64_t commits{};  ///< that there were before it
+    std::uint64_t commits{};  ///< before this start
   };
   static constexpr std::size_t starts_most = 1024;
-  /// One more, at the commits that there are.
+  /// Adds a start, at the present number of commits.
   void started(StartId id) {
     starts.push_back({id, commits});
     if (starts.size() > starts_most) starts.erase(starts.begin());
   }
   StoreId store;
-  std::uint64_t commits{};      ///< so many batches were committed
-  std::vector<Start> starts;    ///< this one is the last, and on disk before this is returned
+  std::uint64_t commits{};      ///< how many batches were committed
+  std::vector<Start> starts;    ///< the last is this one, and on disk before this is returned
   std::uint32_t incarnation{};  ///< raised, and on disk, before this is returned
   std::vector<Damaged> damaged;
-  QueueId highest_queue{};  ///< that anything in the store is of
+  QueueId highest_queue{};  ///< the highest id of a queue that anything in the store belongs to
   std::vector<Queue> queues;
   std::vector<Session> sessions;
   std::vector<Publisher> publishers;
@@ -306,10 +307,10 @@ struct Recovered {
 class Store {
  public:
   virtual ~Store() = default;
-  /// Once, first. Throws StoreError, which says what is wrong with the data and what to do.
+  /// Called once, first. Throws StoreError, which says what is wrong with the data and what to do.
   [[nodiscard]] virtual Recovered recover() = 0;
-  /// Thread: one at a time, any thread. All of `batch` is durable on return, or nothing of it and it throws. It is
-  /// counted in the same transaction.
+  /// Thread: one at a time, any thread. All of `batch` is durable on return, or nothing of it and it throws. The batch
+  /// is counted in the same transaction.
   virtual void commit(const Batch& batch) = 0;
   /// Thread: the loop's, also while another thread commits.
   [[nodiscard]] virtual std::unique_ptr<Snapshot> snapshot() = 0;

@@ -1,8 +1,10 @@
-// Suspects: messages that were at work in a process that died of nobody knows what. They are tried so that the next
-// death tells more than the last one: those that were on the CPU first, one at a time in a process; those whose
-// handlers had just ended after them, those that ended last first, and then those that merely had started: one at
-// first, and with each that a process settles one more at once; and those of whom two deaths could not tell which it
-// was, in a process that is sent nothing else meanwhile.
+// Suspects: messages that were at work in a process that died of an unknown cause. They are tried so that the next
+// death tells more than the last one:
+// - First come those that were on the CPU, one at a time in a process.
+// - Then come those whose handlers had just ended, the last to end first, and then those that had merely started. A
+//   process tries one of these at first, and one more at once with each that it settles.
+// - If two deaths could not tell which of several it was, each of these is tried in a process that is sent nothing else
+//   meanwhile.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -11,9 +13,9 @@
 namespace weir::broker::core {
 namespace {
 
-/// What a handler left behind (a thread, a timer) ends its process within moments, as most do that a death later tells.
+/// A thread or a timer that a handler left behind ends its process within moments, as do most late causes of a death.
 constexpr Duration quiet_least = std::chrono::milliseconds(250);
-/// Whoever starts processes again has done so by then, or will not soon.
+/// A process that is started again is back within this time, or will not be back soon.
 constexpr Duration back_within = std::chrono::seconds(5);
 
 struct Trials {
@@ -21,10 +23,10 @@ struct Trials {
   std::uint64_t one_by_one = 0;  ///< of these, those that want no other suspect beside them
 };
 
-/// Of these one more is tried at once with each that the process settles.
+/// True for suspects of which a process tries one more at once with each that it settles.
 bool goes_with_others(v1::Suspicion suspicion) { return suspicion < v1::WAS_ON_CPU; }
 
-/// What the process tries now.
+/// The suspects that the process tries now.
 Trials trials(Process& process) {
   Trials found;
   for (auto& [shard, worker] : process.workers) {
@@ -35,13 +37,13 @@ Trials trials(Process& process) {
   return found;
 }
 
-/// Could be sent this suspect, as its window goes.
+/// True if the worker could be sent this suspect once its window has room.
 bool serves(const Worker& worker, const Attached& attached, const RecordHead& head) {
   return worker.connection != 0 && worker.noted && worker.window.messages.value > 0 && knows(attached, head.type);
 }
 
-/// Suspects are tried in all processes of a group but one, or in its only one; there those that most likely end it wait
-/// while another is expected back: somebody goes on undisturbed.
+/// Suspects are tried in all processes of a group except one, or in its only process. In an only process, the suspects
+/// that most likely end it wait while another process is expected back. So one process goes on undisturbed.
 bool may_try(const State& state, Now now, const Queue& queue, const Worker& worker, const RecordHead& head) {
   const ProcessToken* spared = nullptr;
   bool several = false;
@@ -56,14 +58,14 @@ bool may_try(const State& state, Now now, const Queue& queue, const Worker& work
   return awaited == state.awaited.end() || now.instant >= awaited->second;
 }
 
-/// True if the process is kept for a suspect that it can still be sent, or has.
+/// True if the process is kept for a suspect that it has, or can still be sent.
 bool keeps(State& state, Now now, Process& process) {
   if (takes_others(state, now, process)) return false;
   Queue& queue = *state.find_queue(process.alone->queue);
   const auto kind = queue.suspects.find(v1::ALONE);
   if (kind == queue.suspects.end()) return true;
   const auto head = std::ranges::find(kind->second, *process.alone, &RecordHead::place);
-  if (head == kind->second.end()) return true;  // it tries it now
+  if (head == kind->second.end()) return true;  // the process tries it now
   for (auto& [shard, worker] : process.workers) {
     const Attached* attached = worker->attachment(&queue);
     if (attached != nullptr && serves(*worker, *attached, *head) && may_try(state, now, queue, *worker, *head))
@@ -73,9 +75,9 @@ bool keeps(State& state, Now now, Process& process) {
   return false;
 }
 
-/// Chooses a process for the next suspect that is tried alone: the one that holds least, one of a group at a time.
+/// Chooses a process for the next suspect that is tried alone: the one that holds least, one per group at a time.
 void keep_process(State& state, Now now, Queue& queue) {
-  std::set<std::string_view> groups;  // that keep one already
+  std::set<std::string_view> groups;  // those that keep a process already
   std::set<Place> kept;
   for (auto& [token, process] : state.processes) {
     if (!process.alone || !keeps(state, now, process)) continue;
@@ -104,8 +106,8 @@ void take(Turn& turn, Queue& queue, std::deque<RecordHead>& heads, std::deque<Re
   hand(turn, worker, attached, std::move(head));
 }
 
-/// Holds nothing, and for a moment it held nothing: what it had handled before would have ended it by now. If not, it
-/// is looked at again when that moment is over.
+/// True if the process holds nothing, and has held nothing for a moment: a message that it handled before would have
+/// ended it by now. Else it is looked at again when that moment is over.
 bool is_quiet(State& state, Now now, Process& process) {
   if (held_by(process).value > 0) return false;
   if (!process.was_sent) return true;
@@ -158,7 +160,7 @@ bool hand_suspect(Turn& turn, Queue& queue, Worker& worker, Attached& attached) 
 
 bool takes_others(State& state, Now now, Process& process) {
   if (!process.alone) return true;
-  if (trials(process).one_by_one > 0) return false;  // it tries it now
+  if (trials(process).one_by_one > 0) return false;  // it tries the suspect now
   const Queue* queue = state.find_queue(process.alone->queue);
   const bool tries = !process.workers.empty() && tries_suspects(state, now, process.workers.begin()->second->group);
   if (queue != nullptr && !queue->paused_until && tries) {

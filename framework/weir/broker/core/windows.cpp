@@ -3,20 +3,20 @@
 // What may still arrive unseen from a publisher is at most effective - outstanding. So the queue cannot overflow as
 // long as
 //   live + sum over publishers of (effective - outstanding) <= most.
-// When n messages are confirmed, outstanding falls by n; the window falls with it, in a frame before the confirmation:
-// whatever is on its way was sent with the old outstanding, so it fits the new window too. A window that falls by more
-// than that counts in full until the publisher says that it has seen the newer epoch.
+// When n messages are confirmed, outstanding falls by n. The window falls with it, in a frame before the confirmation:
+// messages on their way were sent under the old outstanding, so they fit the new window too. A window that falls by
+// more than that counts in full until the publisher says that it has seen the newer epoch.
 //
-// Where workers end what they get at once (holding.cpp), publishers are to have no more under way than workers have
-// room for, once more on the way to them: more would wait, and be written for it. What was written and has not ended
-// yet counts, or it would never grow less.
+// Where workers end messages at once (holding.cpp), publishers should have at most twice as much under way as the
+// workers have room for: once with the workers, and once on the way to them. More would wait, and be written for it.
+// Messages that were written and have not ended yet count too; otherwise they would never become fewer.
 //
-// Where the room does not do for all, it goes round: growth is in turns, and once a second what is not used is taken
-// back from those who have some, if others have none.
+// If the room is not enough for all, it goes round. Windows grow in turns. Once per second, unused room is taken back
+// from publishers that have some, if others have none.
 //
 // A walk over all windows of a queue is made at most once in `shared_after` for each of them, so that it costs little
-// whatever there is to share for: 5,000 publishers that came one after the other were told of each other 12 million
-// times.
+// whatever there is to share for. Without that, 5,000 publishers that came one after the other were told of each other
+// 12 million times.
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"
@@ -30,7 +30,7 @@ bool bounded(const Queue& queue) {
 
 std::uint64_t minus(std::uint64_t a, std::uint64_t b) { return a > b ? a - b : 0; }
 
-/// Rounded down: rounded up, the first ones would have what is meant for the last.
+/// Rounded down: rounded up, the first publishers would have the share of the last.
 std::uint64_t share_of(std::uint64_t room, std::uint64_t publishers) {
   return room == 0 ? 0 : std::max<std::uint64_t>(1, room / publishers);
 }
@@ -39,7 +39,7 @@ std::uint64_t share_of(std::uint64_t room, std::uint64_t publishers) {
 constexpr std::uint64_t quick_least = 256;
 constexpr Duration shared_after = std::chrono::microseconds(50);
 
-/// The most that each publisher should have: the default, or its share of a bounded queue's room.
+/// The most that each publisher should have: the default, or its share of what a quick or a bounded queue has room for.
 Load fair_share(const State& state, const Queue& queue) {
   if (!state.room || !queue.in_file) return {};
   Load share = state.config.publisher_window;
@@ -48,7 +48,7 @@ Load fair_share(const State& state, const Queue& queue) {
   const auto publishers = std::max<std::uint64_t>(1, queue.windows.size());
   if (is_quick(queue)) {
     const std::uint64_t most = 2 * held_most(queue);
-    // In quarters, or there would be a frame for every change.
+    // In quarters; otherwise there would be a frame for every change.
     const std::uint64_t quarters = minus(most, written(queue)) * 4 / std::max<std::uint64_t>(1, most);
     share.messages = std::min(share.messages, Messages{std::max(quick_least, most * quarters / 4 / publishers)});
   }
@@ -65,7 +65,7 @@ Load fair_share(const State& state, const Queue& queue) {
   return share;
 }
 
-/// Room that nobody has been promised.
+/// Room that no publisher has been promised.
 Load unpromised(const Queue& queue) {
   Load promised = queue.live;
   for (const auto& [id, window] : queue.windows) {
@@ -78,8 +78,8 @@ Load unpromised(const Queue& queue) {
           Bytes{most.bytes ? minus(most.bytes->value, promised.bytes.value) : endless}};
 }
 
-/// Not worth a frame: growth by less than a quarter, unless from nothing; and where nobody's room hangs on it, to be
-/// less by an eighth.
+/// Not worth a frame: growth by less than a quarter, unless from nothing; and, unless the queue is bounded, a loss of
+/// at most an eighth.
 bool worth_telling(const Load& from, const Load& to, bool is_bounded) {
   if (from == to) return false;
   if (from.messages.value == 0 || to.messages.value == 0) return true;
@@ -145,7 +145,7 @@ void free_window(State& state, Queue& queue, const PublisherId& publisher, Load 
   less(window.most, answered);
   const Load share = fair_share(state, queue);
   const Load free = unpromised(queue);
-  // Back to where it was, if there is room; share_room lets it grow beyond.
+  // The window goes back to where it was, if there is room; share_room lets it grow beyond.
   window.most.messages =
       std::min({told.messages, std::max(share.messages, window.most.messages), window.most.messages + free.messages});
   window.most.bytes = std::min({told.bytes, std::max(share.bytes, window.most.bytes), window.most.bytes + free.bytes});
@@ -162,7 +162,7 @@ void free_window(State& state, Queue& queue, const PublisherId& publisher, Load 
 
 namespace {
 
-/// A new window: nothing is said to a publisher that is not there.
+/// Sets a new window, and tells it to the publisher if that is connected.
 void tell(State& state, Queue& queue, const PublisherId& id, PublisherWindow& window, Load most, Actions& actions) {
   window.most = most;
   window.epoch = ++state.window_epochs;
@@ -186,14 +186,14 @@ void share(State& state, Queue& queue, Actions& actions) {
     if (window.resting) continue;
     Load most = share;
     if (is_bounded) {
-      // Growth only into room that nobody was promised.
+      // It grows only into room that no publisher was promised.
       most.messages = std::min(most.messages, window.effective.messages + free.messages);
       most.bytes = std::min(most.bytes, window.effective.bytes + free.bytes);
     }
     if (!worth_telling(window.most, most, is_bounded)) continue;
     if (most.messages > window.most.messages) {
       queue.window_turn = id;
-      window.used = true;  // it has until the look after next
+      window.used = true;  // it has time until the look after next
     }
     const Load before = window.effective;
     tell(state, queue, id, window, most, actions);

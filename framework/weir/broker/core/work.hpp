@@ -1,11 +1,11 @@
 #pragma once
 
-/// Work that is too much for one turn: a frame's, or a commit's, that goes on in later ones.
+/// Work that is too much for one turn, and goes on in later ones: of a frame, of a commit, or of a death.
 ///
-/// One frame may bring a lot to do: a HELLO that names 131,072 messages, a SETTLE that gives 65,536 back. Done in one
-/// go it would hold up everybody else. So each call of the core has an *effort* that it may spend. What spends it does
-/// so step by step, by estimate: no clock is read. When it is spent, what is left is kept, and Core::go_on() goes on
-/// with it, each time with a new effort; the frames of others are handled between. Those of the client itself wait.
+/// One frame may bring much work: a HELLO that names 131,072 messages, a SETTLE that gives 65,536 back. Done in one go
+/// it would hold up all other clients. So each call of the core has an *effort* that it may spend. Each step spends
+/// some of it, by estimate: no clock is read. When the effort is spent, the rest is kept, and Core::go_on() goes on
+/// with it, each time with a new effort. Frames of other clients are handled between; frames of the same client wait.
 
 #include <cstdint>
 #include <memory>
@@ -34,7 +34,7 @@ class Work {
   virtual ~Work() = default;
   Work(const Work&) = delete;
   Work& operator=(const Work&) = delete;
-  /// A step of it, until the effort is spent. True: it is done.
+  /// Does some of it, until the effort is spent. True: all is done.
   virtual bool go_on(Turn& turn) = 0;
 };
 

@@ -1,4 +1,4 @@
-// Working: what was left of a frame, or of a commit, when its effort was spent.
+// Working: goes on with what was left of a frame, a commit or a judgement when its effort was spent.
 #include <utility>
 
 #include "weir/broker/core/state.hpp"
@@ -6,13 +6,13 @@
 namespace weir::broker::core {
 namespace {
 
-/// Frames of one client may wait for one of its own; an honest one has so much under way at most, by its credit.
+/// Frames of one client may wait behind one of its own. By its credit, an honest client has at most so much under way.
 constexpr std::size_t waiting_bytes_most = 64 * 1024 * 1024;
-/// And all clients' together.
+/// The same bound for all clients together.
 constexpr std::size_t all_waiting_bytes_most = 256 * 1024 * 1024;
 /// What a frame holds in memory beside its bytes.
 constexpr std::size_t frame_bytes = 512;
-/// What a commit may bring: each is looked at once more when it is on disk.
+/// With so many moved messages gathered, work waits for their commit: each is looked at once more when it is on disk.
 constexpr std::size_t moved_most = 16'384;
 
 void serve_unserved(Turn& turn) {
@@ -22,10 +22,10 @@ void serve_unserved(Turn& turn) {
   if (!all.empty()) dispatch(turn, all);
 }
 
-/// What is left of the client's frame, and the frames that came behind it. False: there is more.
+/// Goes on with the rest of the client's frame, and with the frames that came behind it. False: there is more.
 bool go_on(Turn& turn, Connection connection) {
   while (!turn.state.effort.spent()) {
-    // It may end its own session: nothing of the client is used across it.
+    // Work may end its own session: the client is looked up again after it.
     Client* client = turn.state.find_client(connection);
     if (client == nullptr) return true;
     if (client->work != nullptr) {
@@ -74,14 +74,14 @@ void wait_for_work(State& state, Client& client, const v1::Frame& head, const Sl
 
 bool has_work(const State& state) {
   if (state.work.empty() && state.busy.empty() && state.unserved.empty()) return false;
-  // What it would bring to the next commit is enough: that comes first.
+  // The next commit has enough already, and comes first.
   return state.gathering.moved.size() < moved_most;
 }
 
 void go_on(Turn& turn) {
   if (!has_work(turn.state)) return;
   serve_unserved(turn);
-  // Each has its own: what goes out must not keep back what comes in.
+  // Each part has an effort of its own: deliveries must not keep back what comes in.
   turn.state.effort.refill(turn.state.config.effort_ns);
   if (!turn.state.work.empty()) {
     std::unique_ptr<Work> work = std::move(turn.state.work.front());

@@ -51,7 +51,7 @@ void Apply::operator()(const core::PutSettled& write) {
 
 void Apply::operator()(const core::DropSegment& write) {
   const auto key = layout::key_of(write.key);
-  if (kept_.contains(write.key)) {  // what was to be moved out of it is still in it
+  if (kept_.contains(write.key)) {  // messages that were to be moved out of it are still in it
     core::Bits all;
     all.set(0, core::Bits::size);
     return (*this)(core::PutSettled{write.key, all.bytes(core::Bits::size)});
@@ -141,7 +141,7 @@ bool Apply::read_from_segment(const core::MoveMessage& move) {
   protocol::put_name(protocol::name_at(index.names(), move.place.index), *record_.mutable_name());
   record_.set_priority(move.lane);
   record_.set_published_at_us(opened_.published_at_us);
-  // A copy: the next write of this transaction may move what `stored` looks at.
+  // A copy: the next write of this transaction may move the bytes that `stored` looks at.
   body_ = stored->substr(opened_.run_at + opened_.offsets[i], opened_.offsets[i + 1] - opened_.offsets[i]);
   return true;
 }
@@ -185,7 +185,7 @@ void Apply::operator()(const core::DropRecord& write) {
   if (!due_.remove(layout::due_key(write.place, write.due_by, write.due_us).view())) {
     const auto stored = records_.get(key.view());
     const auto split = stored ? sums::open_head(key.view(), *stored) : std::nullopt;
-    if (!split) return;  // gone; or damaged, and with it the way to its due key: it is set aside when that comes
+    if (!split) return;  // gone; or damaged, and so is the way to its due key: it is set aside when it is due
     layout::read_record(split->value, write.place, record_);
     due_.remove(layout::due_key(write.place, layout::due_by(record_), record_.due_us()).view());
   }

@@ -41,7 +41,7 @@ class Apply {
   void operator()(const core::DropPublisher& write);
   void operator()(const core::PutQueue& write);
 
-  /// What could not be moved, and was left as it is.
+  /// Messages that could not be moved, and were left as they are.
   [[nodiscard]] const std::vector<core::Damage>& damaged() const { return damaged_; }
 
  private:
@@ -50,11 +50,11 @@ class Apply {
   bool read_from_segment(const core::MoveMessage& move);
   /// Opens the segment in `opened_`; false if it is damaged.
   bool open(const core::SegmentKey& key, std::string_view stored);
-  /// Fills `record_` and `body_` from the record, and takes both record and due key away. False if it is damaged.
+  /// Fills `record_` and `body_` from the record, and removes the record and its due key. False if it is damaged.
   bool take_record(const Place& place);
-  /// The segment's head as it is stored, or made anew from the segment's columns. False if both are damaged.
+  /// Fills `head_` with the segment's head as it is stored, or made anew from the columns. False if both are damaged.
   bool read_head(const core::SegmentKey& key);
-  /// Removes it if there is such a value, and its pages can be given back; else it stays.
+  /// Removes the value if there is one, and its pages can be given back; else it stays.
   void remove(MDB_dbi database, std::string_view key);
   void put_message(MDB_dbi database, std::string_view key, const google::protobuf::MessageLite& message);
 
@@ -70,14 +70,14 @@ class Apply {
   std::string body_;
   std::vector<core::Damage> damaged_;
   std::map<core::SegmentKey, core::Bits> kept_;  ///< messages of damaged segments that were to be moved
-  /// The segment that was last moved from: neighbours fail together, and decoding its index for each would be dear.
+  /// The segment that was last moved from. Neighbours fail together, and decoding its index for each would be slow.
   struct Opened {
     core::SegmentKey key;
     bool valid = false;
     v1::Index index;
     std::int64_t published_at_us{};
     std::size_t run_at{};
-    std::vector<std::size_t> offsets;  ///< of each message in the run, and the run's end
+    std::vector<std::size_t> offsets;  ///< where each message begins in the run, and the run's end
   } opened_;
 };
 

@@ -8,7 +8,7 @@
 namespace weir::broker {
 namespace {
 
-/// Bytes that a file really has on disk: one made by ftruncate alone would hold nothing back.
+/// Bytes that a file really has on disk: a file made by ftruncate alone would hold nothing back.
 std::uint64_t allocated(const std::filesystem::path& file) {
   struct stat status {};
   if (::stat(file.c_str(), &status) != 0) return 0;
@@ -26,7 +26,7 @@ bool Ballast::release(int file, std::uint64_t end) {
   std::error_code failed;
   const bool removed = std::filesystem::remove(file_, failed);
   stands_ = false;
-  // In pieces: what somebody else was quicker to take is not missed for the rest.
+  // In pieces: if another program is quicker to take some of the room, what was claimed before is kept.
   for (std::uint64_t claimed = 0; removed && claimed < reserve_.value; claimed += claim_bytes) {
     if (::fallocate(file, FALLOC_FL_KEEP_SIZE, static_cast<off_t>(end + claimed), claim_bytes) != 0) break;
   }

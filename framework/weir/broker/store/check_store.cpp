@@ -200,7 +200,7 @@ std::uint64_t Check::plain(MDB_dbi database, const char* what) {
     if (sums::open(at.key(), at.data())) {
       ++whole;
     } else {
-      damaged(0, what, not_as_written, 0);  // its key is a secret of its client's
+      damaged(0, what, not_as_written, 0);  // its key is a secret of its client
     }
   }
   return whole;
@@ -246,7 +246,7 @@ StoreCheck check_store(const std::filesystem::path& folder) {
   const std::uint64_t map = std::filesystem::file_size(file) + (1 << 20);
   lmdb::check(mdb_env_set_mapsize(env.get(), map), "mdb_env_set_mapsize");
   lmdb::check(mdb_env_set_maxdbs(env.get(), 16), "mdb_env_set_maxdbs");
-  // A copy may be where nothing can be written, not even locks; and nobody writes.
+  // A copy may be where nothing can be written, not even locks. No process writes to this store.
   lmdb::check(mdb_env_open(env.get(), folder.c_str(), MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0644), "mdb_env_open");
   check_values(env.get(), folder, out);
   return out;

@@ -1,7 +1,7 @@
 #pragma once
 
-/// What of a store is whole: each page and each value of it is looked at. For a stopped store or a copy of one; nothing
-/// is written.
+/// Says which parts of a store are whole, by a look at each of its pages and values. For a stopped store or a copy of
+/// one; nothing is written.
 
 #include <cstdint>
 #include <filesystem>
@@ -13,7 +13,7 @@
 namespace weir::broker {
 
 struct StoreCheck {
-  /// Of one queue, what is whole.
+  /// The whole values of one queue, counted.
   struct Queue {
     QueueId id{};
     std::string name;  ///< empty: its state is damaged
@@ -27,13 +27,13 @@ struct StoreCheck {
     QueueId queue{};   ///< 0: of none
     std::string what;  ///< e.g. "segment 4f2a1", "record 4f2a1.17"
     std::string why;
-    std::uint64_t messages{};  ///< that are lost with it; 0 if it cannot be said
+    std::uint64_t messages{};  ///< those that are lost with it; 0 if the number is not known
   };
   std::vector<Queue> queues;
   std::uint64_t sessions{};
   std::uint64_t publishers{};
   std::vector<Damaged> damaged;
-  std::string pages;  ///< what is wrong with the file's pages; then nothing else was looked at, as it cannot be
+  std::string pages;  ///< what is wrong with the file's pages; if anything is, nothing else can be looked at
   [[nodiscard]] bool whole() const { return damaged.empty() && pages.empty(); }
 };
 

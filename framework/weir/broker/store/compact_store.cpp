@@ -18,7 +18,7 @@
 namespace weir::broker {
 namespace {
 
-/// Where the new file is made; removed whatever happens.
+/// The folder where the new file is made. It is removed whatever happens.
 class Making {
  public:
   explicit Making(const std::filesystem::path& folder) : path_(folder / "compacting") {
@@ -46,13 +46,13 @@ void copy(const DataFolder& folder, const Making& making) {
   const std::unique_ptr<MDB_env, void (*)(MDB_env*)> env(made, mdb_env_close);
   lmdb::check(mdb_env_set_mapsize(env.get(), std::filesystem::file_size(folder.file()) + (1 << 20)),
               "mdb_env_set_mapsize");
-  // Nobody else has it: the folder is locked.
+  // No other process has it: the folder is locked.
   lmdb::check(mdb_env_open(env.get(), folder.path().c_str(), MDB_RDONLY | MDB_NOLOCK | MDB_NOTLS, 0644),
               "mdb_env_open");
   lmdb::check(mdb_env_copy2(env.get(), making.path().c_str(), MDB_CP_COMPACT), "mdb_env_copy2");
 }
 
-/// Whoever compacts it, root say, its broker's user goes on.
+/// The broker's user goes on with the file, also if another user (root, for example) compacts it.
 void keep_owner(const std::filesystem::path& of, const std::filesystem::path& file) {
   struct stat status {};
   const bool kept = ::stat(of.c_str(), &status) == 0 && ::chown(file.c_str(), status.st_uid, status.st_gid) == 0 &&
@@ -92,7 +92,7 @@ void make(const DataFolder& folder, const Making& making) {
 void refuse_what_is_no_whole_store(const std::filesystem::path& folder) {
   const StoreCheck check = check_store(folder);
   if (check.whole()) return;
-  // Damaged values would be copied as they are; a damaged tree would lose what nobody can name any more.
+  // Damaged values would be copied as they are. A damaged tree would lose values that cannot be named any more.
   throw StoreError(where(folder) + " is damaged: weir check-store " + folder.string() +
                    " says what of it. Nothing was changed");
 }

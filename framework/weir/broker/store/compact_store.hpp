@@ -1,6 +1,6 @@
 #pragma once
 
-/// A stopped store's data.mdb, written anew with nothing but what is in it: LMDB itself never gives pages back.
+/// Writes a stopped store's data.mdb anew, with only what is in it: LMDB itself never gives pages back.
 
 #include <filesystem>
 
@@ -13,9 +13,9 @@ struct Compacted {
   Bytes after;
 };
 
-/// The same store afterwards: its identity, its commits and its starts are values, and go with it. The new file is
-/// whole, synced and looked at before it takes the old one's name; until then nothing of the old one is changed, so
-/// that whatever ends this leaves a store.
+/// The store stays the same: its identity, its commits and its starts are values, and are copied. The new file is
+/// whole, synced and checked before it takes the old one's name. Until then nothing of the old one is changed, so that
+/// a store is left whatever ends this.
 ///
 /// Throws: StoreError if there is no store in `folder`, it is damaged, of another format, or in use, or its disk has no
 /// room for the new file.

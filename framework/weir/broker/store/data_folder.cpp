@@ -35,7 +35,7 @@ namespace {
                     "put the folder back and start the broker again");
 }
 
-/// Who holds a lock on the file behind `descriptor`, by the kernel's own list (proc(5)); empty if it does not say.
+/// The process that holds a lock on the file behind `descriptor`, by the kernel's list (proc(5)); empty if not listed.
 std::string holder(int descriptor) {
   struct stat status {};
   if (::fstat(descriptor, &status) != 0) return {};
@@ -50,7 +50,7 @@ std::string holder(int descriptor) {
   return {};
 }
 
-/// Throws: StoreError if somebody else has it; `descriptor` is closed then.
+/// Throws: StoreError if another process has the lock; the caller closes `descriptor`.
 void lock(int descriptor, const std::filesystem::path& path) {
   if (::flock(descriptor, LOCK_EX | LOCK_NB) == 0) return;
   const int error = errno;
@@ -60,7 +60,7 @@ void lock(int descriptor, const std::filesystem::path& path) {
                    "; stop that one, or name another folder in `broker.data`");
 }
 
-/// Is `path` still what `descriptor` was opened as?
+/// True if `path` still is what `descriptor` was opened as; `now` gets its status.
 bool is_the_same(const std::filesystem::path& path, int descriptor, struct stat& now) {
   struct stat then {};
   return ::stat(path.c_str(), &now) == 0 && ::fstat(descriptor, &then) == 0 && now.st_dev == then.st_dev &&

@@ -1,15 +1,15 @@
 #pragma once
 
-/// The data folder belongs to one broker at a time: LMDB itself would let two in, and their heads would differ.
+/// The data folder belongs to one broker at a time. LMDB itself would let two in, with different states in memory.
 
 #include <cstdint>
 #include <filesystem>
 
 namespace weir::broker {
 
-/// The folder and the file in it, locked for as long as this lives, even through kill -9: the kernel lets go of the
-/// locks. They are on the folder and on data.mdb themselves (flock, on descriptors that nobody else has: LMDB closes
-/// its own), not on a name beside them that somebody may remove.
+/// The folder and the file in it, locked for as long as this lives. After kill -9 the kernel releases the locks. They
+/// are on the folder and on data.mdb themselves (flock, on descriptors that nothing else has: LMDB closes its own), not
+/// on a name beside them, which could be removed.
 class DataFolder {
  public:
   /// Makes the folder if it is not there. Throws: StoreError if it cannot be made, is not writable, or is in use by
@@ -21,12 +21,13 @@ class DataFolder {
 
   [[nodiscard]] const std::filesystem::path& path() const { return path_; }
   [[nodiscard]] std::filesystem::path file() const { return path_ / "data.mdb"; }
-  /// What was renamed in it is on disk. (A disk that cannot says so elsewhere.)
+  /// Makes what was renamed in it durable. (A disk that cannot do so says it elsewhere.)
   void sync();
-  /// data.mdb, which must be there, is locked too, and held to be the one that file() names. Throws: StoreError.
+  /// Locks data.mdb too, which must be there. look() then expects it under the name of file(). Throws: StoreError.
   void hold_file();
-  /// The folder is where it was, and can be written. Throws: StoreBroken if it or its data.mdb was removed, replaced,
-  /// cut off, or made read-only: what would be written there now is lost. Some microseconds. Thread: one at a time.
+  /// Checks that the folder is where it was, and can be written. Throws: StoreBroken if it or its data.mdb was removed,
+  /// replaced, cut off, or made read-only: what would be written there now is lost. Takes some microseconds. Thread:
+  /// one at a time.
   void look();
 
  private:
@@ -36,7 +37,7 @@ class DataFolder {
   std::uint64_t size_seen_ = 0;
 };
 
-/// True if a broker has `file`, a data.mdb, open; it may be there or not.
+/// True if a broker has `file`, a data.mdb, open. The file need not exist.
 [[nodiscard]] bool is_held(const std::filesystem::path& file);
 
 }  // namespace weir::broker

@@ -9,7 +9,7 @@ enum class Durability : std::uint8_t {
   /// It is on disk: survives power loss.
   fsync,
   /// It is with the operating system (MDB_NOSYNC): survives kill -9 of the broker, since the page cache does. While
-  /// there is work, all is synced once a second. Power loss may lose what was confirmed since and, on a file system
+  /// there is work, all is synced once per second. Power loss may lose what was confirmed since and, on a file system
   /// that does not keep the order of writes, damage the store.
   os,
   /// As `os`, but nothing is ever synced, and nothing promised: for tests, and for work that can be published again.

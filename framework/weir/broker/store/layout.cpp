@@ -234,7 +234,7 @@ void write_record(const Place& place, const v1::Record& head, std::string_view b
 }
 
 std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head) {
-  // A record ends with its field 15, as a Body does; so the same reader finds it, without a copy.
+  // A record ends with its field 15, as a Body does; so the same reader finds the body, without a copy.
   const auto parts = protocol::decode_body(bytes);
   if (!parts || !head.ParseFromArray(parts->headers.data(), static_cast<int>(parts->headers.size())) ||
       head.priority() >= lanes_most || !protocol::read_name(head.name())) {

@@ -3,8 +3,8 @@
 /// The store's layout: keys and values as bytes. README.md beside this has the table.
 ///
 /// Keys are big-endian numbers, so that LMDB's byte order is the order of places and of due times. Everything a broker
-/// writes in its daily work goes to the end of some range: a random key would cost a page each (20,000 messages a
-/// second instead of a million, measured).
+/// writes in its daily work goes to the end of some range. A random key would cost one page per write (measured: 20,000
+/// messages per second instead of 1,000,000).
 
 #include <array>
 #include <cstdint>
@@ -17,7 +17,7 @@
 namespace weir::broker::layout {
 
 inline constexpr std::uint32_t format_version = 2;
-/// Under which it stands in `meta`: 4 bytes without a sum, that every format will have.
+/// The key of the format's number in `meta`: 4 bytes without a sum, in every format to come.
 inline constexpr const char* format_key = "format";
 
 template <std::size_t N>
@@ -36,9 +36,9 @@ using SessionKey = Key<20>;       // token 16, shard 4
 [[nodiscard]] PlaceKey key_of(const Place& place);
 [[nodiscard]] SessionKey key_of(const ProcessToken& token, std::uint32_t shard);
 
-/// By which clock it is due.
+/// The clock by which the record is due.
 [[nodiscard]] core::DueBy due_by(const v1::Record& record);
-/// The exact time is in the value.
+/// The key has the bucket; the exact time is in the value.
 [[nodiscard]] DueKey due_key(const Place& place, core::DueBy by, std::int64_t due_us);
 /// The value of a due key: the exact time, and the body's bytes, so that a start can count without reading records.
 struct DueValue {
@@ -53,11 +53,11 @@ struct DueValue {
 /// Starts, the oldest first: 16 bytes of id and 8 of commits each.
 [[nodiscard]] std::string bytes_of(const std::vector<core::Recovered::Start>& starts);
 
-/// The other way. Throws StoreBroken if `bytes` is not of that length.
+/// Read the bytes back. They throw StoreBroken if `bytes` does not have the right length.
 [[nodiscard]] QueueId read_queue(std::string_view bytes);
 [[nodiscard]] core::SegmentKey read_segment_key(std::string_view bytes);
 [[nodiscard]] Place read_place(std::string_view bytes);
-/// False of a key that damage has made longer or shorter, or whose priority there is not.
+/// False for a key that damage has made longer or shorter, or whose priority does not exist.
 [[nodiscard]] inline bool is_segment_key(std::string_view bytes) {
   return bytes.size() == sizeof(SegmentKeyBytes) && static_cast<unsigned char>(bytes[4]) < lanes_most;
 }
@@ -82,17 +82,17 @@ struct SessionId {
 /// A key, for people.
 [[nodiscard]] std::string hex(std::string_view bytes);
 
-/// An encoded v1::Segment of a PutSegment, with its sums: its size, and its bytes at `out`. In this order: the second
-/// uses what the first has cached.
+/// A PutSegment as an encoded v1::Segment, with its sums: its size, and its bytes at `out`. To be called in this order:
+/// the second uses what the first has cached.
 [[nodiscard]] std::size_t segment_size(const core::PutSegment& segment);
 void write_segment(const core::PutSegment& segment, char* out);
 
-/// An encoded v1::Record, with its sums: `head` (without body) and `body`, written to `out`, which is reused.
+/// Writes an encoded v1::Record, with its sums, to `out`, which is reused: `head` (without body) and `body`.
 void write_record(const Place& place, const v1::Record& head, std::string_view body, std::string& out);
-/// The head of one whose sums were checked, into `head` (reused); returns the body where it lies. Throws StoreBroken if
-/// it does not parse.
+/// Reads the head of a record whose sums were checked into `head` (reused); returns the body where it lies. Throws
+/// StoreBroken if it does not parse.
 std::string_view read_record(std::string_view bytes, const Place& place, v1::Record& head);
-/// What the core schedules it by; `record` is reused. Throws StoreBroken as read_record() does.
+/// What the core needs to schedule the record; `record` is reused. Throws StoreBroken as read_record() does.
 [[nodiscard]] core::RecordHead read_record_head(std::string_view bytes, const Place& place, v1::Record& record);
 
 }  // namespace weir::broker::layout

@@ -26,8 +26,8 @@ inline void check(int code, const char* doing) {
 inline MDB_val value(std::string_view bytes) { return {bytes.size(), const_cast<char*>(bytes.data())}; }
 inline std::string_view view(const MDB_val& bytes) { return {static_cast<const char*>(bytes.mv_data), bytes.mv_size}; }
 
-/// One transaction; aborted unless committed. Views of what it reads live as long as it, and for a writing one only
-/// until its next write.
+/// One transaction; aborted unless committed. Views of what it reads live as long as it does. Views of a writing one
+/// live only until its next write.
 class Transaction {
  public:
   Transaction(MDB_env* env, unsigned flags) { check(mdb_txn_begin(env, nullptr, flags, &txn_), "mdb_txn_begin"); }
@@ -73,8 +73,8 @@ inline bool remove(MDB_txn* txn, MDB_dbi database, std::string_view key) {
   return true;
 }
 
-/// A walk in key order; or, in a writing transaction, reads and writes at any key. It stays where the last one was: the
-/// next key is looked for in that page first, which saves the way down where keys rise.
+/// A walk in key order; or, in a writing transaction, reads and writes at any key. It stays where the last access was:
+/// the next key is looked for in that page first, which saves the way down the tree where keys rise.
 class Cursor {
  public:
   Cursor(MDB_txn* txn, MDB_dbi database) { check(mdb_cursor_open(txn, database, &cursor_), "mdb_cursor_open"); }
@@ -82,16 +82,16 @@ class Cursor {
   Cursor(const Cursor&) = delete;
   Cursor& operator=(const Cursor&) = delete;
 
-  /// To the first key at or above `key`. False if there is none.
+  /// Goes to the first key at or above `key`. False if there is none.
   bool seek(std::string_view key) {
     key_ = value(key);
     return step(MDB_SET_RANGE);
   }
-  bool next() { return step(MDB_NEXT); }  ///< the first one, on a new cursor
+  bool next() { return step(MDB_NEXT); }  ///< on a new cursor: the first one
   [[nodiscard]] std::string_view key() const { return view(key_); }
   [[nodiscard]] std::string_view data() const { return view(data_); }
 
-  /// What stands under `key`: a view until the transaction's next write.
+  /// The value under `key`: a view until the transaction's next write.
   [[nodiscard]] std::optional<std::string_view> get(std::string_view key) {
     key_ = value(key);
     return step(MDB_SET_KEY) ? std::optional(data()) : std::nullopt;

@@ -6,7 +6,7 @@
 
 namespace weir::broker {
 
-/// See core::Snapshot. Lifetime: the store's at most.
+/// See core::Snapshot. The store must outlive it.
 class LmdbSnapshot final : public core::Snapshot {
  public:
   explicit LmdbSnapshot(LmdbStore& store);

@@ -23,7 +23,7 @@ namespace {
 
 /// Free pages count as room only in runs that a segment of 64 KiB fits in.
 constexpr std::size_t run_of_pages = 17;
-/// A disk with less than this is full: a short write is reported as EIO, and tells nothing else.
+/// A disk with less than this is full. A short write is reported as EIO, which says nothing else.
 constexpr Bytes disk_full{1024 * 1024};
 
 std::int64_t steady_us() {
@@ -124,7 +124,7 @@ void LmdbStore::make_new() {
   if (free_on_disk(folder_.path()) < disk_full) throw_no_room(folder_.path());
   const std::filesystem::path making = folder_.path() / "new";
   std::error_code failed;
-  std::filesystem::remove_all(making, failed);  // of a start that did not come to its end
+  std::filesystem::remove_all(making, failed);  // left by a start that did not come to its end
   std::filesystem::create_directory(making, failed);
   const std::unique_ptr<MDB_env, void (*)(MDB_env*)> env(make_environment({1 << 20}), mdb_env_close);
   const unsigned flags = settings_.durability == Durability::none ? MDB_NOSYNC : 0;
@@ -153,17 +153,17 @@ void LmdbStore::make_new() {
 void LmdbStore::open() {
   if (!std::filesystem::exists(folder_.file())) make_new();
   folder_.hold_file();
-  // (Without fsync a power loss may leave two last commits that are no neighbours.)
+  // (Without fsync a power loss may leave two last commits that are not neighbours.)
   const Looked looked{.was_synced = settings_.durability == Durability::fsync};
   if (const auto why = why_unusable(folder_.file(), looked)) throw_damaged(folder_.path(), *why);
   env_ = make_environment(settings_.map);
-  // NOTLS: reads belong to their objects, not to the thread. Never WRITEMAP: a full disk would be a SIGBUS.
+  // NOTLS: a read belongs to its object, not to the thread. Never WRITEMAP: a full disk would raise SIGBUS.
   unsigned flags = MDB_NOTLS;
   if (settings_.durability != Durability::fsync) flags |= MDB_NOSYNC;
   if (const int code = mdb_env_open(env_, folder_.path().c_str(), flags, 0644); code != 0) {
     throw_unopened(folder_.path(), settings_.map, code);
   }
-  // A killed broker's reads would keep its pages from being used again.
+  // Reads of a broker that was killed would keep its pages from being used again.
   mdb_reader_check(env_, nullptr);
   check_format();
   try {
@@ -171,7 +171,7 @@ void LmdbStore::open() {
     databases_.open(txn.get(), 0);
     const auto commits = values::get(txn.get(), databases_.meta, "commits");
     if (commits) commits_ = layout::read_count(*commits);
-    txn.commit();  // or the databases would be closed again
+    txn.commit();  // without this the databases would be closed again
   } catch (const lmdb::Failure& failure) {
     throw_unopened(folder_.path(), settings_.map, failure.code);
   }
@@ -181,7 +181,7 @@ void LmdbStore::open() {
 }
 
 void LmdbStore::check_format() {
-  // Read before anything is written: another version's store is left as it is.
+  // The format is read before anything is written: another version's store is left as it is.
   lmdb::Transaction read(env_, MDB_RDONLY);
   MDB_dbi meta{};
   const int code = mdb_dbi_open(read.get(), "meta", 0, &meta);
@@ -216,7 +216,7 @@ void LmdbStore::commit_with_ballast(Write write) {
         again = false;
         continue;
       }
-      room_enough_ = false;  // whatever is counted: it does not do
+      room_enough_ = false;  // whatever was counted as free is not enough
       throw StoreFull("data folder " + folder_.path().string() + " is full (" + failure.what() +
                       "); free some space on its disk");
     }
@@ -230,7 +230,7 @@ void LmdbStore::identify(MDB_txn* txn, core::Recovered& recovered) {
   if (starts) recovered.starts = layout::read_starts(*starts);
   recovered.store = store.value_or(StoreId{});
   if (!store || !counted || !starts) {
-    // Then nobody may speak of it: what clients hold is stale or in doubt, and all that is stored goes on.
+    // Then no client can speak of this store: what clients hold is stale or in doubt, and all that is stored goes on.
     recovered.store = random_id<StoreId>();
     values::put(txn, databases_.meta, "store", recovered.store.view());
     values::put(txn, databases_.meta, "commits", layout::bytes_of(commits_).view());
@@ -255,7 +255,7 @@ core::Recovered LmdbStore::recover() {
     values::put(txn, databases_.meta, "incarnation", layout::key_of(recovered.incarnation).view());
     identify(txn, recovered);
   });
-  // Whatever the durability of messages is: an incarnation that came twice would let old leases settle new messages.
+  // Synced at every durability of messages: an incarnation that came twice would let old leases settle new messages.
   if (const int code = mdb_env_sync(env_, 1); code != 0) throw StoreBroken("fsync: " + std::string(mdb_strerror(code)));
   lmdb::Transaction read(env_, MDB_RDONLY);
   read_all(read.get(), databases_, recovered);
@@ -264,8 +264,8 @@ core::Recovered LmdbStore::recover() {
 
 namespace {
 
-/// Records that are gone, in the order of their due keys: they were acked in any order. No other write of a batch comes
-/// after such a one.
+/// Records of the batch that are gone, in the order of their due keys: they were acked in any order. No other write to
+/// the same place follows one of them.
 std::vector<core::DropRecord> by_due_key(const core::Batch& batch) {
   std::vector<core::DropRecord> all;
   for (const core::Write& write : batch.writes) {
@@ -314,7 +314,7 @@ Bytes LmdbStore::free_pages() {
   lmdb::Transaction read(env_, MDB_RDONLY);
   MDB_stat status{};
   lmdb::check(mdb_stat(read.get(), databases_.meta, &status), "mdb_stat");
-  // Database 0 is LMDB's list of free pages: an entry a transaction, being their number and then they.
+  // Database 0 is LMDB's list of free pages: one entry per transaction, with the number of its pages, then the pages.
   std::vector<std::size_t> free;
   for (lmdb::Cursor at(read.get(), 0); at.next();) {
     std::size_t count = 0;
@@ -354,7 +354,7 @@ bool LmdbStore::tend_room() {
   if (!ballast_.stands() && ballast_.make(room_.disk)) room_.disk = free_on_disk(folder_.path());
   room_.ballast = ballast_.held();
   room_.pages = {0};
-  // Free pages are counted only when they matter: it is a walk over a list that may be long.
+  // Free pages are counted only when they matter: the count walks over a list that may be long.
   const Bytes resume = reserve + reserve;
   if (room_.disk < resume) room_.pages = free_pages() + allocated_beyond(file(), end_of_file());
   const Bytes usable = room_.sum();

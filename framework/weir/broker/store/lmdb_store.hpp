@@ -2,7 +2,7 @@
 
 /// The store port on LMDB: one environment in a locked data folder, one writing thread, short reads.
 ///
-/// README.md beside this tells the layout and the rules it keeps.
+/// README.md beside this has the layout and the rules.
 
 #include <array>
 #include <filesystem>
@@ -19,7 +19,7 @@
 
 namespace weir::broker {
 
-/// Of addresses, not of disk: the file is as large as what it holds. A sanitizer needs most of them itself.
+/// A range of addresses, not of disk: the file is as large as what it holds. A sanitizer needs most addresses itself.
 #ifdef WEIR_SANITIZED
 inline constexpr Bytes map_default{64ULL << 30};
 #else
@@ -36,21 +36,20 @@ struct StoreSettings {
 /// The databases of the environment.
 struct Databases {
   MDB_dbi meta{}, queues{}, segments{}, heads{}, records{}, due{}, dead{}, sessions{}, publishers{};
-  /// Opens all; `flags` as of mdb_dbi_open. Throws: lmdb::Failure (MDB_NOTFOUND: one is not there, and is not to be
-  /// made).
+  /// Opens all; `flags` as of mdb_dbi_open. Throws: lmdb::Failure (MDB_NOTFOUND: one is missing, and must not be made).
   void open(MDB_txn* txn, unsigned flags);
 };
 
-/// What is left to write to.
+/// The room that is left for writing.
 struct Room {
   Bytes disk;     ///< free on the disk
   Bytes ballast;  ///< held back
-  Bytes pages;    ///< free inside LMDB's file, in runs long enough for a segment, or its own already beyond its last
+  Bytes pages;    ///< free inside LMDB's file, in runs long enough for a segment, and what the file has beyond its last
                   ///< page; counted only when the rest is short
   [[nodiscard]] Bytes sum() const { return disk + ballast + pages; }
 };
 
-/// Which segments were read and found whole within the last second. Thread: the one that reads.
+/// The segments that were read and found whole within the last second. Thread: the one that reads.
 class LatelyChecked {
  public:
   [[nodiscard]] bool lately(const core::SegmentKey& key) const;
@@ -76,35 +75,36 @@ class LmdbStore final : public core::Store {
   [[nodiscard]] core::Recovered recover() override;
   /// Throws: StoreFull (try the same batch again later), StoreBroken (end the process).
   void commit(const core::Batch& batch) override;
-  /// What the last commit could not move. Thread: the one that commits.
+  /// Messages that the last commit could not move. Thread: the one that commits.
   [[nodiscard]] const std::vector<core::Damage>& damaged() const { return damaged_; }
   [[nodiscard]] std::unique_ptr<core::Snapshot> snapshot() override;
 
-  /// Looks at the disk, makes the ballast again if there is room for it, and says whether publishing may go on: it
-  /// stops below the reserve and goes on at twice that. Thread: the one that commits.
+  /// Looks at the disk, and makes the ballast again if there is room for it. True if publishing may go on: it stops
+  /// below the reserve and goes on at twice that. Thread: the one that commits.
   [[nodiscard]] bool tend_room();
-  /// Throws: StoreBroken if what is written now goes nowhere: see DataFolder::look(). Thread: the one that commits.
+  /// Throws: StoreBroken if what is written now would be lost: see DataFolder::look(). Thread: the one that commits.
   void look() { folder_.look(); }
-  /// As the last tend_room() saw it. Thread: the one that commits.
+  /// The room as the last tend_room() saw it. Thread: the one that commits.
   [[nodiscard]] const Room& room() const { return room_; }
-  /// The file that all of it is in.
+  /// The name of the file that all of it is in.
   [[nodiscard]] std::string file_name() const { return folder_.file().string(); }
 
  private:
   friend class LmdbSnapshot;
   void open();
-  /// In a folder of its own, which gives its data.mdb its name once it is whole: what bears that name was one once.
+  /// Makes a new store in a folder of its own, and gives its data.mdb the final name once it is whole. So a file of
+  /// that name was whole once.
   void make_new();
   void check_format();
-  /// Which store it is, and how many commits it has; another one if that is damaged.
+  /// Says which store it is, and how many commits it has; gives it a new identity if that is damaged.
   void identify(MDB_txn* txn, core::Recovered& recovered);
-  /// Runs `write` in a transaction; for want of room gives up the ballast and tries once more.
+  /// Runs `write` in a transaction. If there is no room for it, gives up the ballast and tries once more.
   template <class Write>
   void commit_with_ballast(Write write);
   [[nodiscard]] Bytes free_pages();
-  /// LMDB's, for what it has no call for.
+  /// LMDB's file descriptor, for what LMDB has no call for.
   [[nodiscard]] int file() const;
-  /// Behind the last page in use.
+  /// The end of the last page in use.
   [[nodiscard]] std::uint64_t end_of_file() const;
 
   StoreSettings settings_;
@@ -112,7 +112,7 @@ class LmdbStore final : public core::Store {
   Ballast ballast_;
   MDB_env* env_ = nullptr;
   Databases databases_;
-  std::uint64_t commits_ = 0;  ///< that are durable
+  std::uint64_t commits_ = 0;  ///< those that are durable
   Room room_;
   bool room_enough_ = true;
   std::int64_t synced_at_us_ = 0;  ///< steady clock; for Durability::os
@@ -120,7 +120,7 @@ class LmdbStore final : public core::Store {
   std::vector<core::Damage> damaged_;
   LatelyChecked checked_;
   std::mutex idle_mutex_;
-  std::vector<MDB_txn*> idle_;  ///< ended reads, kept: a renewal takes no lock and allocates nothing
+  std::vector<MDB_txn*> idle_;  ///< ended reads, kept: renewing one takes no lock and allocates nothing
 };
 
 }  // namespace weir::broker

@@ -15,7 +15,7 @@
 namespace weir::broker {
 namespace {
 
-/// What a signal handler may look at: filled before it is installed, never changed by it.
+/// What a signal handler may look at. It is filled before the handler is installed, and never changed by it.
 struct Mapped {
   std::uintptr_t from{}, to{};
   std::array<char, 512> file{};
@@ -24,7 +24,7 @@ std::array<Mapped, 4> mapped_files;
 std::size_t mapped_count = 0;
 
 void say(std::string_view text) {
-  // Nothing can be done if it cannot be said.
+  // If this fails, nothing can be done.
   if (::write(STDERR_FILENO, text.data(), text.size()) < 0) return;
 }
 
@@ -40,8 +40,8 @@ void on_fault(int signal, siginfo_t* info, void*) {
     say("; what was confirmed before is as safe as that file: see what `weir check-store` says of it\n");
     break;
   }
-  // The default has been put back (SA_RESETHAND): what faulted is tried again, and ends the process. One that was sent
-  // is not.
+  // The default action is back (SA_RESETHAND). The instruction that faulted runs again, and ends the process. A signal
+  // that was sent does not come again by itself.
   if (info->si_code <= 0) ::raise(signal);
 }
 

@@ -15,7 +15,7 @@
 namespace weir::broker {
 namespace {
 
-// As in LMDB's mdb.c, of a 64-bit machine.
+// As in LMDB's mdb.c, on a 64-bit machine.
 constexpr std::uint32_t meta_magic = 0xBEEFC0DE;
 constexpr std::uint32_t data_version = 1;
 constexpr std::uint64_t no_page = ~std::uint64_t{0};
@@ -24,7 +24,7 @@ constexpr std::size_t node_head = 8;
 constexpr unsigned depth_most = 32;
 enum PageFlags : std::uint16_t { branch_page = 1, leaf_page = 2, overflow_page = 4, meta_page = 8 };
 enum NodeFlags : std::uint16_t { big_data = 1, sub_data = 2 };
-/// The persistent flags of a database; none of ours has one, and the list of free pages has numbers for keys.
+/// The persistent flags of a database. None of ours has one; the list of free pages has numbers for keys.
 constexpr std::uint16_t integer_keys = 8;
 
 struct Tree {
@@ -79,7 +79,7 @@ class Walk {
   void leaf(const std::vector<Node>& nodes, std::uint64_t number);
   [[nodiscard]] std::string_view big_value(const Node& node, std::uint64_t number);
   void take_free(std::string_view value);
-  /// The bytes of so many pages; each of them is in use from here on.
+  /// The bytes of `count` pages from `first` on; each of them is in use from here on.
   std::string_view claim(std::uint64_t first, std::uint64_t count, std::uint64_t from);
   [[nodiscard]] int compare(std::string_view a, std::string_view b) const;
   [[noreturn]] void fail(std::uint64_t page, const std::string& what) const {
@@ -92,7 +92,7 @@ class Walk {
   Meta meta_{};
   std::vector<bool> claimed_;
 
-  // Of the tree that is walked.
+  // Of the tree that is being walked.
   std::string name_;
   Tree tree_{};
   Tree found_{};
@@ -120,7 +120,7 @@ void Walk::choose_meta() {
   }
   if (file_.size() < 2 * page_bytes_) throw Wrong{"it is " + std::to_string(file_.size()) + " bytes long: cut off"};
   const std::array<Meta, 2> both{meta(0), meta(1)};
-  // Each commit writes the one that its number names, so the two are neighbours. (Both are 0 in a file that is new.)
+  // Each commit writes the description that its number names, so the two are of neighbours. (Both are 0 in a new file.)
   const std::size_t newer = both[1].transaction > both[0].transaction ? 1 : 0;
   meta_ = both[newer];
   const std::uint64_t apart = meta_.transaction - both[1 - newer].transaction;
@@ -130,7 +130,7 @@ void Walk::choose_meta() {
   }
   if (meta_.last_page >= (std::uint64_t{1} << 48))
     throw Wrong{"its last page is said to be " + std::to_string(meta_.last_page)};
-  // (Its last pages may be free, and were never written then.)
+  // (Its last pages may be free; then they were never written.)
   claimed_.assign(std::max<std::uint64_t>(2, std::min(meta_.last_page + 1, file_.size() / page_bytes_)), false);
   claimed_[0] = claimed_[1] = true;
 }
@@ -200,7 +200,7 @@ std::string_view Walk::big_value(const Node& node, std::uint64_t number) {
   const auto first = read<std::uint64_t>(node.value, 0);
   const std::string_view head = claim(first, 1, number);
   if (looked_.at_long_values || is_free_list_) {
-    // (The list of free pages is written more than once in a commit, and what has got shorter keeps its pages.)
+    // (The list of free pages is written more than once in a commit, and a value that got shorter keeps its pages.)
     const std::uint64_t has = read<std::uint32_t>(head, 12);
     if (read<std::uint64_t>(head, 0) != first || read<std::uint16_t>(head, 10) != overflow_page ||
         (is_free_list_ ? has < count : has != count)) {

@@ -1,4 +1,4 @@
-// What a start needs, read from heads and keys; no payload is touched. What is damaged is left out, and named.
+// Reads what a start needs, from heads and keys; no payload is touched. Damaged values are left out, and named.
 #include "weir/broker/store/recover.hpp"
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 namespace weir::broker {
 namespace {
 
-/// No queue has such a number but by damage: they are given one by one.
+/// Only a damaged key has such a number: numbers of queues are given one by one.
 constexpr QueueId queues_most = 1 << 24;
 
 class Reading {
@@ -30,7 +30,7 @@ class Reading {
   void dead();
   void sessions();
   void publishers();
-  /// Calls `each` with key and value of what is as it was written, and `damaged` with the keys of the rest.
+  /// Calls `each` with key and value of values that are as they were written, and `damaged` with the keys of the rest.
   template <class Each, class Damaged>
   void walk(MDB_dbi database, Each each, Damaged damaged) {
     for (lmdb::Cursor at(txn_, database); at.next();) {
@@ -41,7 +41,7 @@ class Reading {
       }
     }
   }
-  /// The queue's; nullptr if the queue itself is damaged: then it counts how many messages are of it.
+  /// The queue's entry. nullptr if the queue's own state is damaged: then unknown_ counts `messages` as the queue's.
   core::Recovered::Queue* queue(QueueId id, Messages messages);
   void set_aside(const char* what, std::string_view key, Messages messages);
 
@@ -91,7 +91,7 @@ void Reading::queues() {
         out_.highest_queue = std::max(out_.highest_queue, one.id);
       },
       [this](std::string_view key) {
-        // A new queue must not get its number, and with it its places.
+        // A new queue must not get its number, and so its places.
         if (key.size() == sizeof(QueueId)) queue(layout::read_queue(key), {});
         set_aside("a queue's state", key, {});
       });
@@ -115,7 +115,7 @@ void Reading::heads() {
         if (auto* its = queue(key.queue, Messages{left})) its->segments.push_back(std::move(segment));
       },
       [this](std::string_view key) {
-        // Which of its messages are settled is lost with it: none is delivered again.
+        // The head says which messages are settled. Without it none of them is delivered again.
         const auto columns = values::get_head(txn_, databases_.segments, key);
         v1::Index index;
         std::int64_t published_at_us = 0;
@@ -133,7 +133,7 @@ void Reading::due() {
       },
       [this](std::string_view key) {
         if (!layout::is_due_key(key)) return set_aside("a due time", key, Messages{1});
-        // A walk comes by it, and its record is set aside then.
+        // A walk reaches it, and its record is set aside then.
         auto* its = queue(layout::read_due_key(key).place.queue, Messages{1});
         if (its != nullptr) its->records += {Messages{1}, {}};
         set_aside("a due time", key, {});
@@ -141,7 +141,7 @@ void Reading::due() {
 }
 
 void Reading::dead() {
-  for (lmdb::Cursor at(txn_, databases_.dead); at.next();) {  // what they hold is looked at when they are
+  for (lmdb::Cursor at(txn_, databases_.dead); at.next();) {  // their values are checked when they are used
     if (!layout::is_place(at.key())) {
       set_aside("a dead letter", at.key(), Messages{1});
     } else if (auto* its = queue(layout::read_place(at.key()).queue, Messages{1}))
@@ -161,10 +161,10 @@ void Reading::sessions() {
       databases_.sessions,
       [&](std::string_view key, std::string_view value) { parse(value, "a session's note", found(key).note); },
       [&](std::string_view key) {
-        // Its key is enough to wait for it; should that be damaged, it is waited for in vain.
+        // Its key is enough to wait for the session. If the key is damaged too, a session is waited for in vain.
         constexpr std::size_t key_bytes = 20;
         if (key.size() == key_bytes) static_cast<void>(found(key));
-        set_aside("a session's note", {}, {});  // its key has a process's token in it, which is nobody's to read
+        set_aside("a session's note", {}, {});  // its key has a process token in it, which must not be shown
       });
 }
 
@@ -178,7 +178,7 @@ void Reading::publishers() {
         publisher.id = *id;
         parse(value, "a publisher's mark", publisher.mark);
       },
-      // It is unknown now, and holds what it has unanswered to be in doubt.
+      // The publisher is unknown now, and treats what it has unanswered as in doubt.
       [this](std::string_view) { set_aside("a publisher's mark", {}, {}); });
 }
 

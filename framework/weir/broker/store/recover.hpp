@@ -4,7 +4,8 @@
 
 namespace weir::broker {
 
-/// Everything that core::Recovered holds but the incarnation. Throws: StoreError if what is stored does not parse.
+/// Reads all that core::Recovered holds, except the incarnation and what LmdbStore::identify() fills in. Throws:
+/// StoreError if what is stored does not parse.
 void read_all(MDB_txn* txn, const Databases& databases, core::Recovered& out);
 
 }  // namespace weir::broker

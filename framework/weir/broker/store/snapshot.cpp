@@ -1,4 +1,4 @@
-// A consistent look at what is committed: one read transaction.
+// A consistent view of what is committed: one read transaction.
 #include <algorithm>
 #include <limits>
 
@@ -64,7 +64,7 @@ core::DueWalk LmdbSnapshot::due(const core::DueSearch& search, const core::Place
   lmdb::Cursor cursor(txn_, store_.databases_.due);
   const layout::DueKey from = layout::due_key({queue, after.segment, after.index}, by, after.bucket_us);
   for (bool more = cursor.seek(from.view()); more; more = cursor.next()) {
-    if (!layout::is_due_key(cursor.key())) continue;  // a start has named it
+    if (!layout::is_due_key(cursor.key())) continue;  // damaged: the start has named it
     const auto [place, here_by, bucket_us] = layout::read_due_key(cursor.key());
     if (place.queue != queue || here_by != by) break;
     const core::DueCursor here{bucket_us, place.segment, place.index};

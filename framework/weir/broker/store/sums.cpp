@@ -8,7 +8,7 @@
 namespace weir::broker::sums {
 namespace {
 
-/// Little-endian whatever the machine: a store may be carried to another one.
+/// Little-endian on every machine: a store may be carried to another one.
 char* append(std::uint32_t number, char* out) {
   for (int shift = 0; shift < 32; shift += 8) *out++ = static_cast<char>(number >> shift);
   return out;
@@ -20,9 +20,9 @@ std::uint32_t number_at(std::string_view bytes, std::size_t at) {
   return number;
 }
 
-/// Where the payload begins is covered by the head's sum.
+/// The head's sum also covers the number that says where the payload begins.
 std::uint32_t head_sum(std::string_view key, std::string_view head, std::string_view begins) {
-  // A call costs as much as the sum of a hundred bytes: of a small head they are put together first.
+  // A call costs as much as the sum of 100 bytes, so the parts of a small head are put together first.
   std::array<char, 512> together;
   const std::size_t size = key.size() + begins.size() + head.size();
   if (size <= together.size()) {
@@ -39,7 +39,7 @@ std::uint32_t head_sum(std::string_view key, std::string_view head, std::string_
 }  // namespace
 
 void Sum::add(std::string_view bytes) {
-  // It takes mutable bytes, and changes none. A value is at most 128 MiB.
+  // The function takes mutable bytes, and changes none. A value is at most 128 MiB.
   auto* at = reinterpret_cast<unsigned char*>(const_cast<char*>(bytes.data()));
   if (!bytes.empty()) state_ = crc32_iscsi(at, static_cast<int>(bytes.size()), state_);
 }

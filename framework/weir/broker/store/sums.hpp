@@ -3,9 +3,9 @@
 /// Check sums of stored values: what a disk gives back is believed only if it is what was written.
 ///
 /// A sum is CRC32C (Castagnoli's polynomial, as in RFC 3720, B.4) of the key and the value, so that a value that turns
-/// up under another key fails too. It stands behind the value, in 4 bytes. A value with a payload (segment, record,
-/// dead letter) has two, so that it can be scheduled without its payload being read: what stands before the payload,
-/// and the payload; and before them, in 4 bytes, where the payload begins.
+/// up under another key fails too. It follows the value, in 4 bytes. A value with a payload (segment, record, dead
+/// letter) has two sums, so that it can be scheduled without its payload being read: one of the bytes before the
+/// payload, and one of the payload. Before the sums, 4 bytes say where the payload begins.
 
 #include <cstddef>
 #include <cstdint>
@@ -17,7 +17,7 @@ namespace weir::broker::sums {
 inline constexpr std::size_t plain_bytes = 4;
 inline constexpr std::size_t split_bytes = 12;
 
-/// A sum on its way: begun with the key, then added to. Without a branch on what the machine can do: libisal chooses.
+/// A sum under way: it begins with the key, and bytes are added. No branch on what the machine can do: libisal chooses.
 class Sum {
  public:
   explicit Sum(std::string_view key) { add(key); }
@@ -28,20 +28,20 @@ class Sum {
   std::uint32_t state_ = ~std::uint32_t{0};
 };
 
-/// Writes the sum of the value of `size` bytes behind it: room for plain_bytes must be there.
+/// Writes the sum of the value of `size` bytes behind it, where plain_bytes must be free.
 void seal(std::string_view key, char* value, std::size_t size);
-/// Writes where the payload begins, and both sums; returns what is behind them. `payload`: the key and the payload.
+/// Writes where the payload begins, and both sums; returns the end. `payload`: the sum of the key and the payload.
 char* seal_split(std::string_view key, std::string_view head, const Sum& payload, char* out);
 
-/// What was sealed, without its sum; nothing if it is not as it was written.
+/// The value that was sealed, without its sum; nothing if it is not as it was written.
 [[nodiscard]] std::optional<std::string_view> open(std::string_view key, std::string_view stored);
-/// The same of a split value. `head` is believed alone: what lies behind it has not been looked at.
+/// The same for a split value. Only `head` may be believed: the bytes behind it have not been looked at.
 struct Split {
   std::string_view value;
   std::string_view head;
 };
 [[nodiscard]] std::optional<Split> open_head(std::string_view key, std::string_view stored);
-/// All of it.
+/// Checks all of it.
 [[nodiscard]] std::optional<Split> open_split(std::string_view key, std::string_view stored);
 
 }  // namespace weir::broker::sums

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Values of the databases, each with its sum behind it (sums.hpp). Nothing is read or written past these but keys.
+/// Values of the databases, each with its sum behind it (sums.hpp).
 
 #include <cstring>
 #include <optional>
@@ -18,18 +18,18 @@ inline void put(MDB_txn* txn, MDB_dbi database, std::string_view key, std::strin
   sums::seal(key, out, value.size());
 }
 
-/// Nothing if there is none, or if it is damaged.
+/// The value; nothing if there is none, or if it is damaged.
 [[nodiscard]] inline std::optional<std::string_view> get(MDB_txn* txn, MDB_dbi database, std::string_view key) {
   const auto stored = lmdb::get(txn, database, key);
   return stored ? sums::open(key, *stored) : std::nullopt;
 }
-/// The same of a segment, a record or a dead letter: all of it is checked.
+/// The same for a segment, a record or a dead letter: all of it is checked.
 [[nodiscard]] inline std::optional<std::string_view> get_split(MDB_txn* txn, MDB_dbi database, std::string_view key) {
   const auto stored = lmdb::get(txn, database, key);
   const auto split = stored ? sums::open_split(key, *stored) : std::nullopt;
   return split ? std::optional(split->value) : std::nullopt;
 }
-/// The same, of which only what stands before the payload is checked, and may be read.
+/// The same, but only the bytes before the payload are checked, and may be read.
 [[nodiscard]] inline std::optional<std::string_view> get_head(MDB_txn* txn, MDB_dbi database, std::string_view key) {
   const auto stored = lmdb::get(txn, database, key);
   const auto split = stored ? sums::open_head(key, *stored) : std::nullopt;
