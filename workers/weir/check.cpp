@@ -20,7 +20,7 @@ std::string_view word(deployment::Durability durability) {
   return {};
 }
 
-/// The engine's capability table, in words.
+/// Returns the engine's capability table in words.
 std::string words(const engine::Capabilities& able) {
   std::string text;
   const auto add = [&](bool can, const char* what) {
@@ -54,8 +54,9 @@ int check(const CheckOptions& options) {
   std::cout << options.file << ": good\n"
             << "  engine   " << deployment.engine
             << (deployment.runs_broker() ? " (embedded broker)\n" : " (a broker elsewhere)\n") << "  can      "
-            << words(engine::make(deployment.engine)->capabilities()) << "\n  data     " << deployment.broker.data.string()
-            << "; a confirmation survives " << word(deployment.broker.durability) << "\n"
+            << words(engine::make(deployment.engine)->capabilities()) << "\n  data     "
+            << deployment.broker.data.string() << "; a confirmation survives " << word(deployment.broker.durability)
+            << "\n"
             << "  queues  ";
   for (const auto& queue : deployment.queues) std::cout << " " << queue.name;
   std::cout << "\n";
