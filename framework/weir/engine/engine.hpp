@@ -27,8 +27,8 @@
 
 namespace weir::engine {
 
-/// What an engine can do. `weir check` prints it. No check compares it with the needs of a deployment: a worker runs
-/// without what its engine lacks, such as keep-alives or death reports.
+/// The abilities of an engine. `weir check` prints them. No check compares them with the needs of a deployment: a
+/// worker runs without what its engine lacks, such as keep-alives or death reports.
 struct Capabilities {
   bool atomic_outputs = false;        ///< an ack and its outputs are one transaction
   bool settlement_confirmed = false;  ///< a settlement's confirmation can be awaited

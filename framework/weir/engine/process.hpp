@@ -1,6 +1,7 @@
 #pragma once
 
-/// What an engine hears of a worker process as a whole, beside its shards' sessions: that it lives, and how it died.
+/// The facts that an engine hears of a worker process as a whole, beside its shards' sessions: that it lives, and how
+/// it died.
 ///
 /// An engine may need neither (Capabilities::keep_alives, ::death_reports).
 
@@ -14,7 +15,7 @@
 
 namespace weir::engine {
 
-/// What a shard of the process is doing.
+/// The present activity of a shard of the process.
 struct ShardActivity {
   std::uint32_t shard{};
   Duration since_turn{};  ///< since the last turn of its loop

@@ -15,7 +15,7 @@ inline constexpr std::uint16_t port_default = 7733;
 /// Returns libzmq's endpoint for a weir:// URL. Throws: Error, which says what is wrong with the URL.
 [[nodiscard]] std::string endpoint_of(const std::string& url);
 
-/// What the embedded broker can do.
+/// Returns the abilities of the embedded broker.
 [[nodiscard]] Capabilities capabilities();
 
 /// Does not connect yet. Throws: Error if the URL is wrong.

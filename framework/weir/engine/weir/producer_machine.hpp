@@ -39,7 +39,7 @@ class ProducerMachine final : public ClientMachine {
   void flush(Instant now);
   /// Sends the gathered messages now.
   void flush_at_once();
-  /// True if the queue's window has room for the message that was last offered in vain. Throws: UnknownQueue, Refused.
+  /// True if the queue's window has room for the message that offer() last refused. Throws: UnknownQueue, Refused.
   [[nodiscard]] bool has_room(std::string_view queue);
   [[nodiscard]] bool has_answers() const { return !answers_.empty(); }
   [[nodiscard]] std::vector<Confirmation> take_answers() { return std::exchange(answers_, {}); }
@@ -64,7 +64,7 @@ class ProducerMachine final : public ClientMachine {
     std::uint64_t epoch{};
     Load window;
     Load outstanding;
-    Bytes refused_size{1};                  ///< of the message that was last offered in vain
+    Bytes refused_size{1};                  ///< of the message that offer() last refused
     std::array<Group*, lanes_most> open{};  ///< its groups in open_, by lane
   };
   /// Messages of one lane with neighbouring numbers.
