@@ -13,7 +13,7 @@
 /// locks. While it awaits something, other handlers of the shard run. Work that keeps the CPU busy belongs in
 /// weir::offload. The log names a handler that holds the thread longer than `stall_after`. To take its stack, the
 /// thread is interrupted (SIGURG). Blocking calls that cannot be restarted, such as sleep(), then end early. A handler
-/// that still holds the thread a second past its timeout is stuck: its process is ended.
+/// that still holds the thread 1 s past its timeout is stuck: its process is ended.
 ///
 /// g++ 12 miscompiles temporaries with non-trivial members in an expression with `co_await`. Name lambdas with
 /// captures, and structs with such members, before they are awaited. weir::retry and weir::offload refuse such lambdas

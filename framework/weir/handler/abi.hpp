@@ -1,6 +1,7 @@
 #pragma once
 
-/// What a plugin was built with. Weir reads it from the file before any of the plugin's code runs.
+/// The tools and libraries that a plugin was built with. Weir reads them from the file before any of the plugin's code
+/// runs.
 ///
 /// A check inside the plugin would come too late: dlopen itself aborts on an ASan plugin in a plain host, or fails with
 /// a bare `undefined symbol`. So the plugin carries this struct in an ELF section of its own.

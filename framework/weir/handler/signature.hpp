@@ -14,7 +14,7 @@
 
 namespace weir::handler {
 
-/// What a handler may return.
+/// The types that a handler may return.
 template <class Task>
 concept Returned = std::same_as<Task, task<>> || std::same_as<Task, task<End>> || std::same_as<Task, task<Outcome>>;
 
