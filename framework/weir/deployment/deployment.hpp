@@ -19,7 +19,7 @@
 
 namespace weir::deployment {
 
-/// What a confirmed publish survives. fsync: power loss; os: kill -9 of the broker; none: nothing.
+/// The failures that a confirmed publish survives. fsync: power loss; os: kill -9 of the broker; none: nothing.
 enum class Durability { fsync, os, none };
 
 struct BrokerSection {
