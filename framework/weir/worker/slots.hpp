@@ -55,8 +55,8 @@ class Slot final : private async::Deadline {
  private:
   using Clock = std::chrono::steady_clock;
   friend class Slots;
-  /// What happens to the delivery. its_own: the handler decides. timed_out, released, lost: whatever the handler
-  /// throws. escaped: whatever the handler does, as an exception of its code escaped.
+  /// Decides the delivery's outcome. its_own: the handler does. timed_out, released, lost: replace what the handler
+  /// throws. escaped: an exception of its code escaped, which replaces any end of the handler.
   enum class Fate : std::uint8_t { its_own, timed_out, escaped, released, lost };
 
   Slot* enter();
