@@ -56,10 +56,11 @@ class Publisher {
   /// Publishes one message. Waits for a connection and the queue's credit, as send() does, and then for the answer.
   ///
   /// Throws: UnknownQueue, TooLarge; Error if its priority is above 9 or its type is not UTF-8; Refused if the engine
-  /// says no for good. Cancellation: terminal; the message may have been taken.
+  /// says no for good.
+  /// Cancellation: terminal; the message may have been taken.
   /// Lifetime: the task starts when it is first awaited, and reads its arguments only then. `message` must live until
-  /// the task has started, which encodes it. `queue`, `type`, `payload`, the views in `options` and the publisher must
-  /// live until the message has been taken. They are safe if they live until the task has ended.
+  /// the task has started, as it is encoded then. `queue`, `type`, `payload`, the views in `options` and the publisher
+  /// must live until the message has been taken. They are safe if they live until the task has ended.
   [[nodiscard]] task<Confirmation> publish(std::string_view queue, const google::protobuf::MessageLite& message,
                                            PublishOptions options = {});
   [[nodiscard]] task<Confirmation> publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
