@@ -77,7 +77,7 @@ struct DeadProcess {
 enum class DeathAnswer {
   reported,   ///< on the engine's disk; the messages that the process held return
   unknown,    ///< the engine knows no such process (any more); there is nothing to return
-  no_answer,  ///< not by the deadline
+  no_answer,  ///< no answer by the deadline
 };
 
 }  // namespace weir::engine
