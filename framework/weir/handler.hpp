@@ -1,6 +1,6 @@
 #pragma once
 
-/// All that a handler's author includes.
+/// The one header that the author of a handler includes.
 ///
 ///     weir::task<> confirm(weir::Context& ctx, const shop::OrderPlaced& order) {
 ///       co_await weir::timeout(2s, charge(order));
@@ -9,15 +9,15 @@
 ///     }
 ///     WEIR_PLUGIN(plugin) { plugin.on<shop::OrderPlaced>("orders", confirm); }
 ///
-/// A handler is a coroutine on its shard's one thread: it shares its state with no other thread and needs no locks, and
-/// what it awaits lets other handlers of the shard run. Work that keeps the CPU busy goes to weir::offload. One that
-/// holds the thread longer than `stall_after` is named in the log; to take its stack the thread is interrupted
-/// (SIGURG), by which blocking calls that cannot be restarted, such as sleep(), end early. Past its timeout its process
-/// is ended.
+/// A handler is a coroutine on the one thread of its shard. It shares its state with no other thread and needs no
+/// locks. While it awaits something, other handlers of the shard run. Work that keeps the CPU busy belongs in
+/// weir::offload. The log names a handler that holds the thread longer than `stall_after`. To take its stack, the
+/// thread is interrupted (SIGURG). Blocking calls that cannot be restarted, such as sleep(), then end early. A handler
+/// that still holds the thread 1 s past its timeout is stuck: its process is ended.
 ///
-/// g++ 12 miscompiles temporaries with non-trivial members in an expression with `co_await`: name lambdas with captures
-/// and structs before they are awaited. Weir's own functions refuse such lambdas at compile time, and weir_add_plugin
-/// looks for the rest in the sources before it compiles them (workers/check-awaits).
+/// g++ 12 miscompiles temporaries with non-trivial members in an expression with `co_await`. Name lambdas with
+/// captures, and structs with such members, before they are awaited. weir::retry and weir::offload refuse such lambdas
+/// at compile time. weir_add_plugin looks for the rest in the sources before it compiles them (workers/check-awaits).
 
 #include "weir/async/offload.hpp"
 #include "weir/async/retry.hpp"

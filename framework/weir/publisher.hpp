@@ -1,6 +1,6 @@
 #pragma once
 
-/// All that a program that publishes includes.
+/// The one header that a publishing program includes.
 ///
 ///     boost::asio::io_context loop;
 ///     const auto engine = weir::engine::make("weir://127.0.0.1:7733");

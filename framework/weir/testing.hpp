@@ -1,6 +1,6 @@
 #pragma once
 
-/// Runs a handler without a broker, as a worker would: the same dispatcher, timeout and outcomes.
+/// Runs a handler without a broker, with the dispatcher, the timeout and the outcomes of a worker.
 ///
 ///     using weir::testing::run;
 ///     EXPECT_EQ(run(confirm, an_order().without_items()), weir::rejected("no items"));
@@ -26,23 +26,23 @@
 
 namespace weir::testing {
 
-/// What surrounds the message, where the defaults will not do.
+/// The surroundings of the message. Set only what must differ from the defaults.
 struct Given {
   std::string queue = "test";
   std::string key = {};
   std::uint32_t attempt = 1;
-  /// The message's name: give another run the same one to see that the handler takes it for the same message.
+  /// The message's name. Two runs with the same name are two attempts at the same message.
   MessageName name = {*PublisherId::from("a test publisher"), 1};
   std::vector<std::pair<std::string, std::string>> headers = {};
-  /// The handler's, unless it was registered with its own.
+  /// The handler's timeout, if it was registered without one.
   Duration timeout = std::chrono::seconds(30);
-  /// The queues that the engine has, besides `queue`; absent: any.
+  /// The queues that the engine has besides `queue`. Absent: any queue exists.
   std::optional<std::vector<std::string>> queues = {};
   /// The largest message, and the most that one handler may publish.
   Bytes message_most{16 * 1024 * 1024};
 };
 
-/// A message that left together with the ack.
+/// A message that the handler published, and that left together with the ack.
 struct Published {
   std::string queue;
   std::string type;
@@ -54,7 +54,7 @@ struct Published {
   std::optional<WallTime> deliver_at;
   std::uint8_t priority{};
 
-  /// Its payload, decoded. Throws: std::runtime_error when it is of another type.
+  /// Returns its payload, decoded. Throws: std::runtime_error if it is of another type.
   template <class Message>
   [[nodiscard]] Message as() const {
     Message message;
@@ -65,7 +65,7 @@ struct Published {
   }
 };
 
-/// How it ended, and what it published; compares with acked(), rejected("why"), retried("why", 5s) and so on.
+/// How the handler ended, and what it published. Compares with acked(), rejected("why"), retried("why", 5s) and so on.
 struct Ran {
   End end;
   std::vector<Published> published;
@@ -79,10 +79,10 @@ struct Ran {
 
 using Registration = void (*)(Plugin&);
 
-/// Runs what `registration` registers for the message's queue and type; `with` are the plugin's options.
+/// Runs the handler that `registration` registers for the message's queue and type. `with` are the plugin's options.
 ///
-/// Throws: handler::PluginError as a worker does at its start.
-/// Thread: this one, until the handler has ended.
+/// Throws: handler::PluginError in the cases in which a worker does at its start.
+/// Thread: the caller's, until the handler has ended.
 [[nodiscard]] Ran run(Registration registration, std::string_view type, std::string_view payload,
                       const Given& given = {}, const std::map<std::string, std::string>& with = {});
 template <class Message>

@@ -16,16 +16,16 @@ bool is_one_of(std::string_view word, Words words) {
   return std::find(words.begin(), words.end(), word) != words.end();
 }
 
-/// Members of Weir's own options, which are trivial all of them: listed in braces they are safe.
+/// True for members of Weir's own options. All are trivial, so they are safe in braces.
 bool is_option_of_weirs(std::string_view name) {
   return is_one_of(name, {"key", "unique_id", "delay", "deliver_at", "priority", "headers",  //
                           "tries", "first", "factor", "most"});
 }
 
-/// One full expression, as far as it has been read.
+/// A full expression, as far as it has been read.
 struct Expression {
   bool awaits = false;
-  std::vector<Finding> risky;  ///< findings, if it awaits
+  std::vector<Finding> risky;  ///< these are findings if the expression awaits
 };
 
 class Reader {
@@ -54,12 +54,12 @@ class Reader {
     begin_ = at_;
   }
 
-  /// Statements, to the end of the block that has been opened.
+  /// Reads statements, to the end of the opened block.
   void block() {
     const std::size_t outer_begin = std::exchange(begin_, at_);
     Expression current;
     int depth = 0;
-    std::vector<int> heads;  // depths of what closes the head of an if, a loop or a switch
+    std::vector<int> heads;  // the depths of the parentheses that close the head of an if, a loop or a switch
     for (; at_ < t_.size();) {
       if (now("}")) break;
       if (t_[at_].is_word() && is_one_of(t_[at_].text, {"if", "while", "for", "switch"})) heads.push_back(depth);
@@ -86,7 +86,7 @@ class Reader {
     begin_ = outer_begin;
   }
 
-  /// One token, or a lambda or braced list with all that is in it.
+  /// Reads one token, or a whole lambda or braced list.
   void part(Expression& current) {
     if (now("co_await")) {
       current.awaits = true;
@@ -101,7 +101,7 @@ class Reader {
     }
   }
 
-  // What a `{` or `[` is.
+  // The meaning of a `{` or `[`.
 
   [[nodiscard]] bool opens_block() const {
     if (at_ == 0) return true;
@@ -114,7 +114,7 @@ class Reader {
     if (is_one_of(before.text, {"return", "co_return", "co_await", "co_yield"})) return false;
     return begins_definition() || follows_arrow();
   }
-  /// Is the statement so far a type's or a namespace's head?
+  /// True if the statement so far is the head of a type or a namespace.
   [[nodiscard]] bool begins_definition() const {
     int depth = 0;
     for (std::size_t i = begin_; i < at_; ++i) {
@@ -131,7 +131,7 @@ class Reader {
     const std::size_t type = path_begin(at_);
     return type > 0 && is(type - 1, "->");
   }
-  /// Where the name before `end` begins: `std::vector<int>`.
+  /// Returns where the name before `end` begins: `std::vector<int>`.
   [[nodiscard]] std::size_t path_begin(std::size_t end) const {
     std::size_t i = end;
     while (i > 0) {
@@ -191,7 +191,7 @@ class Reader {
                "`const auto f = [" + names + "]…;`, then await with `f`");
     }
     if (at_ < t_.size()) ++at_;
-    // Its parameters and what else stands before its body belong to nobody's expression.
+    // Its parameters, and all else before its body, belong to no expression.
     int depth = 0;
     for (; at_ < t_.size(); ++at_) {
       if (depth == 0 && (now("{") || now(";") || now(")") || now(","))) break;
@@ -202,7 +202,7 @@ class Reader {
     ++at_;
     block();
   }
-  /// `x`, `=`, `x = …`, `*this`; not `&…`, `this`, `p = &x`, `n = 3`.
+  /// True for `x`, `=`, `x = …`, `*this`; not for `&…`, `this`, `p = &x`, `n = 3`.
   [[nodiscard]] bool captures_value(std::size_t begin, std::size_t end) const {
     if (begin == end || t_[begin].is("&") || t_[begin].is("this")) return false;
     if (end - begin > 2 && t_[begin + 1].is("=")) {
@@ -235,7 +235,7 @@ class Reader {
     if (at_ < t_.size()) ++at_;
     const bool awaits_inside = current.awaits;
     current.awaits = awaits_inside || awaited_before;
-    if (current.risky.size() > risky_before) return;  // said already
+    if (current.risky.size() > risky_before) return;  // reported already
     const std::size_t type = path_begin(opens);
     const bool typed = type < opens;
     const bool declares =
@@ -261,13 +261,13 @@ class Reader {
     for (; begin < end && !t_[begin].is("<"); ++begin) name += t_[begin].text;
     return name;
   }
-  /// Types of which it is known, or that are numbers.
+  /// True for types that are known to have constructors, and for numbers.
   [[nodiscard]] bool has_constructors(std::size_t type) const {
     if (is(type, "std") && is(type + 1, "::")) return !is(type + 2, "array");
     return is_one_of(t_[type].text,
                      {"boost", "asio", "auto", "int", "bool", "double", "float", "long", "char", "unsigned"});
   }
-  /// Numbers, enumerators, Weir's own options.
+  /// True for numbers, enumerators, and Weir's own options.
   [[nodiscard]] bool is_trivial(std::size_t begin, std::size_t end, bool typed) const {
     if (begin == end) return !typed;
     bool designated = false;
@@ -311,7 +311,7 @@ class Reader {
   const std::vector<Token>& t_;
   std::string file_;
   std::size_t at_ = 0;
-  std::size_t begin_ = 0;  ///< of the statement
+  std::size_t begin_ = 0;  ///< the beginning of the statement
   std::vector<Finding> found_;
 };
 

@@ -1,8 +1,8 @@
-/// check-awaits [--stamp FILE] [--depfile FILE] SOURCE…: what g++ 12 miscompiles in them, and in what they include in
-/// quotes from beside themselves.
+/// check-awaits [--stamp FILE] [--depfile FILE] SOURCE…: finds code that g++ 12 miscompiles in the sources, and in
+/// files that they include in quotes from beside themselves.
 ///
-/// Prints `FILE:LINE: error: …`, as a compiler does, and exits with 1 if there is anything. --stamp is written where
-/// there is nothing; --depfile says, for make or ninja, which files were read for it.
+/// Prints `FILE:LINE: error: …`, as a compiler does, and exits with 1 if there is an error. If there is none, it writes
+/// --stamp. --depfile lists, for make or ninja, the files that were read.
 
 #include <filesystem>
 #include <fstream>
@@ -45,7 +45,7 @@ int main(int count, char** words) {
   Options options = options_of(count, words);
   std::set<fs::path> seen;
   std::size_t findings = 0;
-  // What is included comes behind what includes it.
+  // Included files come behind the files that include them.
   for (std::size_t i = 0; i < options.sources.size(); ++i) {
     const fs::path path = options.sources[i];
     if (!seen.insert(fs::weakly_canonical(path)).second) continue;

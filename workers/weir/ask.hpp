@@ -14,12 +14,12 @@ namespace weir::cli {
 /// Many questions over one connection.
 class Asker {
  public:
-  /// An answer is waited for so long.
+  /// `limit`: the longest wait for an answer.
   explicit Asker(const std::string& engine, Duration limit = std::chrono::seconds(5));
   ~Asker();
   /// Throws: as ask().
   [[nodiscard]] v1::ControlReply ask(v1::ControlRequest request);
-  /// Every queue, every worker: page after page. Throws: as ask().
+  /// Return every queue and every worker, page after page. Throw: as ask().
   [[nodiscard]] std::vector<v1::Queues::Queue> queues();
   [[nodiscard]] std::vector<v1::Workers::Worker> workers();
 
@@ -28,7 +28,7 @@ class Asker {
   std::unique_ptr<Connection> connection_;
 };
 
-/// Throws: Error with what the engine said was wrong, or that it could not be reached in 5 s.
+/// Throws: Error with the engine's own error, or because the engine could not be reached in 5 s.
 [[nodiscard]] v1::ControlReply ask(const std::string& engine, v1::ControlRequest request);
 /// Throws: as above.
 [[nodiscard]] std::vector<v1::Queues::Queue> ask_queues(const std::string& engine);

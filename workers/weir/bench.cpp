@@ -25,13 +25,13 @@ namespace {
 
 using namespace std::chrono_literals;
 constexpr auto start_within = 30s;
-/// Slower than 1,000 a second is stuck.
+/// A run with fewer than 1,000 messages per second counts as stuck.
 std::chrono::seconds run_within(const BenchOptions& options) {
   const double paced = options.rate > 0 ? static_cast<double>(options.messages) / options.rate : 0;
   return 60s + std::chrono::seconds(options.messages / 1000) + std::chrono::seconds(std::llround(paced));
 }
 
-/// A folder of our own for the store and the deployment file, gone at the end.
+/// A folder of its own for the store and the deployment file. It is removed at the end.
 class Folder {
  public:
   explicit Folder(const std::optional<std::string>& parent) {
@@ -73,7 +73,7 @@ std::uint16_t free_port() {
 double megabytes(std::uint64_t bytes) { return std::round(static_cast<double>(bytes) / 1e5) / 10; }
 double rounded(double seconds) { return std::round(seconds * 1000) / 1000; }
 
-/// Blocks that are on disk: the store's file is sparse.
+/// Counts the blocks on disk, as the store's file is sparse.
 std::uint64_t disk_of(const std::filesystem::path& folder) {
   std::uint64_t bytes = 0;
   for (const auto& entry : std::filesystem::recursive_directory_iterator(folder)) {
@@ -83,7 +83,7 @@ std::uint64_t disk_of(const std::filesystem::path& folder) {
   return bytes;
 }
 
-/// Boost.JSON prints 1.5 as 1.5E0; people look at these lines too.
+/// Prints 1.5 as 1.5, not as Boost.JSON's 1.5E0, as people read these lines too.
 std::string line_of(const boost::json::object& object) {
   std::string text;
   for (const auto& [name, value] : object) {
@@ -179,7 +179,7 @@ class Bench {
  private:
   [[nodiscard]] std::vector<std::string> with_log(std::vector<std::string> words) const {
     LogOptions log = log_;
-    // What a broker says when it starts and stops is no part of a result.
+    // A broker's log of its start and stop is no part of a result.
     if (log.level == "info") log.level = "warn";
     std::vector<std::string> all = log.arguments();
     all.insert(all.end(), words.begin(), words.end());

@@ -24,7 +24,7 @@ inline constexpr const char* bench_type = "bench";
   return names;
 }
 
-/// CLOCK_MONOTONIC, which all processes of a machine share.
+/// Reads CLOCK_MONOTONIC, which all processes of a machine share.
 [[nodiscard]] inline std::uint64_t nanoseconds_now() {
   return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
 }
@@ -46,7 +46,7 @@ inline void write_digits(char* to, std::uint64_t number) {
 [[nodiscard]] inline std::optional<std::uint64_t> sequence_of(std::string_view payload) {
   return payload.size() < bench_size_least ? std::nullopt : read_digits(payload.data());
 }
-/// Of one that has a sequence number.
+/// For a payload that has a sequence number.
 [[nodiscard]] inline std::uint64_t published_at(std::string_view payload) {
   return read_digits(payload.data() + bench_digits).value_or(0);
 }

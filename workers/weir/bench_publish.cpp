@@ -25,7 +25,7 @@ task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& ti
   constexpr std::uint64_t turn_every = 256;
   std::string payload(options.size, 'x');
   const auto queues = bench_queues(options.queues);
-  for (const auto& queue : queues) co_await publisher.room(queue);  // connected before the clock starts
+  for (const auto& queue : queues) co_await publisher.room(queue);  // connects before the clock starts
   times.first = nanoseconds_now();
   const std::string* queue = nullptr;
   for (std::uint64_t i = 0; i < options.messages; ++i) {
@@ -39,7 +39,7 @@ task<> send_all(Publisher& publisher, const BenchPartOptions& options, Times& ti
   times.last = nanoseconds_now();
 }
 
-/// Message i is due i / rate after the first. Each bears the time at which it was sent, not the one at which it was
+/// Message i is due i / rate after the first. Each carries the time at which it was sent, not the time at which it was
 /// due.
 task<> send_paced(Publisher& publisher, const BenchPartOptions& options, Times& times) {
   std::string payload(options.size, 'x');
@@ -82,7 +82,7 @@ int bench_publish(const BenchPartOptions& options) {
   if (failure) std::rethrow_exception(failure);
   std::cout << "{\"first_ns\": " << times.first << ", \"last_ns\": " << times.last
             << ", \"confirmed\": " << publisher.counts().confirmed << "}" << std::endl;
-  // Until our memory and CPU were read.
+  // Waits until the parent has read this process's memory and CPU.
   std::cin.ignore(std::numeric_limits<std::streamsize>::max());
   return publisher.counts().confirmed == options.messages ? done : failed;
 }

@@ -17,11 +17,11 @@
 namespace weir::cli {
 namespace {
 
-/// What one shard has handled: written by its thread alone.
+/// The messages that one shard has handled. Only its thread writes it.
 struct alignas(64) Tally {
   explicit Tally(std::uint64_t messages) : seen(messages / 64 + 1) {}
-  std::vector<std::uint64_t> seen;           ///< a bit a message
-  std::vector<std::uint64_t> on_the_way_ns;  ///< of each that was timed, in the order of arrival
+  std::vector<std::uint64_t> seen;           ///< one bit per message
+  std::vector<std::uint64_t> on_the_way_ns;  ///< of each timed message, in the order of arrival
   std::uint64_t first_ns = 0;
   std::uint64_t duplicates = 0;
   std::atomic<std::uint64_t> distinct{0};
@@ -53,7 +53,7 @@ task<End> handle(Context& context, std::string_view payload, Tally* tally, const
   co_return acked();
 }
 
-/// Milliseconds that `share` of the messages were not above; the first tenth is warm-up. 0 if none was timed.
+/// The milliseconds that `share` of the messages did not exceed. The first tenth is warm-up. 0 if none was timed.
 double quantile(const std::vector<std::uint64_t>& sorted, double share) {
   if (sorted.empty()) return 0;
   const auto at = static_cast<std::size_t>(share * static_cast<double>(sorted.size()));
@@ -68,7 +68,7 @@ std::uint64_t handled(const Tallies& tallies) {
   return sum;
 }
 
-/// Of all shards, as a line of JSON.
+/// Prints the sums of all shards as a line of JSON.
 void print_sums(const Tallies& tallies, const BenchPartOptions& options, std::uint64_t last_ns) {
   std::vector<std::uint64_t> on_the_way_ns;
   for (const auto& tally : tallies) {
@@ -142,10 +142,10 @@ int bench_work(const BenchPartOptions& options) {
   using namespace std::chrono_literals;
   while (registered < options.shards && !over) std::this_thread::sleep_for(1ms);
   std::cout << "ready" << std::endl;
-  // Each look takes a cache line of every shard.
+  // Each look reads a cache line of every shard.
   const auto pause = 1ms + options.shards * 10us;
   while (handled(tallies) < options.messages && !over) std::this_thread::sleep_for(pause);
-  // Drains: ends once every settlement is confirmed. The goodbyes that follow (some 10 ms) count too.
+  // Drains, and ends once every settlement is confirmed. The goodbyes that follow (some 10 ms) count too.
   stop.request_stop();
   working.join();
 

@@ -22,10 +22,11 @@ weir::broker::Durability durability_of(deployment::Durability durability) {
 }  // namespace
 
 int broker(const FileOptions& options) {
-  // In the background of a terminal it goes on, and writes its log there.
+  // In the background of a terminal the broker goes on, and writes its log to the terminal.
   std::signal(SIGTTIN, SIG_IGN);
   std::signal(SIGTTOU, SIG_IGN);
-  // It starts nothing. As process 1 of a container it gets others' orphans, which the kernel reaps then.
+  // The broker starts no processes. As process 1 of a container it gets orphans, which the kernel reaps if SIGCHLD is
+  // ignored.
   std::signal(SIGCHLD, SIG_IGN);
   const deployment::Deployment deployment = deployment::load(options.file);
   const deployment::BrokerSection& section = deployment.broker;

@@ -20,7 +20,7 @@ std::string_view word(deployment::Durability durability) {
   return {};
 }
 
-/// The engine's capability table, in words.
+/// Returns the engine's capability table in words.
 std::string words(const engine::Capabilities& able) {
   std::string text;
   const auto add = [&](bool can, const char* what) {

@@ -10,7 +10,7 @@
 namespace weir::cli {
 namespace {
 
-/// Throws: UsageError. `where` is what gave the URL.
+/// Throws: UsageError. `where` names the source of the URL.
 std::string checked(const std::string& engine, const char* where) {
   const auto url = deployment::parse_url(engine);
   if (!url || url->scheme != "weir" || !deployment::parse_endpoint(url->rest)) {
@@ -36,7 +36,7 @@ std::vector<std::filesystem::path> plugins_of(const Choice& choice) {
 Choice choose(const EngineOptions& options) {
   if (options.engine) {
     Choice choice{.engine = checked(*options.engine, "--engine")};
-    // Not for the engine, but for what else it may know: the plugins that describe types.
+    // The file is not read for the engine here, but for the plugins that describe types.
     if (options.file) choice.deployment = deployment::load(*options.file);
     return choice;
   }

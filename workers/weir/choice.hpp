@@ -1,6 +1,7 @@
 #pragma once
 
-/// Which engine a command talks to: `--engine URL`, or `-f FILE`, or `$WEIR_ENGINE`, or `./weir.yaml`, in this order.
+/// Chooses the engine that a command talks to: `--engine URL`, or `-f FILE`, or `$WEIR_ENGINE`, or `./weir.yaml`, in
+/// this order.
 
 #include <filesystem>
 #include <optional>
@@ -14,13 +15,13 @@ namespace weir::cli {
 
 struct Choice {
   std::string engine;                                ///< URL
-  std::optional<deployment::Deployment> deployment;  ///< if a file was read for it
+  std::optional<deployment::Deployment> deployment;  ///< set if a deployment file was read
 };
 
-/// The plugins of its deployment, each once.
+/// Returns the plugins of the deployment, each once.
 [[nodiscard]] std::vector<std::filesystem::path> plugins_of(const Choice& choice);
 
-/// Throws: UsageError that says what was tried; deployment::FileError.
+/// Throws: UsageError, which says what was tried; deployment::FileError.
 [[nodiscard]] Choice choose(const EngineOptions& options);
 
 }  // namespace weir::cli

@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t left_width = 26;
 
-/// Adds `text` word by word, further lines `indent` deep; the first begins at column `at`.
+/// Adds `text` word by word. The first line begins at column `at`, further lines at column `indent`.
 void wrap(std::string_view text, std::size_t at, std::size_t indent, std::size_t width, std::string& out) {
   std::istringstream words{std::string(text)};
   bool first = true;
@@ -29,7 +29,7 @@ void wrap(std::string_view text, std::size_t at, std::size_t indent, std::size_t
   out += '\n';
 }
 
-/// Where a shell's line may be broken: the last space before `most` that no quotes hold, if it can be one before an
+/// Returns where a shell's line may be broken: the last space before `most` outside quotes, if possible one before an
 /// option or a pipe; npos if there is none.
 std::size_t break_of(std::string_view line, std::size_t least, std::size_t most) {
   std::size_t any = std::string_view::npos;
@@ -55,7 +55,7 @@ void add_example(std::string line, std::size_t width, std::string& out) {
   out += line + "\n";
 }
 
-/// Lines that do not begin with two spaces are sentences: those that follow each other are filled anew.
+/// Lines that do not begin with two spaces are sentences. Consecutive ones are filled anew.
 void add_notes(const std::string& notes, std::size_t width, std::string& out) {
   std::string sentences;
   const auto end_sentences = [&] {

@@ -1,6 +1,6 @@
 #pragma once
 
-/// The command line as a table: `--help`, man pages and shell completion are made from it, and say the same.
+/// The command line as a table. `--help`, man pages and shell completion are made from it, so they say the same.
 
 #include <string>
 #include <vector>
@@ -8,18 +8,18 @@
 namespace weir::cli {
 
 struct OptionInfo {
-  std::vector<std::string> names;    ///< `-f`, `--file`; of an argument that is told by its place: `FILE`
-  std::string value;                 ///< what it takes, such as `FILE`; empty: nothing
-  std::vector<std::string> choices;  ///< if only these can be taken
+  std::vector<std::string> names;    ///< `-f`, `--file`; for a positional argument: `FILE`
+  std::string value;                 ///< its value, such as `FILE`; empty: it takes none
+  std::vector<std::string> choices;  ///< the only allowed values, if there are such
   std::string range;                 ///< such as `1 to 1000`; empty: any
-  std::string initial;               ///< if it is not given; empty: nothing worth saying
+  std::string initial;               ///< the default; empty: none to print
   std::string what;
   bool required = false;
   bool repeats = false;
 
   /// `-f, --file FILE`
   [[nodiscard]] std::string print() const;
-  /// What it is for, what it may be, and what it is if it is not given.
+  /// Its purpose, its allowed values, and its default.
   [[nodiscard]] std::string sentence() const;
 };
 
@@ -27,8 +27,8 @@ struct CommandInfo {
   std::string name;  ///< `list`
   std::string path;  ///< `weir dead list`
   std::string what;
-  std::string notes;                  ///< a title and examples, sentences; lines that begin with two spaces stay whole
-  std::vector<OptionInfo> arguments;  ///< by their place
+  std::string notes;                  ///< a title and examples, or sentences; lines that begin with two spaces are kept
+  std::vector<OptionInfo> arguments;  ///< positional, in their order
   std::vector<OptionInfo> options;
   std::vector<CommandInfo> commands;
 
@@ -36,8 +36,8 @@ struct CommandInfo {
   [[nodiscard]] std::string usage() const;
 };
 
-/// What `--help` prints, no line wider than `width`: words stay whole, and an example goes on in the next line, as a
-/// shell takes it.
+/// Returns the text of `--help`, with no line wider than `width`. Words stay whole, and an example continues on the
+/// next line in a form that a shell takes.
 [[nodiscard]] std::string help_of(const CommandInfo& command, std::size_t width);
 
 }  // namespace weir::cli

@@ -1,6 +1,6 @@
 #pragma once
 
-/// The commands, one file each. Each returns its exit code; what it throws, main.cpp reports as exit code 1.
+/// The commands, one file each. Each returns its exit code. main.cpp reports an exception, with exit code 1.
 
 #include "command_table.hpp"
 #include "options.hpp"
@@ -8,7 +8,7 @@
 
 namespace weir::cli {
 
-/// What was asked cannot be meant: exit code 2.
+/// The command line makes no sense: exit code 2.
 struct UsageError : Error {
   using Error::Error;
 };

@@ -12,7 +12,7 @@ void each_command(const CommandInfo& command, const std::function<void(const Com
   for (const CommandInfo& one : command.commands) each_command(one, work);
 }
 
-/// The options that it takes: its own, and those of every command.
+/// Returns the options of a command: its own, and those of every command.
 std::vector<OptionInfo> options_of(const CommandInfo& command, const CommandInfo& root) {
   std::vector<OptionInfo> options = command.options;
   if (command.path == root.path) return options;
@@ -30,7 +30,7 @@ std::string words_of(const std::vector<std::string>& words) {
   return text;
 }
 
-/// Every option that takes a value, in whatever command: what follows it is no command.
+/// Returns every option of any command that takes a value: the next word is no command.
 std::string takers(const CommandInfo& root, const char* between) {
   std::set<std::string> names;
   each_command(root, [&](const CommandInfo& command) {
@@ -48,7 +48,7 @@ bool is_folder(const OptionInfo& option) {
   return option.value == "DIR" || option.names.front() == "FOLDER" || option.value == "FOLDER";
 }
 
-/// In single quotes, for zsh and fish.
+/// Returns `text` in single quotes, for zsh and fish.
 std::string quoted(const std::string& text, const char* quote) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string(quote) : std::string(1, c);
@@ -84,7 +84,7 @@ std::string bash_case(const CommandInfo& command, const CommandInfo& root) {
   return text + "      ;;\n";
 }
 
-/// Of a colon or a bracket zsh's own functions would make something.
+/// Escapes colons and brackets, which zsh's own functions would interpret.
 std::string zsh_words(const std::string& text) {
   std::string out;
   for (const char c : text) {

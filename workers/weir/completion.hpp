@@ -8,7 +8,7 @@
 
 namespace weir::cli {
 
-/// What the shell reads: commands, options, and what they take (choices, files, folders).
+/// Returns the script for the shell: commands, options, and their values (choices, files, folders).
 [[nodiscard]] std::string bash_completion(const CommandInfo& root);
 [[nodiscard]] std::string zsh_completion(const CommandInfo& root);
 [[nodiscard]] std::string fish_completion(const CommandInfo& root);

@@ -20,7 +20,7 @@ namespace {
 constexpr std::uint64_t table_most = 100;
 constexpr std::uint64_t page_most = 1000;
 
-/// Page by page, up to `most` of them; what is left out beyond those is said by `more`.
+/// Dead letters, page by page, at most `most`. `more` says whether others were left out.
 struct Listed {
   std::vector<v1::DeadSummary> dead;
   bool more = false;
@@ -54,7 +54,8 @@ void need_ids_or_all(const DeadChangeOptions& options, const char* command) {
   }
 }
 
-/// All of them, or those of these ids, a page of ids a request; `part` names the request's. How many it were.
+/// Changes all dead letters, or those with the given ids, one page of ids per request. `part` names the request's part.
+/// Returns how many were changed.
 template <class Part>
 std::uint64_t change(const std::string& engine, const DeadChangeOptions& options, Part part) {
   std::uint64_t count = 0;
@@ -72,7 +73,7 @@ std::uint64_t change(const std::string& engine, const DeadChangeOptions& options
   return count;
 }
 
-/// What was asked for by id, and was not there.
+/// Prints the count, and how many of the given ids were not there.
 int report(const char* did, std::uint64_t count, const DeadChangeOptions& options) {
   std::cout << did << " " << grouped(count) << " of " << options.queue << "\n";
   if (options.all || count == options.ids.size()) return done;
@@ -80,7 +81,7 @@ int report(const char* did, std::uint64_t count, const DeadChangeOptions& option
   return failed;
 }
 
-/// Payloads of each type, by what describes it; what cannot be decoded says why.
+/// Decodes payloads by the description of their type. A payload that cannot be decoded says why.
 class Payloads {
  public:
   Payloads(TypeSources sources, bool known) : sources_(std::move(sources)), known_(known) {}
@@ -121,7 +122,7 @@ v1::ControlRequest show_request(const std::string& queue, const std::string& id,
   return request;
 }
 
-/// As it is where a program reads it; a terminal gets nothing that could steer it.
+/// Prints the payload unchanged for a program. For a terminal it removes all that could control it.
 void show_payload(const v1::DeadLetter& letter, const ShownPayload& payload) {
   std::cout << "\n";
   if (payload.json) {
@@ -137,7 +138,7 @@ void show_payload(const v1::DeadLetter& letter, const ShownPayload& payload) {
   }
 }
 
-/// A JSON array, an element at a time: payloads may be many and large.
+/// Prints a JSON array, one element at a time, as payloads may be many and large.
 void list_json(const DeadListOptions& options, const Choice& choice, std::uint64_t most) {
   Payloads payloads = payloads_of(options, choice);
   Asker asker(choice.engine);
@@ -152,7 +153,7 @@ void list_json(const DeadListOptions& options, const Choice& choice, std::uint64
         if (options.payload) shown = payloads.decode(letter.summary().type(), letter.payload());
         object = dead_json(letter, shown);
       } catch (const Refused&) {
-        object = dead_json(dead);  // gone meanwhile, or damaged: what the list says of it
+        object = dead_json(dead);  // gone meanwhile, or damaged: prints the entry of the list
       }
     } else {
       object = dead_json(dead);

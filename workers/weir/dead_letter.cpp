@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::string_view indent = "             ";
 
-/// More is known of it then: its process's last log lines, above all.
+/// True if the attempt ended its process. Then more is known of it, above all the process's last log lines.
 bool ended_its_process(const v1::Attempt& attempt) {
   return !attempt.stack().empty() || attempt.log_size() > 0 || attempt.memory_grown_bytes() != 0;
 }
@@ -20,7 +20,7 @@ std::string memory_of(const v1::Attempt& attempt) {
   return grown > 0 ? "grew by " + size_of(static_cast<std::uint64_t>(grown)) : "did not grow";
 }
 
-/// `  stack      a`, and further lines below the first.
+/// Adds ` stack a`, with further lines below the first.
 void add_lines(std::string_view title, const std::vector<std::string>& lines, std::size_t width, std::string& text) {
   std::string before = "  " + std::string(title);
   before.resize(indent.size(), ' ');
@@ -31,7 +31,7 @@ void add_lines(std::string_view title, const std::vector<std::string>& lines, st
   }
 }
 
-/// Of the attempts that ended their process: those that did so at the same place are told together.
+/// Adds the attempts that ended their process. Those that did so at the same place are shown together.
 void add_ends(const v1::DeadLetter& letter, std::size_t width, std::string& text) {
   std::vector<std::pair<std::vector<std::string>, std::vector<const v1::Attempt*>>> places;
   for (const v1::Attempt& attempt : letter.history()) {
@@ -102,7 +102,7 @@ std::vector<std::string> lines_about(const google::protobuf::RepeatedPtrField<st
   for (const std::string& line : lines) {
     const auto at = line.find(id);
     if (at == std::string::npos) continue;
-    // orders/1.17 is not orders/1.170, nor of my-orders.
+    // orders/1.17 must not match in orders/1.170, nor in my-orders/1.17.
     const char before = at == 0 ? ' ' : line[at - 1];
     const char after = at + id.size() == line.size() ? ' ' : line[at + id.size()];
     const auto ends = [](char c) { return c == ' ' || c == '=' || c == '"' || c == '\'' || c == ',' || c == ':'; };
@@ -139,7 +139,7 @@ boost::json::object dead_json(const v1::DeadLetter& letter, const std::optional<
   if (!raw.empty()) object["headers_base64"] = std::move(raw);
   if (payload) {
     object["payload_base64"] = base64(letter.payload());
-    // A message may be nested deeper than JSON is read here; the base64 has it.
+    // A message may be nested deeper than this JSON reader allows. The base64 has it all the same.
     boost::system::error_code error;
     if (payload->json) {
       boost::json::value value = boost::json::parse(*payload->json, error);

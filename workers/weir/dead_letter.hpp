@@ -11,21 +11,22 @@
 
 namespace weir::cli {
 
-/// What is shown of a payload.
+/// The shown form of a payload.
 struct ShownPayload {
   std::optional<std::string> json;  ///< decoded
-  std::string why_not;              ///< else
+  std::string why_not;              ///< the reason, if there is no `json`
 };
 
-/// As JSON; with `payload` it too, in base64 and, if it could be decoded, as it is.
+/// Returns the dead letter as JSON. With `payload`, the payload is added in base64 and, if it could be decoded, as
+/// JSON.
 [[nodiscard]] boost::json::object dead_json(const v1::DeadSummary& dead);
 [[nodiscard]] boost::json::object dead_json(const v1::DeadLetter& letter, const std::optional<ShownPayload>& payload);
 
-/// All but the payload: what it is, its attempts, and of those that ended their process the stack, once if it is the
-/// same, how memory grew, and what the process had logged of this message.
+/// Returns all but the payload: the message, its attempts, and for attempts that ended their process the stack (once if
+/// it is the same), the growth of memory, and the process's log lines about this message.
 [[nodiscard]] std::string text_of(const v1::DeadLetter& letter, const Terminal& to);
 
-/// Of `lines`, those that name message `id`.
+/// Returns the lines of `lines` that name message `id`.
 [[nodiscard]] std::vector<std::string> lines_about(const google::protobuf::RepeatedPtrField<std::string>& lines,
                                                    const std::string& id);
 

@@ -34,7 +34,7 @@ void add_types(const pb::Descriptor& type, std::vector<std::string>& names) {
   for (int i = 0; i < type.nested_type_count(); ++i) add_types(*type.nested_type(i), names);
 }
 
-/// For the error when a type is not there: what is, and which was probably meant.
+/// Returns the error for an unknown type: the known types, and the one that was probably meant.
 std::string no_type(const std::string& type, const std::string& where, const std::vector<std::string>& names) {
   std::string text = "no type '" + type + "' in " + where + deployment::did_you_mean(type, names);
   if (text.ends_with('?') || names.empty()) return text;
@@ -48,7 +48,7 @@ std::string no_type(const std::string& type, const std::string& where, const std
 }  // namespace
 
 struct Encoder::Parts {
-  // In the order that they need each other.
+  // In the order in which they depend on each other.
   pb::compiler::DiskSourceTree sources;
   ErrorLines errors;
   std::unique_ptr<pb::compiler::Importer> importer;
@@ -79,7 +79,7 @@ Encoder Encoder::of(const TypeSources& sources, const std::string& type) {
 
 Encoder Encoder::from_proto(const std::filesystem::path& file, const std::string& type) {
   auto parts = std::make_unique<Parts>();
-  // Imports are looked for beside the file, where one stands, and where Protobuf keeps its own.
+  // Imports are looked for beside the file, in the working folder, and where Protobuf keeps its own.
   const auto folder = file.parent_path();
   parts->sources.MapPath("", folder.empty() ? "." : folder.string());
   parts->sources.MapPath("", ".");
@@ -107,7 +107,7 @@ Encoder Encoder::from_plugins(const std::vector<std::filesystem::path>& plugins,
     try {
       file = handler::read_plugin_file(plugin);
     } catch (const handler::PluginError& error) {
-      // Another group's plugin may know the type; if none does, this is part of the answer.
+      // Another group's plugin may know the type. If none does, this error is part of the answer.
       unreadable += std::string("; ") + error.what();
       continue;
     }
@@ -139,11 +139,12 @@ const std::string& Encoder::encode(std::string_view json) {
       pb::util::JsonToBinaryString(parts.resolver.get(), parts.url, {json.data(), json.size()}, &parts.encoded);
   if (!status.ok()) {
     std::string why(status.message());
-    // Protobuf shows the text and a caret under it on further lines.
+    // Protobuf adds lines with the text and a caret under it.
     if (const auto end = why.find('\n'); end != std::string::npos) why.resize(end);
     throw BadLine(why.empty() ? "it is not JSON" : why);
   }
-  // What a parser will refuse must not be published: a string that is not UTF-8, a required field left out.
+  // A message that a parser will refuse must not be published: one with a string that is not UTF-8, or without a
+  // required field.
   if (!parts.message->ParsePartialFromString(parts.encoded)) throw BadLine("a string in it is not UTF-8");
   if (!parts.message->IsInitialized()) {
     throw BadLine("required fields are missing: " + parts.message->InitializationErrorString());

@@ -1,8 +1,8 @@
 #pragma once
 
-/// JSON lines to Protobuf and back, by a type that this program was not built with.
+/// Converts JSON lines to Protobuf and back, by a type that this program was not built with.
 ///
-/// The type's description comes from a .proto file, or out of a plugin's file, whose code is not run for this.
+/// The type's description comes from a .proto file, or from a plugin's file, whose code does not run for this.
 
 #include <filesystem>
 #include <memory>
@@ -20,19 +20,19 @@ struct BadLine : Error {
   using Error::Error;
 };
 
-/// Where the description of a type may be.
+/// The places where the description of a type may be.
 struct TypeSources {
-  std::optional<std::string> proto;            ///< a .proto file: then there alone
-  std::vector<std::filesystem::path> plugins;  ///< else the first of these that knows it
+  std::optional<std::string> proto;            ///< a .proto file, which is then the only place
+  std::vector<std::filesystem::path> plugins;  ///< otherwise the first of these that knows the type
 };
 
 class Encoder {
  public:
   /// Throws: as from_proto and from_plugins.
   [[nodiscard]] static Encoder of(const TypeSources& sources, const std::string& type);
-  /// Throws: Error when the file is no .proto, or has no such type.
+  /// Throws: Error if the file is no .proto, or has no such type.
   [[nodiscard]] static Encoder from_proto(const std::filesystem::path& file, const std::string& type);
-  /// The first of `plugins` that knows the type. Throws: Error when none does, with what is wrong with
+  /// Uses the first of `plugins` that knows the type. Throws: Error if none does, with the errors of
   /// those that cannot be read.
   [[nodiscard]] static Encoder from_plugins(const std::vector<std::filesystem::path>& plugins, const std::string& type);
 
@@ -40,9 +40,9 @@ class Encoder {
   Encoder& operator=(Encoder&&) noexcept;
   ~Encoder();
 
-  /// The encoded message; valid until the next call. Throws: BadLine.
+  /// Returns the encoded message, valid until the next call. Throws: BadLine.
   [[nodiscard]] const std::string& encode(std::string_view json);
-  /// What was encoded, as JSON on one line; nothing if it is none of the type.
+  /// Returns the payload as JSON on one line; nothing if it is not of the type.
   [[nodiscard]] std::optional<std::string> decode(std::string_view payload);
 
  private:
@@ -52,12 +52,12 @@ class Encoder {
   std::unique_ptr<Parts> parts_;
 };
 
-/// The text of a field of a JSON object: a string as it is, a number or truth as JSON writes it. `a.b` is b in a.
+/// Reads a field of a JSON object as text: a string as it is, a number or boolean as JSON writes it. `a.b` is b in a.
 ///
-/// Throws: BadLine when the line is no JSON object, or has no such field.
+/// Throws: BadLine if the line is no JSON object, or has no such field.
 class FieldReader {
  public:
-  /// Reads one more line; the fields are asked for afterwards.
+  /// Reads the next line. Ask for its fields afterwards.
   FieldReader();
   ~FieldReader();
   void parse(std::string_view json);

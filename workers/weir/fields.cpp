@@ -1,4 +1,4 @@
-/// FieldReader: Boost.JSON is included here and where JSON is printed, nowhere else.
+/// FieldReader. Only this file, and the files that print JSON, include Boost.JSON.
 
 #include <array>
 #include <boost/json.hpp>

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What the files that make the grammar share. They alone include CLI11, which is dear to compile.
+/// Declarations for the files that make the grammar. Only they include CLI11, which is slow to compile.
 
 #include <CLI/CLI.hpp>
 #include <functional>
@@ -14,7 +14,7 @@
 
 namespace weir::cli {
 
-/// What each command runs.
+/// The function that each command runs.
 using Runs = std::vector<std::pair<CLI::App*, std::function<int()>>>;
 
 inline constexpr const char* exit_codes = "Exit codes: 0 done, 1 failed, 2 usage or configuration error.";
@@ -33,13 +33,13 @@ struct LookingOptions {
   DeadChangeOptions dead_replay;
   DeadChangeOptions dead_purge;
 };
-/// queues, workers, top and dead; `options` live as long as the grammar.
+/// Adds queues, workers, top and dead. Lifetime: `options` live as long as the grammar.
 void add_looking(CLI::App& app, Runs& runs, LookingOptions& options);
 
-/// As a table, without what is hidden.
+/// Returns the command as a table, without hidden options and commands.
 [[nodiscard]] CommandInfo describe(const CLI::App& command);
 
-/// What is wrong with `words`, which `command` has no use for.
+/// Returns the error for `words`, which `command` does not take.
 [[nodiscard]] std::string unexpected(const CLI::App& command, const std::vector<std::string>& words);
 
 }  // namespace weir::cli

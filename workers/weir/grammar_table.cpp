@@ -3,7 +3,7 @@
 namespace weir::cli {
 namespace {
 
-/// CLI11 has a validator's words behind a type's: `UINT:UINT in [1 - 1024]`, `TEXT:{text,json}`.
+/// CLI11 puts a validator's words behind the type's: `UINT:UINT in [1 - 1024]`, `TEXT:{text,json}`.
 void read_type(const std::string& type, OptionInfo& info) {
   const auto colon = type.find(':');
   const std::string value = type.substr(0, colon);

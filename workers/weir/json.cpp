@@ -10,7 +10,7 @@ std::string text_of(const boost::json::value& value) {
   const std::string written = boost::json::serialize(value);
   std::string text;
   text.reserve(written.size());
-  // Boost.JSON passes a string's bytes on. Beyond ASCII they can only stand in a string.
+  // Boost.JSON does not check a string's bytes. Bytes beyond ASCII can only be in a string.
   for (std::string_view rest = written; !rest.empty();) {
     const log::Character character = log::first_character(rest);
     if (character.kind == log::Character::Kind::harmless) {

@@ -8,9 +8,10 @@
 
 namespace weir::cli {
 
-/// Valid JSON whatever bytes its texts have: what is no UTF-8 is U+FFFD, and what could steer a terminal is escaped.
+/// Returns valid JSON for any bytes in its texts: bytes that are no UTF-8 become U+FFFD, and characters that could
+/// control a terminal are escaped.
 [[nodiscard]] std::string text_of(const boost::json::value& value);
-/// With a line end.
+/// Prints text_of(value) and a line end.
 void print(const boost::json::value& value);
 
 [[nodiscard]] bool is_utf8(std::string_view bytes);

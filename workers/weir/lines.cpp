@@ -33,12 +33,12 @@ Lines::Lines(asio::any_io_executor executor, const std::optional<std::string>& f
     if (owned_) close(file_);
     throw Error("cannot read " + file.value_or("standard input") + ": it is a folder");
   }
-  if ((fcntl(file_, F_GETFL) & O_ACCMODE) == O_WRONLY) {  // as weir::inherited leaves it where it was closed
+  if ((fcntl(file_, F_GETFL) & O_ACCMODE) == O_WRONLY) {  // the state in which weir::inherited leaves a closed one
     throw Error("cannot read standard input: it is closed, or open for writing alone; --from FILE or --data MESSAGE");
   }
   if (S_ISREG(status.st_mode)) bytes_total_ = static_cast<std::uint64_t>(status.st_size);
   flags_ = fcntl(file_, F_GETFL);
-  // A duplicate: the descriptor closes what it has.
+  // A duplicate, as the stream_descriptor closes its own.
   if (S_ISFIFO(status.st_mode) || S_ISSOCK(status.st_mode) || isatty(file_) == 1) {
     waiting_.emplace(executor, fcntl(file_, F_DUPFD_CLOEXEC, 0));
   }
@@ -78,7 +78,7 @@ task<bool> Lines::read_more() {
   } while (count < 0 && errno == EINTR);
   const int error = errno;
   buffer_.resize(had + static_cast<std::size_t>(std::max<ssize_t>(count, 0)));
-  if (count < 0 && (error == EAGAIN || error == EWOULDBLOCK)) co_return true;  // nothing after all: ask again
+  if (count < 0 && (error == EAGAIN || error == EWOULDBLOCK)) co_return true;  // nothing to read after all: ask again
   if (count < 0) throw Error(std::string("cannot read on: ") + std::strerror(error));
   ended_ = count == 0;
   co_return !ended_ || !buffer_.empty();

@@ -1,4 +1,4 @@
-/// The command line program: reads what was typed, runs the command, reports what it throws.
+/// The command line program. It reads the command line, runs the command, and reports its exceptions.
 
 #include <google/protobuf/stubs/logging.h>
 #include <poll.h>
@@ -25,7 +25,7 @@
 
 namespace {
 
-/// An exception that nobody caught: of a plugin's own thread, say.
+/// Ends the process for an uncaught exception, such as one in a plugin's own thread.
 [[noreturn]] void end_of_an_exception() {
   std::string what = "something that is no std::exception was thrown, and nobody caught it";
   try {
@@ -39,28 +39,30 @@ namespace {
   std::abort();
 }
 
-/// Of a payload that is not UTF-8 where it should be, say: names fields, never shows what is in them.
+/// Logs Protobuf's words, such as those about a payload that is not UTF-8. They name fields, and never show their
+/// values.
 void words_of_protobuf(google::protobuf::LogLevel level, const char*, int, const std::string& text) {
   static weir::log::Limit limit;
   if (level == google::protobuf::LOGLEVEL_INFO) return;
   weir::log::warn(limit, "protobuf", {{"text", text}});
 }
 
-/// What threads keep of freed small things, all together: tcmalloc's own 32 MiB made a broker with ten million messages
-/// need as much as half of what it may, and were no faster.
+/// Bounds the freed small objects that all threads together keep. With tcmalloc's own 32 MiB a broker with 10 million
+/// messages needed up to half of its allowed memory, and was no faster.
 void bound_thread_caches() {
 #ifdef WEIR_TCMALLOC
   MallocExtension::instance()->SetNumericProperty("tcmalloc.max_total_thread_cache_bytes", std::size_t{8} << 20U);
 #endif
 }
 
-/// A pipe that nobody reads any more: who left, as `head` does, has read what it wanted.
+/// True if standard output is a pipe whose reader is gone. A reader that leaves, as `head` does, has read what it
+/// wanted.
 bool reader_left() {
   pollfd standard_output{.fd = STDOUT_FILENO, .events = POLLOUT, .revents = 0};
   return poll(&standard_output, 1, 0) == 1 && (standard_output.revents & POLLERR) != 0;
 }
 
-/// The exit code of a command that ended with `code`: what it prints is what was asked for, so a command whose standard
+/// Returns the exit code of a command that ended with `code`. Its output is its result, so a command whose standard
 /// output could not be written has failed.
 int once_written(int code) {
   using namespace weir;
@@ -76,7 +78,7 @@ int once_written(int code) {
   return code == cli::done ? cli::failed : code;
 }
 
-/// What it throws, it says on standard error.
+/// Runs the command, and prints its exception on standard error.
 int run(const weir::cli::CommandLine& line) {
   using namespace weir;
   try {
@@ -86,7 +88,7 @@ int run(const weir::cli::CommandLine& line) {
     if (line.log.json) {
       log::error("deployment_is_wrong", {{"findings", error.what()}});
     } else {
-      std::cerr << error.what();  // a line a finding
+      std::cerr << error.what();  // one line per finding
     }
     return cli::wrong_usage;
   } catch (const cli::UsageError& error) {

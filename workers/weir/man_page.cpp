@@ -10,7 +10,7 @@
 namespace weir::cli {
 namespace {
 
-/// As text: nothing of it is a request, and a hyphen stays one that can be copied.
+/// Returns `text` as roff text: no part is a request, and a hyphen can be copied as one.
 std::string roff(std::string_view text) {
   std::string out;
   if (text.starts_with('.') || text.starts_with('\'')) out += "\\&";
@@ -94,7 +94,7 @@ std::string man_page(const CommandInfo& command, const CommandInfo& root, const 
   add_options("OPTIONS", command.options, out);
   if (command.path != root.path) {
     std::vector<OptionInfo> common = root.options;
-    std::erase_if(common, [](const OptionInfo& one) { return one.value.empty(); });  // --help stands above
+    std::erase_if(common, [](const OptionInfo& one) { return one.value.empty(); });  // --help is above
     add_options("OPTIONS OF EVERY COMMAND", common, out);
   }
   add_notes(command.notes, out);

@@ -10,7 +10,7 @@ namespace weir::cli {
 
 /// `weir-dead-list.1`
 [[nodiscard]] std::string man_name(const CommandInfo& command);
-/// In roff, as man(7) says. `root` is the program itself, for what it has in common.
+/// Returns the page in roff, by man(7). `root` is the program itself, for the options of all commands.
 [[nodiscard]] std::string man_page(const CommandInfo& command, const CommandInfo& root, const std::string& version);
 
 }  // namespace weir::cli

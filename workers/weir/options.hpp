@@ -1,6 +1,6 @@
 #pragma once
 
-/// What was typed, as plain values: only parse.cpp knows how (CLI11 costs 4 s to compile).
+/// The command line as plain values. Only parse.cpp knows how they are read (CLI11 takes 4 s to compile).
 
 #include <cstdint>
 #include <optional>
@@ -11,7 +11,7 @@
 
 namespace weir::cli {
 
-/// Exit codes; rules.md and every `--help` promise them.
+/// Exit codes. Every `--help` promises them.
 inline constexpr int done = 0;
 inline constexpr int failed = 1;
 inline constexpr int wrong_usage = 2;
@@ -21,7 +21,7 @@ struct LogOptions {
   bool json = false;
   std::string level = "info";
 
-  /// As arguments for a child of ours.
+  /// Returns them as arguments for a child of this process.
   [[nodiscard]] std::vector<std::string> arguments() const;
 };
 
@@ -93,8 +93,8 @@ struct DeadListOptions {
   std::string queue;
   std::optional<std::uint64_t> most;
   bool json = false;
-  bool history = false;  ///< with json: each with its attempts and headers
-  bool payload = false;  ///< with json: with its payload too
+  bool history = false;  ///< with json: adds each message's attempts and headers
+  bool payload = false;  ///< with json: adds its payload
   std::optional<std::string> proto;
   std::optional<std::string> plugin;
 };
@@ -119,17 +119,17 @@ struct DeadChangeOptions {  // replay, purge
 
 struct BenchOptions {
   std::string workload;                ///< drain, backlog, latency or waiting
-  std::uint64_t messages = 1'000'000;  ///< 0: as many as take ten seconds at the rate
-  double rate = 0;                     ///< messages a second; 0: as fast as credit allows
+  std::uint64_t messages = 1'000'000;  ///< 0: as many as take 10 s at the rate
+  double rate = 0;                     ///< messages per second; 0: as fast as credit allows
   std::uint64_t handler_ms = 0;        ///< how long each handler waits
   std::uint64_t size = 256;
   std::uint64_t window = 4096;
-  std::optional<std::uint64_t> concurrency;  ///< handlers at once, a shard; absent: the window's messages
+  std::optional<std::uint64_t> concurrency;  ///< handlers per shard that run at once; absent: the window's messages
   std::uint32_t shards = 1;
   std::uint32_t queues = 1;
   std::uint32_t in_a_row = 16;    ///< messages to one queue before the next has its turn
-  unsigned retry_percent = 0;     ///< so many of a hundred fail once
-  std::uint64_t retry_ms = 1000;  ///< and are delivered again so much later
+  unsigned retry_percent = 0;     ///< percent of the messages that fail once
+  std::uint64_t retry_ms = 1000;  ///< the delay before those are delivered again
   bool ahead = true;              ///< deliver before the publish is on disk
   std::string durability = "fsync";
   std::optional<std::string> data;
@@ -149,10 +149,10 @@ struct BenchPartOptions {
   std::uint32_t in_a_row = 16;
   unsigned retry_percent{};
   std::uint64_t retry_ms{};
-  bool timed{};  ///< the time of each message on its way is taken
+  bool timed{};  ///< measures each message's time on its way
 };
 
-/// Internal commands, typed by no one: what `weir worker` starts.
+/// Internal commands, which `weir worker` starts and people do not type.
 struct InternalOptions {
   std::vector<std::string> arguments;
 };

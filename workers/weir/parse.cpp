@@ -12,7 +12,7 @@
 namespace weir::cli {
 namespace {
 
-/// The command line's grammar, and where what it reads goes. One member function a command.
+/// The command line's grammar, and the places for the values. One member function per command.
 class Grammar {
  public:
   Grammar() : app_("Weir brings your handlers messages: never more than they can hold, and never loses one.", "weir") {
@@ -77,7 +77,7 @@ class Grammar {
       name = name.empty() ? part->get_name() : part->get_name() + " " + name;
     }
     std::string text = error.what();
-    // CLI11 writes sentences; ours start small. `QUEUE is required` stays.
+    // CLI11's messages begin with a capital letter; Weir's do not. `QUEUE is required` stays.
     if (text.size() > 1 && std::isupper(static_cast<unsigned char>(text[1])) == 0) {
       text.front() = static_cast<char>(std::tolower(static_cast<unsigned char>(text.front())));
     }
@@ -328,7 +328,7 @@ std::vector<std::string> LogOptions::arguments() const {
 }
 
 CommandLine parse(int count, char** words) {
-  // What runs refers into the grammar, so it lives as long as the program.
+  // The function that runs refers to the grammar, so the grammar lives as long as the program.
   static Grammar grammar;
   return grammar.read(count, words);
 }

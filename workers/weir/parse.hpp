@@ -1,6 +1,6 @@
 #pragma once
 
-/// The command line, read.
+/// Reads the command line.
 
 #include <functional>
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace weir::cli {
 
-/// What to run; or, without it, the exit code of a command line that was answered at once (help, an error).
+/// The function to run. Without one, the exit code of a command line that was answered at once (help, an error).
 struct CommandLine {
   LogOptions log;
   std::function<int()> run;

@@ -26,7 +26,7 @@ std::string progress_line(const std::string& what, std::optional<double> part, s
     bar = "[" + std::string(full, '#') + std::string(bar_width - full, '.') + "] ";
     text = std::to_string(static_cast<int>(*part * 100)) + " %  " + text;
   }
-  // What matters least goes first: the bar, then the name, then the rate.
+  // If there is no room, the bar is left out first, then the name, then the rate.
   const std::string rated = text + ", " + grouped(rate) + "/s";
   const std::string between = part ? " " : "  ";
   for (const std::string& line : {what + between + bar + rated, what + between + rated, rated}) {

@@ -1,6 +1,6 @@
 #pragma once
 
-/// A line on the terminal that says how far publishing is; nothing where standard error is no terminal.
+/// A line on the terminal that shows the progress of publishing. Nothing if standard error is no terminal.
 
 #include <chrono>
 #include <cstdint>
@@ -9,20 +9,20 @@
 
 namespace weir::cli {
 
-/// How far it is, narrower than `width`, so that the cursor behind it stays on its line. `part` of 1 is reached;
-/// absent: nobody knows.
+/// Returns a line that is narrower than `width`, so that the cursor behind it stays on the line. `part`: the part that
+/// is done, up to 1; absent: unknown.
 [[nodiscard]] std::string progress_line(const std::string& what, std::optional<double> part, std::uint64_t confirmed,
                                         double seconds, std::size_t width);
 
 class Progress {
  public:
-  /// `total` is what `reached` comes to, in whatever unit; absent if nobody knows.
+  /// `total` is the final value of `reached`, in any unit; absent if unknown.
   Progress(std::string what, std::optional<std::uint64_t> total);
   ~Progress() { clear(); }
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
-  /// Cheap: draws at most ten times a second.
+  /// Cheap: draws at most 10 times per second.
   void show(std::uint64_t confirmed, std::uint64_t reached);
   /// Makes room for other output.
   void clear();

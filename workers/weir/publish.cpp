@@ -1,4 +1,4 @@
-/// Publishes lines, and is done only when every one is confirmed.
+/// Publishes lines, and ends only once every line is confirmed.
 
 #include <algorithm>
 #include <boost/asio/bind_cancellation_slot.hpp>
@@ -29,7 +29,7 @@
 namespace weir::cli {
 namespace {
 
-/// The type of what is published without --type: the line as it is.
+/// The type of messages that are published without --type: the line as it is.
 constexpr std::string_view plain_type = "text";
 
 Encoder encoder_of(const PublishOptions& options, const Choice& choice) {
@@ -42,8 +42,8 @@ Encoder encoder_of(const PublishOptions& options, const Choice& choice) {
   return Encoder::of(sources, *options.type);
 }
 
-/// Before anything is read: that the engine is there, and has the queue. How many messages in it are of types that
-/// nobody attached takes.
+/// Checks, before any line is read, that the engine is there and has the queue. Returns how many messages in it have
+/// types that no attached worker takes.
 std::uint64_t check_queue(const std::string& engine, const std::string& queue) {
   std::vector<std::string> names;
   for (const auto& each : ask_queues(engine)) {
@@ -58,7 +58,7 @@ std::uint64_t check_queue(const std::string& engine, const std::string& queue) {
               (names.empty() ? "" : "; weir queues lists them"));
 }
 
-/// A line, made a message.
+/// Makes a message of a line.
 class Maker {
  public:
   Maker(const PublishOptions& options, const Choice& choice) : options_(options) {
@@ -72,9 +72,9 @@ class Maker {
     if (options.key) how_.key = *options.key;
   }
 
-  /// Fills `payload()` and `how()`; views, until the next line. Throws: BadLine.
+  /// Fills `payload()` and `how()`, which are views until the next line. Throws: BadLine.
   void make(std::string_view line) {
-    // A byte order mark, which some editors put before JSON, is nothing of it.
+    // Some editors put a byte order mark before JSON. It is not part of the JSON.
     if (is_json() && line.starts_with("\xef\xbb\xbf")) line.remove_prefix(3);
     if (options_.id_field || options_.key_field) {
       fields_.parse(line);
@@ -83,7 +83,7 @@ class Maker {
     }
     payload_ = encoder_ ? std::string_view(encoder_->encode(line)) : line;
   }
-  /// JSON lines may have blank ones between them; elsewhere an empty line is an empty message.
+  /// True for blank lines between JSON lines. Without JSON an empty line is an empty message.
   [[nodiscard]] bool skips(std::string_view line) const {
     return is_json() && line.find_first_not_of(" \t") == std::string_view::npos;
   }
@@ -105,7 +105,7 @@ class Maker {
   weir::PublishOptions how_;
 };
 
-/// Which line a message came from: they count alike but for lines that were skipped.
+/// Finds the line that a message came from. Their numbers differ by the skipped lines.
 class Origin {
  public:
   void add(std::uint64_t number, std::uint64_t line) {
@@ -117,7 +117,8 @@ class Origin {
   }
 
  private:
-  std::vector<std::pair<std::uint64_t, std::uint64_t>> shifts_;  // from this number on, so many lines ahead
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> shifts_;  // (number, lines): from this number on, the line is
+                                                                 // that many ahead
 };
 
 struct Run {
@@ -127,9 +128,10 @@ struct Run {
   Progress& progress;
   const bool& connected;
   Origin origin;
-  std::string bad = {};                                                   ///< the line that did not fit, and why
-  std::string refusal = {};                                               ///< the first
-  std::optional<std::chrono::steady_clock::time_point> waits_since = {};  ///< for room
+  std::string bad = {};                                                   ///< the line that could not be made a
+                                                                          ///< message, and why
+  std::string refusal = {};                                               ///< the first refusal
+  std::optional<std::chrono::steady_clock::time_point> waits_since = {};  ///< since when it waits for room
 
   void show(std::uint64_t bytes_done) { progress.show(publisher.counts().confirmed, bytes_done); }
 
@@ -140,7 +142,7 @@ struct Run {
         (answer.answer == Confirmation::Answer::refused ? "refused: " + answer.reason : "not answered: it is in doubt");
   }
 
-  /// False: the line does not fit; publishing stops.
+  /// Returns false if the line cannot be made a message; publishing stops.
   bool make(std::string_view line, const std::string& where) {
     try {
       maker.make(line);
@@ -151,7 +153,7 @@ struct Run {
     return false;
   }
 
-  /// False: the queue has no credit; await room.
+  /// Returns false if the queue has no credit: await room.
   bool try_send(const std::string& where) {
     try {
       return publisher.try_send(options.queue, maker.type(), maker.payload(), maker.how());
@@ -199,7 +201,7 @@ task<> send_all(Run& run, Lines* lines, bool& over) {
   co_await run.publisher.close();
 }
 
-/// Says once that it stands, and where to look.
+/// Logs once that publishing waits, and where to look.
 task<> say_if_it_waits(Run& run) {
   using namespace std::chrono_literals;
   asio::steady_timer timer(co_await asio::this_coro::executor);
@@ -215,7 +217,8 @@ task<> say_if_it_waits(Run& run) {
                     : "the connection to the broker is lost; it goes on once the broker is back"}});
 }
 
-/// What was published may wait for ever: said, as it is no error (a worker that takes it may be started later).
+/// Logs that the published messages may wait for ever. It is no error, as a worker that takes them may be started
+/// later.
 void say_if_nobody_takes(const std::string& engine, const std::string& queue, std::string_view type,
                          std::uint64_t unknown_before) {
   std::uint64_t unknown = 0;
@@ -224,7 +227,7 @@ void say_if_nobody_takes(const std::string& engine, const std::string& queue, st
       if (each.name() == queue) unknown = each.unknown();
     }
   } catch (const Error&) {
-    return;  // the broker is gone since: what was confirmed was
+    return;  // the broker is gone meanwhile: confirmed messages stay confirmed
   }
   if (unknown <= unknown_before) return;
   const bool is_plain = type == plain_type;
@@ -253,7 +256,7 @@ void need_type(const PublishOptions& options) {
   }
 }
 
-/// Says what went wrong. Returns the exit code.
+/// Prints the failures. Returns the exit code.
 int tell_failures(const Run& run, const Publisher::Counts& counts, bool interrupted) {
   int exit_code = done;
   const auto fail = [&](const std::string& text) {
@@ -281,10 +284,10 @@ int publish(const PublishOptions& options) {
 
   asio::io_context loop(1);
   bool over = false;
-  bool connected = true;  // check_queue() was
+  bool connected = true;  // check_queue() was connected
   const auto notice = [&over, &connected](std::string_view event, const std::string& text) {
     connected = event == "connected";
-    // That it connects is what everybody expects, and that it hangs up at the end.
+    // A connection, and its end when all is done, are expected, so they are not logged.
     if (!over && event != "connected") log::warn(event, {{"text", text}});
   };
   const auto engine = engine::make(choice.engine, {.notice = notice});

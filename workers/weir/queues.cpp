@@ -31,7 +31,7 @@ boost::json::object json_of(const Queue& queue) {
           {"damaged", queue.damaged()}};
 }
 
-/// What a number does not say by itself.
+/// Explains what the numbers alone do not say.
 Cell note(const Queue& queue) {
   std::string text;
   const auto add = [&](const std::string& words) { text += (text.empty() ? "" : "; ") + words; };

@@ -1,6 +1,6 @@
 #pragma once
 
-/// A child of this very program, with its standard input and output in hand: for benchmarks.
+/// A child of this same program with pipes to its standard input and output, for benchmarks.
 
 #include <sys/types.h>
 
@@ -11,29 +11,29 @@
 
 namespace weir::cli {
 
-/// From now on Ctrl-C and SIGTERM make Child::line() throw, so that what was started and made is cleared away.
+/// Makes Child::line() throw at Ctrl-C and SIGTERM from now on, so that started children and made files are removed.
 void unwind_on_signals();
 
-/// Killed when this program dies, or when this object does and it still runs.
+/// A child that is killed when this program dies, or when this object is destroyed while it still runs.
 class Child {
  public:
-  /// `arguments` of this program. Throws: Error.
+  /// `arguments` are for this program. Throws: Error.
   Child(std::string name, std::vector<std::string> arguments);
   ~Child();
   Child(const Child&) = delete;
   Child& operator=(const Child&) = delete;
 
-  /// The next line of its standard output. Throws: Error when it ends, when `limit` is over, or at a
+  /// Returns the next line of its standard output. Throws: Error if it ends, if `limit` is over, or at a
   /// signal.
   [[nodiscard]] std::string line(std::chrono::seconds limit);
-  /// What it has used of the CPU so far.
+  /// Returns its CPU time so far.
   [[nodiscard]] double cpu_seconds() const;
-  /// A figure of /proc/PID/status, in bytes: `VmHWM`, `RssAnon`.
+  /// Returns a figure of /proc/PID/status, in bytes: `VmHWM`, `RssAnon`.
   [[nodiscard]] std::uint64_t memory(const std::string& figure) const;
-  /// Ends its standard input, or sends SIGTERM, and waits. Throws: Error when it did not end well.
+  /// Ends its standard input, or sends SIGTERM, and waits. Throws: Error if it did not end well.
   void finish();
   void terminate();
-  /// Whether it has ended by itself, which is an error of its own.
+  /// False if it has ended by itself, which is an error.
   [[nodiscard]] bool running();
 
  private:

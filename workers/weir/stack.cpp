@@ -9,17 +9,17 @@ namespace {
 
 constexpr std::array<std::string_view, 5> of_libraries{"boost::asio::", "boost_asio_handler_",
                                                        "boost::context::", "std::", "__gnu_cxx::"};
-/// What is below every handler.
+/// The frames that are below every handler.
 constexpr std::array<std::string_view, 5> of_workers{"weir::worker::", "weir::async::", "libstdc++.so", "libc.so",
                                                      "_start in weir"};
 
-/// Without what stands between `open` and its `close`; these stay.
+/// Returns `text` without the characters between `open` and its `close`; the two stay.
 std::string emptied(std::string_view text, char open, char close) {
   std::string out;
   int depth = 0;
   for (std::size_t i = 0; i < text.size(); ++i) {
     const char c = text[i];
-    // `operator<`, `operator->` and their like are names.
+    // `operator<`, `operator->` and similar ones are names.
     const bool named = text.substr(0, i).ends_with("operator") || text.substr(0, i).ends_with("operator<") ||
                        text.substr(0, i).ends_with("operator-") || text.substr(0, i).ends_with("operator>");
     if (named && (c == '<' || c == '>')) {
@@ -49,7 +49,7 @@ void remove_clones(std::string& text) {
 }  // namespace
 
 std::string short_frame(std::string_view frame) {
-  // What stands behind it: the file, or how often.
+  // The part behind the name: the file, or how often.
   const auto in = std::min(frame.rfind(" in "), frame.size());
   std::string name(frame.substr(0, in));
   remove_all(name, "(anonymous namespace)::");
@@ -61,7 +61,7 @@ std::string short_frame(std::string_view frame) {
 
 namespace {
 
-/// Without what it returns, which stands before a template's name, and its parameters.
+/// Returns the name without its parameters, and without the return type before a template's name.
 std::string name_of(std::string_view frame) {
   std::string name = short_frame(frame);
   name.erase(std::min(name.find(" in "), name.size()));
@@ -92,7 +92,7 @@ std::vector<std::string> short_stack(const std::string& stack) {
   std::vector<std::string> out;
   std::size_t skipped = 0;
   for (const std::string& frame : frames) {
-    // The first is where it was.
+    // The first frame is the program counter.
     if (!out.empty() && is_of(frame, of_libraries)) {
       ++skipped;
       continue;

@@ -29,7 +29,7 @@ const char* code_of(Shade shade) {
 constexpr std::size_t last_least = 20;
 constexpr std::size_t gap_width = 2;
 
-/// A table that is made to fit.
+/// A table that is made to fit a width.
 class Table {
  public:
   Table(std::vector<Column> columns, std::vector<std::vector<Cell>> rows)
@@ -66,7 +66,7 @@ class Table {
   }
 
  private:
-  /// As narrow as it can be without more being left out or cut.
+  /// The least width without leaving out or cutting more.
   [[nodiscard]] std::size_t least_width() const {
     std::size_t sum = std::min(last_least, widths_.back());
     for (std::size_t c = 0; c + 1 < columns_.size(); ++c) sum += widths_[c] + gap_width;

@@ -26,27 +26,27 @@ enum class Align { left, right };
 struct Column {
   std::string title;
   Align align = Align::left;
-  unsigned rank = 0;      ///< above 0: left out where there is no room, the highest first
-  std::size_t least = 0;  ///< above 0: cut down to this where there still is none
+  unsigned rank = 0;      ///< above 0: the column is left out if there is no room, the highest rank first
+  std::size_t least = 0;  ///< above 0: the column is cut to this if there still is no room
 };
 
-/// The whole table with its title line; without rows, the titles alone. Controls in texts become `?`. Where it is wider
-/// than `width` (0: never), columns are left out and cut as they say, and a line at the end names those that are left
-/// out; the last one is cut down to 20.
+/// The whole table with its title line; without rows, the titles alone. Controls in texts become `?`. If it is wider
+/// than `width` (0: no limit), columns are left out and cut by their `rank` and `least`, the last one is cut down to
+/// 20, and a line at the end names those that are left out.
 [[nodiscard]] std::string render(std::vector<Column> columns, std::vector<std::vector<Cell>> rows, bool colour,
                                  std::size_t width);
-/// What standard output is.
+/// The properties of standard output.
 struct Terminal {
   bool colour = false;
-  std::size_t width = 0;  ///< 0: it is none
+  std::size_t width = 0;  ///< 0: it is no terminal
 };
 [[nodiscard]] Terminal standard_output();
-/// As standard output allows.
+/// Prints the table in the way that standard output allows.
 void print(std::vector<Column> columns, std::vector<std::vector<Cell>> rows);
 
-/// Columns that a terminal takes for it, nearly: code points.
+/// About the columns of `text` on a terminal: its code points.
 [[nodiscard]] std::size_t width_of(std::string_view text);
-/// Its first characters, and `…`, where it is wider.
+/// Returns `text`, or, if it is wider, its first characters and `…`.
 [[nodiscard]] std::string cut(std::string_view text, std::size_t width);
 
 /// `1,234,567`
@@ -57,7 +57,7 @@ void print(std::vector<Column> columns, std::vector<std::vector<Cell>> rows);
 [[nodiscard]] std::string time_of(std::uint64_t microseconds);
 /// ISO 8601 in UTC, to the millisecond.
 [[nodiscard]] std::string stamp(std::int64_t microseconds_since_1970);
-/// Without what could steer a terminal, or turn the direction of writing.
+/// Removes characters that could control a terminal, or change the direction of writing.
 using log::harmless;
 
 }  // namespace weir::cli

@@ -1,4 +1,4 @@
-/// The terminal of `weir top`: asks in a thread of its own, reads keys, draws.
+/// The terminal of `weir top`. It asks the broker in a thread of its own, reads keys, and draws.
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -34,19 +34,19 @@ double steady_seconds() {
 void write_all(std::string_view text) {
   while (!text.empty()) {
     const ssize_t wrote = write(STDOUT_FILENO, text.data(), text.size());
-    if (wrote <= 0) return;  // the terminal is gone: SIGHUP ends us
+    if (wrote <= 0) return;  // the terminal is gone: SIGHUP ends this process
     text.remove_prefix(static_cast<std::size_t>(wrote));
   }
 }
 
-/// The whole terminal, without echo, until this ends.
+/// Takes the whole terminal, without echo, as long as it lives.
 class WholeTerminal {
  public:
   WholeTerminal() {
     tcgetattr(STDIN_FILENO, &before_);
     termios raw = before_;
     raw.c_lflag &= ~static_cast<tcflag_t>(ICANON | ECHO);
-    raw.c_cc[VSUSP] = _POSIX_VDISABLE;  // stopped, it would leave a terminal that shows nothing
+    raw.c_cc[VSUSP] = _POSIX_VDISABLE;  // a stopped process would leave a blank terminal
     raw.c_cc[VMIN] = 1;
     raw.c_cc[VTIME] = 0;
     tcsetattr(STDIN_FILENO, TCSANOW, &raw);
@@ -69,7 +69,7 @@ class WholeTerminal {
   termios before_{};
 };
 
-/// Asks again and again; what it hears is taken by who waits on `ready()`.
+/// Asks again and again. The caller waits on `ready()`, and takes the answers.
 class Watcher {
  public:
   Watcher(std::string engine, Duration every)
@@ -127,7 +127,7 @@ class Watcher {
   std::jthread thread_;
 };
 
-/// False: it ends.
+/// Returns false if `weir top` should end.
 bool press(Top& top, std::string_view typed) {
   using Key = Top::Key;
   constexpr std::pair<std::string_view, Key> sequences[] = {
@@ -179,7 +179,7 @@ Duration read_every(const std::string& text) {
   return value->duration;
 }
 
-/// Signals as a descriptor. Before any thread starts: they all inherit the mask.
+/// Returns the signals as a descriptor. Call it before any thread starts, as threads inherit the mask.
 int signals_of(std::initializer_list<int> which) {
   sigset_t set;
   sigemptyset(&set);
@@ -204,7 +204,7 @@ int top(const TopOptions& options) {
   while (true) {
     draw(top, colour);
     pollfd waits[] = {{STDIN_FILENO, POLLIN, 0}, {watcher.ready(), POLLIN, 0}, {signals, POLLIN, 0}};
-    constexpr int redrawn_ms = 1000;  // what it says of ages goes on
+    constexpr int redrawn_ms = 1000;  // the shown ages go on
     if (poll(waits, std::size(waits), redrawn_ms) < 0 && errno != EINTR) return failed;
     if (waits[1].revents != 0) watcher.tell(top);
     if (waits[2].revents != 0) {

@@ -51,7 +51,7 @@ std::string note_of(const Queue& queue) {
   return queue.workers() == 0 && queue.ready() > 0 ? "no worker" : "";
 }
 
-/// Why a worker does nothing, or what it does.
+/// Says what a worker does, or why it does nothing.
 Cell state_of(const Worker& worker) {
   if (!worker.alive()) return {"not alive", Shade::bad};
   if (!worker.connected()) return {"not connected", Shade::bad};
@@ -131,7 +131,7 @@ void Top::press(Key key) {
       first_ -= std::min<std::size_t>(first_, 1);
       break;
     case Key::down:
-      ++first_;  // screen() knows the last
+      ++first_;  // screen() bounds it by the last row
       break;
     case Key::page_up:
       first_ -= std::min(first_, page_);
@@ -162,7 +162,7 @@ Top::Listed Top::listed_queues(Size size, bool colour) const {
     const auto rates = rates_.find(queue.name());
     shown.emplace_back(&queue, rates == rates_.end() ? Rates{} : rates->second);
   }
-  // Numbers from the largest, names from A; who is alike stays where he is, look after look.
+  // Numbers sort from the largest, names from A. Equal rows keep their order from look to look.
   std::ranges::sort(shown, [&](const auto& a, const auto& b) {
     const auto key = [&](const auto& one) {
       return std::tuple<double, const std::string&>(-value_of(*one.first, one.second, queues_by_), one.first->name());
@@ -232,7 +232,7 @@ std::string Top::headline(double now) const {
   } else if (seen_) {
     state = many(seen_->queues.size(), "queue") + ", " + many(seen_->workers.size(), "session");
   }
-  return "weir top  " + state + "  " + engine_;  // a long URL is what may be cut
+  return "weir top  " + state + "  " + engine_;  // at the end, so that only a long URL is cut
 }
 
 std::string Top::totals() const {

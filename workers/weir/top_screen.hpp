@@ -1,6 +1,6 @@
 #pragma once
 
-/// `weir top`, without a terminal: what was seen and typed, to lines.
+/// `weir top` without a terminal: makes lines of the broker's answers and the typed keys.
 
 #include <cstdint>
 #include <map>
@@ -12,14 +12,14 @@
 
 namespace weir::cli {
 
-/// What the broker said at one moment.
+/// The broker's answer at one moment.
 struct Seen {
   std::vector<v1::Queues::Queue> queues;
   std::vector<v1::Workers::Worker> workers;
-  double at{};  ///< seconds, of any steady clock
+  double at{};  ///< in seconds, by any steady clock
 };
 
-/// Messages a second between the last two looks.
+/// Messages per second between the last two looks.
 struct Rates {
   double published{};
   double acked{};
@@ -32,11 +32,11 @@ class Top {
   explicit Top(std::string engine) : engine_(std::move(engine)) {}
 
   void saw(Seen seen);
-  /// The broker did not answer: what was seen stays, and the screen says so.
+  /// The broker did not answer. The screen keeps the last answer, and says so.
   void failed(std::string why) { problem_ = std::move(why); }
 
   void press(Key key);
-  /// A character that was typed where none of them is a key: of what is searched.
+  /// Takes a typed character of the search text, in which no character is a key.
   void type(char character);
   [[nodiscard]] bool is_typing() const { return typing_; }
 
@@ -44,7 +44,7 @@ class Top {
     std::size_t columns = 80;
     std::size_t lines = 24;
   };
-  /// Exactly `size.lines` lines, none wider than `size.columns`. `now` is of the clock of Seen::at.
+  /// Returns exactly `size.lines` lines, none wider than `size.columns`. `now` is by the clock of Seen::at.
   [[nodiscard]] std::vector<std::string> screen(Size size, bool colour, double now);
 
  private:
@@ -69,8 +69,8 @@ class Top {
   bool reversed_ = false;
   bool typing_ = false;
   std::string search_;
-  std::size_t first_ = 0;  ///< row that is shown first
-  std::size_t page_ = 1;   ///< rows on the screen, when it was last made
+  std::size_t first_ = 0;  ///< the row that is shown first
+  std::size_t page_ = 1;   ///< the rows on the screen when it was last made
 };
 
 }  // namespace weir::cli

@@ -30,7 +30,7 @@ std::vector<std::string> options_of(const CLI::App& command) {
 
 std::string unexpected(const CLI::App& command, const std::vector<std::string>& words) {
   const std::vector<std::string> commands = commands_of(command);
-  // Where a command is to come, a word that is none is the mistake: what follows it would be its options.
+  // If a command is expected, a word that is no command is the mistake: the words after it would be its options.
   auto wrong =
       std::ranges::find_if(words, [&](const std::string& each) { return is_dashed(each) == commands.empty(); });
   if (wrong == words.end()) wrong = words.begin();

@@ -1,4 +1,4 @@
-/// One worker process: a parent, and the child and the reporter that it starts of this same program.
+/// One worker process: a parent, and the child and the reporter, which it starts from this same program.
 
 #include <cstdio>
 #include <iostream>
@@ -42,7 +42,7 @@ int worker(const WorkerOptions& options, const LogOptions& log) {
 int worker_child(const InternalOptions& options) {
   check_by_parent(options, 2);
   const int code = worker::run_child(group_of(options.arguments[0], options.arguments[1]));
-  // What handlers print there nobody asked this command for: how it ends is not judged by that.
+  // Prints of handlers are not the result of this command, so a failed write of them does not change its exit code.
   std::cout.clear();
   std::clearerr(stdout);
   return code;

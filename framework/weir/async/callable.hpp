@@ -1,9 +1,9 @@
 #pragma once
 
-/// Callables that may be handed to a function whose result is awaited.
+/// Tells which callables may be passed to a function whose result is awaited.
 ///
 /// g++ 12 destroys a closure's captures twice when the closure is a temporary of an expression with `co_await`. A named
-/// lambda is safe, and so is a temporary that captures only references, pointers and numbers.
+/// lambda is safe. So is a temporary that captures only references, pointers and numbers.
 
 #include <type_traits>
 

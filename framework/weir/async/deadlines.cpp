@@ -7,7 +7,7 @@ namespace {
 
 constexpr auto tick = std::chrono::milliseconds(1);
 
-/// The first tick that is not before `when`; the last one that the clock can say, if that is beyond it.
+/// The first tick that is not before `when`, or the last tick of the clock, if that is earlier.
 std::int64_t tick_of(Deadlines::Clock::time_point when) {
   constexpr std::int64_t last = Deadlines::Clock::duration::max() / tick;
   return std::min(last, std::chrono::ceil<std::chrono::milliseconds>(when.time_since_epoch()) / tick);
@@ -57,7 +57,7 @@ void Deadlines::wake_at(std::int64_t at) {
   wake_ = at;
   timer_->expires_at(Clock::time_point(at * tick));
   timer_->async_wait([this](boost::system::error_code error) {
-    if (!error) turn();  // else it was armed anew, earlier
+    if (!error) turn();  // on an error it was armed anew, for earlier
   });
 }
 
@@ -69,7 +69,7 @@ void Deadlines::turn() {
     const auto index = static_cast<std::size_t>(at % buckets);
     if (!maybe_.test(index)) continue;
     Ring& ring = rings_[index];
-    // What is not due yet lies in a later round.
+    // A deadline that is not due yet belongs to a later round.
     for (Deadline* each = ring.next_; each != &ring;) {
       Deadline* const following = each->next_;
       if (each->tick_ <= now) {

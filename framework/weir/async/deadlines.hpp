@@ -2,9 +2,9 @@
 
 /// All deadlines of one loop, behind one armed timer.
 ///
-/// An armed and cancelled steady_timer costs 1.2 µs (a timerfd_settime each), `||` with one 5 µs and 14 allocations.
-/// Here arming and disarming are a few writes: a wheel of 1 ms ticks whose timer only ever wakes too early, never too
-/// late, and is left armed when its deadline is disarmed.
+/// A steady_timer that is armed and cancelled costs 1.2 µs (one timerfd_settime each), and `||` with one costs 5 µs and
+/// 14 allocations. Here arming and disarming are a few writes to a wheel of 1 ms ticks. The wheel's timer may wake too
+/// early, never too late, and stays armed when its deadline is disarmed.
 
 #include <array>
 #include <bitset>
@@ -20,7 +20,7 @@
 
 namespace weir::async {
 
-/// One deadline: armed, disarmed (also by its destructor), or passed. Stays where it is while it is armed.
+/// One deadline: armed, disarmed, or passed. Its destructor disarms it. It must not move while it is armed.
 class Deadline {
  public:
   Deadline() = default;
@@ -32,7 +32,7 @@ class Deadline {
 
  private:
   friend class Deadlines;
-  /// Called once, disarmed; it may arm, disarm and destroy any deadline, itself too.
+  /// Called once, after the deadline was disarmed. It may arm, disarm and destroy any deadline, also itself.
   virtual void passed() = 0;
 
   Deadline* previous_ = nullptr;
@@ -45,18 +45,18 @@ class Deadlines final : public asio::execution_context::service {
  public:
   using Clock = std::chrono::steady_clock;
 
-  /// The loop's one wheel; its timer runs on the executor that asked for it first.
+  /// Returns the loop's one wheel. Its timer runs on the executor that asked for it first.
   [[nodiscard]] static Deadlines& of(const asio::any_io_executor& executor);
 
   explicit Deadlines(asio::execution_context& context) : service(context) {}
 
-  /// `deadline` passes at `when`, rounded up to a millisecond; armed anew if it was armed.
+  /// Arms `deadline` for `when`, rounded up to 1 ms. An armed deadline is armed anew.
   void arm(Deadline& deadline, Clock::time_point when);
 
   static asio::execution_context::id id;
 
  private:
-  /// A bucket, or what is due: a ring through its head.
+  /// A ring of deadlines through its head: a bucket, or those that are due.
   struct Ring final : Deadline {
     Ring() { close(); }
     ~Ring() override;
@@ -66,7 +66,7 @@ class Deadlines final : public asio::execution_context::service {
     [[nodiscard]] Deadline& first();
     void passed() override {}
   };
-  static constexpr std::int64_t buckets = 1024;  // about a second a round; what lies farther is passed over
+  static constexpr std::int64_t buckets = 1024;  // about 1 s per round; later deadlines are passed over
 
   void shutdown() override { timer_.reset(); }
   void wake_at(std::int64_t tick);
@@ -74,9 +74,9 @@ class Deadlines final : public asio::execution_context::service {
   [[nodiscard]] Ring& bucket(std::int64_t tick) { return rings_[static_cast<std::size_t>(tick % buckets)]; }
 
   std::array<Ring, static_cast<std::size_t>(buckets)> rings_;
-  std::bitset<static_cast<std::size_t>(buckets)> maybe_;  ///< buckets that may hold something
+  std::bitset<static_cast<std::size_t>(buckets)> maybe_;  ///< buckets that may hold a deadline
   std::int64_t seen_ = 0;                                 ///< ticks up to this one are done
-  std::int64_t wake_ = 0;                                 ///< the timer's; 0: not armed
+  std::int64_t wake_ = 0;                                 ///< the timer's tick; 0: not armed
   std::optional<asio::steady_timer> timer_;
 };
 

@@ -11,7 +11,7 @@ namespace detail {
 std::atomic<bool> is_copy{false};
 
 void end_copy() noexcept {
-  // The logger may be locked for ever here: what held it was not copied.
+  // The logger may be locked for ever here, as the thread that held it was not copied.
   constexpr std::string_view line =
       "weir: a process that a handler forked came back from the handler, and ends here: it must exec or _exit there; "
       "start daemons elsewhere\n";

@@ -1,9 +1,11 @@
 #pragma once
 
-/// Time in line: what a coroutine waits for its turn at a limit of Weir's own is not its handler's time.
+/// Time in line: the time for which a coroutine waits at a limit of Weir's, such as a Semaphore, is not its handler's
+/// time.
 ///
-/// A handler that waits for a permit does nothing wrong, so its timeout must not end it, and its attempts must not be
-/// spent: in line its clock stands still. The line has a bound of its own, whose end throws StillInLine.
+/// A handler that waits for a permit does nothing wrong. So its timeout must not end it, and no attempt must be
+/// counted: while it is in line, its clock stands still. The time in line has a bound of its own, after which
+/// StillInLine is thrown.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/execution_context.hpp>
@@ -18,7 +20,8 @@
 
 namespace weir {
 
-/// Its turn at a limit did not come in time. The message is deferred by its queue's first backoff; that is no attempt.
+/// The handler's turn at a limit did not come in time. The message is deferred by its queue's first backoff, which is
+/// no attempt.
 class StillInLine : public Decided {
  public:
   StillInLine(std::string limit, Duration waited, std::uint64_t times);
@@ -26,7 +29,7 @@ class StillInLine : public Decided {
   /// The limit's name; empty if it has none.
   [[nodiscard]] const std::string& limit() const { return limit_; }
   [[nodiscard]] Duration waited() const { return waited_; }
-  /// How often that limit's line was too long so far, this time included.
+  /// How often the line at that limit was too long so far, with this time.
   [[nodiscard]] std::uint64_t times() const { return times_; }
 
  private:
@@ -37,19 +40,19 @@ class StillInLine : public Decided {
 
 namespace async {
 
-/// Runs a loop's handlers, and keeps their time. Thread: the loop's.
+/// Runs the handlers of a loop, and measures their time. Thread: the loop's.
 class Timekeeper {
  public:
   using Clock = std::chrono::steady_clock;
-  /// A handler's run; of one that has ended, nothing is kept.
+  /// Names one run of a handler. It stays valid, and has no effect, once that run has ended.
   struct Run {
     void* of = nullptr;
     std::uint32_t number{};
   };
   virtual ~Timekeeper() = default;
-  /// Whose code is on the CPU; none: nobody's.
+  /// Returns the run whose code is on the CPU, or none.
   [[nodiscard]] virtual Run who_runs() const = 0;
-  /// It waits in line now. Until when it may.
+  /// The run waits in line from now on. Returns until when it may.
   virtual Clock::time_point enters_line(Run run) = 0;
   virtual void leaves_line(Run run) = 0;
 };
@@ -57,7 +60,8 @@ class Timekeeper {
 /// A loop's timekeeper, if it has one. Thread: the loop's.
 class Timekeepers final : public asio::execution_context::service {
  public:
-  /// Points to nullptr while there is none. It outlives both, and what still waits when they are gone.
+  /// Points to nullptr while there is no timekeeper. It outlives the timekeeper, the loop, and coroutines that still
+  /// wait then.
   using Kept = std::shared_ptr<Timekeeper*>;
   [[nodiscard]] static const Kept& of(const asio::any_io_executor& executor);
   explicit Timekeepers(asio::execution_context& context) : service(context) {}
@@ -70,7 +74,7 @@ class Timekeepers final : public asio::execution_context::service {
   Kept kept_ = std::make_shared<Timekeeper*>(nullptr);
 };
 
-/// While this lives, the time of the handler that made it stands still.
+/// While it lives, the time of the handler that made it stands still.
 class InLine {
  public:
   explicit InLine(const asio::any_io_executor& executor);
@@ -78,7 +82,7 @@ class InLine {
   InLine& operator=(const InLine&) = delete;
   ~InLine();
 
-  /// When its place in line is given up; time_point::max() outside of a handler.
+  /// The time at which the place in line is given up; time_point::max() outside of a handler.
   [[nodiscard]] Timekeeper::Clock::time_point until() const { return until_; }
   [[nodiscard]] Duration waited() const;
 

@@ -12,12 +12,12 @@ namespace weir::async {
 namespace {
 
 std::atomic<const OffloadWatch*> watch{nullptr};
-/// This thread's in the pool.
+/// This thread's number in the pool.
 thread_local std::uint32_t thread_number = 0;
 
 }  // namespace
 
-/// The process's threads for offloaded work; started with the first of it.
+/// The process's threads for offloaded work. They start with the first work.
 class Pool {
  public:
   static Pool& of_process() {
@@ -34,7 +34,7 @@ class Pool {
     wake_.notify_one();
   }
 
-  /// True if it had not started; it never will.
+  /// Returns true if the job had not started; then it never starts.
   bool withdraw(const Job& job) {
     const std::scoped_lock lock(mutex_);
     const auto at =
@@ -46,7 +46,7 @@ class Pool {
 
  private:
   Pool() = default;
-  /// At the process's regular end: waits for what runs. (A forced end is _Exit, which does not come here.)
+  /// Waits, at the process's regular end, for work that runs. (A forced end is _Exit, which does not come here.)
   ~Pool() {
     {
       const std::scoped_lock lock(mutex_);
@@ -58,8 +58,8 @@ class Pool {
   }
 
   void start_thread() {
-    // It has the signal mask of who offloads. Nothing is blocked for its own sake: what it starts inherits that, and
-    // must end by SIGTERM.
+    // The thread has the signal mask of the thread that offloads. It blocks no more signals: programs that it starts
+    // inherit the mask, and must end by SIGTERM.
     threads_.emplace_back([this, number = static_cast<std::uint32_t>(threads_.size())] { serve(number); });
   }
 
@@ -80,8 +80,8 @@ class Pool {
     }
   }
 
-  // A few: CPU work gains nothing from more threads than cores, and the shards want some of those. (At most the flight
-  // recorder's pool_lines.)
+  // CPU work gains nothing from more threads than cores, and the shards need some cores. (At most the flight recorder's
+  // pool_lines.)
   const std::size_t most_ = std::clamp<std::size_t>(std::thread::hardware_concurrency(), 2, 8);
   std::mutex mutex_;
   std::condition_variable wake_;
@@ -91,7 +91,7 @@ class Pool {
   bool ending_ = false;
 };
 
-// The pool is there from now on, so that at an exit it is torn down late.
+// Makes the pool now, so that it is destroyed late at an exit.
 void watch_offloads(const OffloadWatch& by) {
   (void)Pool::of_process();
   watch = &by;
@@ -116,7 +116,7 @@ void Job::wait(Suspended waiter) {
 
 void Job::cancel() {
   stop_.request_stop();
-  if (!Pool::of_process().withdraw(*this)) return;  // it runs: its end resumes the waiter
+  if (!Pool::of_process().withdraw(*this)) return;  // it runs, and its end resumes the waiter
   loop_.reset();
   resume_later(*std::exchange(waiter_, std::nullopt), asio::error::operation_aborted);
 }
@@ -129,9 +129,9 @@ void Job::run() {
   } catch (...) {
     thrown_ = std::current_exception();
   }
-  // Before its owner may run on, and end.
+  // Before the owner may run on, and end.
   if (by != nullptr) by->ends(thread_number, owner_);
-  // The waiter is touched by its own thread only. The loop may not end before it was resumed.
+  // Only the waiter's own thread touches it. The loop may not end before the waiter was resumed.
   asio::post(loop_->get_executor(), [job = shared_from_this()] {
     const auto loop = std::exchange(job->loop_, std::nullopt);
     Suspended waiter = *std::exchange(job->waiter_, std::nullopt);

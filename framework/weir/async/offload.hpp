@@ -4,7 +4,7 @@
 ///
 ///     const Words words = co_await weir::offload([&] { return tokenize(text); });
 ///
-/// It runs on one of the process's few threads; the result, or what it throws, comes back on the shard's loop.
+/// The work runs on one of a few threads of the process. Its result, or its exception, comes back on the shard's loop.
 
 #include <boost/asio/executor_work_guard.hpp>
 #include <boost/asio/post.hpp>
@@ -28,7 +28,7 @@ namespace async {
 class Job : public std::enable_shared_from_this<Job> {
  public:
   virtual ~Job() = default;
-  /// Submits the work and waits for its end. Once.
+  /// Submits the work and waits until it ends. Call it once.
   [[nodiscard]] task<> done();
 
  protected:
@@ -94,10 +94,10 @@ task<typename OffloadedJob<F>::Result> offloaded(std::shared_ptr<OffloadedJob<F>
 
 /// Runs `function()`, or `function(std::stop_token)`, on a thread of the process's pool.
 ///
-/// Throws: what `function` throws.
-/// Cancellation: terminal. Work that has not started never does; what runs is asked to stop (stop_token) and waited
-/// for, because it may look into the awaiting coroutine. Then operation_aborted is thrown. Thread: `function` must not
-/// touch the Context or anything else that belongs to the shard.
+/// Waits until `function` has returned. Throws: what `function` throws.
+/// Cancellation: terminal. Work that has not started never starts. Work that runs is asked to stop (stop_token) and
+/// waited for, as it may use the awaiting coroutine's variables. Then operation_aborted is thrown.
+/// Thread: `function` must not touch the Context, nor anything else that belongs to the shard.
 template <class F>
 auto offload(F&& function) {
   static_assert(async::safe_callable<F>, "name the lambda first: g++ 12 (weir/async/callable.hpp)");

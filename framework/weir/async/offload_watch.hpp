@@ -1,28 +1,29 @@
 #pragma once
 
-/// Who runs in the threads of offload, told to whoever keeps a record of it (worker/offload_lines.cpp).
+/// Tells a recorder whose work the threads of offload run (worker/offload_lines.cpp).
 
 #include <cstdint>
 
 namespace weir::async {
 
-/// Whose work it is: noted where it is offloaded, told where it runs.
+/// The handler whose work it is. Taken on the thread that offloads, and passed to the thread that runs the work.
 struct OffloadOwner {
-  void* record = nullptr;  ///< null: nobody's
+  void* record = nullptr;  ///< null: no handler's
   std::uint32_t slot{};
 };
 
 struct OffloadWatch {
-  /// On the thread that offloads.
+  /// Called on the thread that offloads.
   OffloadOwner (*owner)() noexcept;
-  /// On a thread of the pool: it begins its life.
+  /// Called on each thread of the pool when it begins.
   void (*thread_begins)() noexcept;
-  /// On thread `number` of the pool, counted from 0: it runs that one's work from here on, until it ends.
+  /// Called on thread `number` of the pool, counted from 0, when it begins the owner's work, and when it ends it.
   void (*begins)(std::uint32_t number, OffloadOwner owner) noexcept;
   void (*ends)(std::uint32_t number, OffloadOwner owner) noexcept;
 };
 
-/// For the process, before anything is offloaded; `watch` outlives it. The last one counts.
+/// Sets the watch of the process. Call it before any work is offloaded; the last call counts. Lifetime: `watch`
+/// outlives the process's work.
 void watch_offloads(const OffloadWatch& watch);
 
 }  // namespace weir::async

@@ -1,9 +1,9 @@
 #pragma once
 
-/// weir::retry: again, after a pause, inside one attempt at a message.
+/// weir::retry: tries again after a pause, inside one attempt at a message.
 ///
-/// For what fails often and briefly (a connection reset). What may take long belongs to the queue's own retries, which
-/// hold no slot and survive the worker.
+/// Use it for failures that are frequent and short (a connection reset). Leave longer ones to the queue's own retries,
+/// which hold no slot and survive the worker.
 
 #include <algorithm>
 #include <boost/asio/this_coro.hpp>
@@ -19,7 +19,7 @@
 
 namespace weir {
 
-/// Pause before try n + 1: first × factor^(n - 1), at most `most`.
+/// The pause before try n + 1 is first × factor^(n - 1), at most `most`.
 struct RetryPolicy {
   std::uint32_t tries = 3;
   Duration first = std::chrono::milliseconds(100);
@@ -45,7 +45,7 @@ std::invoke_result_t<F&> retry_loop(RetryPolicy policy, F function) {
     } catch (...) {
       if (tried >= policy.tries) throw;
     }
-    // After a cancellation this throws at once: what is cancelled is not tried again.
+    // After a cancellation this throws at once, so cancelled work is not tried again.
     co_await sleep(std::min(pause, policy.most));
     pause = std::min(policy.most, bounded(std::chrono::duration<double, Duration::period>(pause) * policy.factor));
   }
@@ -53,10 +53,10 @@ std::invoke_result_t<F&> retry_loop(RetryPolicy policy, F function) {
 
 }  // namespace async
 
-/// Awaits `function()`, a task, until one succeeds; at most `policy.tries` times.
+/// Awaits the task `function()` until a try succeeds, at most `policy.tries` times.
 ///
-/// Throws: what the last try threw; Reject, Retry, Defer and Throttled at once.
-/// Cancellation: ends the try, or the pause, that it meets.
+/// Throws: what the last try threw. A Reject, Retry, Defer, Throttled or StillInLine is thrown at once.
+/// Cancellation: ends the present try or pause.
 template <class F>
 auto retry(RetryPolicy policy, F&& function) {
   static_assert(async::safe_callable<F>, "name the lambda first: g++ 12 (weir/async/callable.hpp)");

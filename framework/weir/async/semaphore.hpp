@@ -1,12 +1,13 @@
 #pragma once
 
-/// weir::Semaphore: at most so many at once, on one loop.
+/// weir::Semaphore: limits how many run at once on one loop.
 ///
 ///     auto gate = std::make_shared<weir::Semaphore>(4, "gateway");   // at registration
 ///     co_await weir::limit(*gate, send(request));                    // in the handler
 ///
-/// Permits cannot leak: one is given back when its Permit dies, whatever ended the coroutine that held it. Time in line
-/// is not the handler's (in_line.hpp): it may stand there for as long as its timeout is, besides.
+/// Permits cannot leak: the destructor of Permit gives it back, whatever ended the coroutine that held it. Time in line
+/// does not count for the handler's timeout (in_line.hpp). A handler may stand in line for as long as its timeout, in
+/// addition.
 
 #include <boost/asio/this_coro.hpp>
 #include <cstddef>
@@ -22,7 +23,7 @@
 
 namespace weir {
 
-/// Thread: the loop's. Lifetime: outlives its permits and whoever waits for one.
+/// Thread: the loop's. Lifetime: it outlives its permits and the coroutines that wait for one.
 class Semaphore {
  public:
   class Permit {
@@ -43,15 +44,15 @@ class Semaphore {
     Semaphore* semaphore_ = nullptr;
   };
 
-  /// `name` is for logs: what waited in line for too long says so by it.
+  /// `name` is for logs: a handler that waited in line for too long is logged with it.
   explicit Semaphore(std::size_t permits, std::string name = {}) : name_(std::move(name)), free_(permits) {}
   Semaphore(const Semaphore&) = delete;
   Semaphore& operator=(const Semaphore&) = delete;
 
-  /// Waits for a permit, first come, first served. Cancellation: terminal; takes none.
+  /// Waits for a permit. First come, first served. Cancellation: terminal; takes no permit.
   ///
-  /// Throws: StillInLine when a handler has stood in line, here and elsewhere, for as long as its timeout is. One that
-  /// holds all permits already waits for itself until then.
+  /// Throws: StillInLine if the handler has stood in line, here and elsewhere, for as long as its timeout. A handler
+  /// that already holds all permits waits for itself until then.
   [[nodiscard]] task<Permit> acquire() {
     if (free_ > 0) {
       --free_;
@@ -66,7 +67,7 @@ class Semaphore {
     Place* const at = &place;
     co_await async::suspend([this, at](async::Suspended waiter) { wait(std::move(waiter), *at); });
     if (place.given_up) throw StillInLine(name_, line.waited(), ++given_up_);
-    co_return Permit(this);  // give_back() left it to us
+    co_return Permit(this);  // give_back() left the permit to this coroutine
   }
 
   [[nodiscard]] std::size_t available() const { return free_; }
@@ -78,7 +79,7 @@ class Semaphore {
     async::Suspended coroutine;
     Place* place;
   };
-  /// A coroutine's place in line, in its own frame.
+  /// A coroutine's place in line, in the frame of that coroutine.
   struct Place final : async::Deadline {
     explicit Place(Semaphore& of) : semaphore(of) {}
     void passed() override {
@@ -94,13 +95,13 @@ class Semaphore {
     auto slot = coroutine.get_cancellation_slot();
     place.at = waiting_.insert(waiting_.end(), Waiting{std::move(coroutine), &place});
     if (!slot.is_connected()) return;
-    // Cleared by Asio when the waiter is resumed, so the place is there whenever this runs.
+    // Asio clears the slot when the waiter is resumed, so the place exists whenever this runs.
     slot.assign([this, &place](asio::cancellation_type type) {
       if (async::is_terminal(type)) take_out(place.at, asio::error::operation_aborted);
     });
   }
 
-  /// It is resumed with `result`; without one it is too late to cancel it.
+  /// Takes a coroutine out of the line, and resumes it with `result`. Without an error it cannot be cancelled any more.
   void take_out(std::list<Waiting>::iterator at, boost::system::error_code result) {
     async::Suspended coroutine = std::move(at->coroutine);
     at->place->disarm();
@@ -113,19 +114,19 @@ class Semaphore {
     if (waiting_.empty()) {
       ++free_;
     } else {
-      take_out(waiting_.begin(), {});  // the permit is its own from here
+      take_out(waiting_.begin(), {});  // the coroutine has the permit from here on
     }
   }
 
   std::string name_;
   std::size_t free_;
-  std::uint64_t given_up_ = 0;  ///< places in line, when the time was out
+  std::uint64_t given_up_ = 0;  ///< places in line that were given up as their time was over
   std::list<Waiting> waiting_;
 };
 
 /// Awaits `work` under a permit of `semaphore`.
 ///
-/// Cancellation: as `work`'s, or while waiting for the permit, in which case `work` never starts.
+/// Cancellation: as for `work`. While it waits for the permit: terminal, and `work` never starts.
 template <class T>
 task<T> limit(Semaphore& semaphore, task<T> work) {
   const Semaphore::Permit permit = co_await semaphore.acquire();

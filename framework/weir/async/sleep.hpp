@@ -1,6 +1,6 @@
 #pragma once
 
-/// weir::sleep: lets others run for a while.
+/// weir::sleep: waits, while other handlers run.
 
 #include <boost/asio/steady_timer.hpp>
 #include <boost/asio/this_coro.hpp>
@@ -11,7 +11,7 @@
 
 namespace weir {
 
-/// Cancellation: terminal; throws at once.
+/// Waits for `time`. Cancellation: terminal; throws at once.
 inline task<> sleep(Duration time) {
   asio::steady_timer timer(co_await asio::this_coro::executor, bounded(time));
   co_await timer.async_wait(asio::use_awaitable);

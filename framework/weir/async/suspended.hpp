@@ -1,6 +1,6 @@
 #pragma once
 
-/// A coroutine that waits for something of ours, kept to be resumed: what the tools of this folder are made of.
+/// A suspended coroutine, kept to be resumed. The tools of this folder are made of it.
 
 #include <boost/asio/associated_cancellation_slot.hpp>
 #include <boost/asio/async_result.hpp>
@@ -16,23 +16,23 @@
 
 namespace weir::async {
 
-/// Owns the waiting coroutine, and resumes it where it is called: `suspended(error_code)`.
+/// Owns the waiting coroutine. A call, `suspended(error_code)`, resumes it at that place.
 ///
-/// Never keep it in the frame of that same coroutine: they would own each other.
+/// Never keep it in the frame of the same coroutine: the two would own each other.
 using Suspended = asio::async_result<asio::use_awaitable_t<>, void(boost::system::error_code)>::handler_type;
 
 /// Suspends the calling coroutine and hands it to `keep(Suspended)`.
 ///
-/// Throws: boost::system::system_error when resumed with an error.
+/// Throws: boost::system::system_error if it is resumed with an error.
 template <class Keep>
 task<> suspend(Keep keep) {
-  // Pointers and numbers only: it becomes a temporary of an awaited expression (callable.hpp).
+  // Captures of pointers and numbers only: `keep` becomes a temporary of an awaited expression (callable.hpp).
   static_assert(std::is_trivially_copyable_v<Keep>);
   return asio::async_initiate<const asio::use_awaitable_t<>, void(boost::system::error_code)>(keep,
                                                                                               asio::use_awaitable);
 }
 
-/// Resumes it in a turn of its own, through its executor.
+/// Resumes the coroutine in a turn of its own, through its executor.
 inline void resume_later(Suspended suspended, boost::system::error_code result = {}) {
   const auto executor = suspended.get_executor();
   asio::post(executor, [kept = std::move(suspended), result]() mutable { kept(result); });

@@ -1,6 +1,6 @@
 #pragma once
 
-/// weir::task: the coroutine type of Weir. It is Asio's, so handlers can await anything of that ecosystem.
+/// weir::task: the coroutine type of Weir. It is Asio's awaitable, so handlers can await any operation of Asio.
 
 #include <boost/asio/awaitable.hpp>
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/// weir::timeout: at most so long.
+/// weir::timeout: bounds the time of a task.
 
 #include <boost/asio/bind_cancellation_slot.hpp>
 #include <boost/asio/cancellation_signal.hpp>
@@ -19,7 +19,7 @@
 
 namespace weir {
 
-/// What was awaited took too long.
+/// The awaited work took too long.
 struct TimedOut : Error {
   using Error::Error;
   explicit TimedOut(Duration limit) : Error("timed out after " + print(limit)) {}
@@ -35,7 +35,7 @@ struct TimedOut : Error {
 
 namespace async {
 
-/// Cancels what is awaited when a time has come.
+/// Cancels awaited work when its time is over.
 class Expiry final : public Deadline {
  public:
   Expiry(const asio::any_io_executor& executor, Duration limit) {
@@ -56,8 +56,8 @@ class Expiry final : public Deadline {
   asio::cancellation_signal signal_;
 };
 
-/// Hands the awaiting coroutine's cancellation on to `expiry` while this lives: with a slot of its own bound to it, an
-/// operation does not hear of its coroutine's.
+/// Passes the awaiting coroutine's cancellation on to `expiry` while it lives. Without it, an operation that is bound
+/// to a slot of its own would not hear of the coroutine's cancellation.
 class CancelledTogether {
  public:
   CancelledTogether(asio::cancellation_slot outer, Expiry& expiry) : outer_(outer) {
@@ -77,9 +77,9 @@ class CancelledTogether {
 
 /// Awaits `work` for at most `limit`.
 ///
-/// Throws: TimedOut when `limit` has passed and `work` ended by it; otherwise what `work` throws.
-/// What `work` waits in line for a semaphore counts: to bound the work alone, `limit(gate, timeout(1s, work))`.
-/// Cancellation: ends `work` first, so nothing of it runs on once this has returned.
+/// Throws: TimedOut if `work` throws after `limit` has passed and it was cancelled; before that, what `work` throws.
+/// Time that `work` waits in line for a semaphore counts. To bound the work alone: `limit(gate, timeout(1s, work))`.
+/// Cancellation: ends `work` first, so no part of `work` runs after this has returned.
 template <class T>
 task<T> timeout(Duration limit, task<T> work) {
   const asio::any_io_executor executor = co_await asio::this_coro::executor;

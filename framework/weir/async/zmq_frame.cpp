@@ -13,13 +13,14 @@
 namespace weir::async {
 namespace {
 
-/// Below this a copy is as fast as handing the memory over (engineering notes: zero copy pays from 64 KiB).
+/// Below 16 KiB a copy is as fast as handing the memory over (engineering notes: zero copy pays from 64 KiB).
 constexpr std::size_t take_over_from = 16 * 1024;
-/// libzmq reads so many bytes at once, and small messages stay where they lie in them: one that is kept would keep all.
+/// libzmq reads 8,192 bytes at once, and small messages stay in that buffer. A kept message would keep the whole
+/// buffer.
 constexpr std::size_t read_at_once = 8192;
 
-// libzmq hands what it is given to the thread that frees it, by atomic operations of its own: ThreadSanitizer, for
-// which it is not instrumented, is told so.
+// libzmq passes the memory to the thread that frees it by atomic operations of its own. It is not instrumented for
+// ThreadSanitizer, which is therefore told here.
 void hand_over([[maybe_unused]] void* memory) {
 #ifdef WEIR_THREADS_SANITIZED
   __tsan_release(memory);

@@ -13,15 +13,15 @@
 
 namespace weir::async {
 
-/// Bytes on their way to, or from, a socket. Moving is cheap; there is no copy.
+/// Bytes on their way to or from a socket. A move is cheap; there is no copy.
 class ZmqFrame {
  public:
   ZmqFrame() noexcept { zmq_msg_init(&msg_); }
-  /// `size` bytes, to be written through data(). Throws: std::bad_alloc.
+  /// A frame of `size` bytes, to be written through data(). Throws: std::bad_alloc.
   explicit ZmqFrame(std::size_t size);
   /// A copy of `bytes`.
   explicit ZmqFrame(std::string_view bytes);
-  /// Takes `bytes` over without a copy where that pays (from 16 KiB), else copies.
+  /// Takes `bytes` over without a copy from 16 KiB on. Below that it copies, which is as fast.
   [[nodiscard]] static ZmqFrame of(std::string bytes);
   ZmqFrame(ZmqFrame&& other) noexcept {
     zmq_msg_init(&msg_);
@@ -38,21 +38,22 @@ class ZmqFrame {
   [[nodiscard]] std::string_view bytes() const noexcept {
     return {static_cast<const char*>(zmq_msg_data(const_cast<zmq_msg_t*>(&msg_))), size()};
   }
-  /// What the connection says of its peer ("User-Id", "Peer-Address"); empty if nothing.
+  /// A property of the peer, from its connection ("User-Id", "Peer-Address"); empty if there is none.
   [[nodiscard]] std::string_view property(const char* name) const noexcept;
-  /// Of the connection that it came by; -1 if unknown. It is libzmq's, and may be another's by now: to look at only.
+  /// The descriptor of the connection that the frame came by; -1 if unknown. It is libzmq's, and may belong to another
+  /// connection by now: use it only to look.
   [[nodiscard]] int descriptor() const noexcept { return zmq_msg_get(&msg_, ZMQ_SRCFD); }
   [[nodiscard]] zmq_msg_t* raw() noexcept { return &msg_; }
 
-  /// The bytes as a slice that keeps them alive, and below 8 KiB nothing else: small ones are copied. The last slice
-  /// frees them, on whatever thread.
+  /// Returns the bytes as a slice that keeps them alive. Below 8 KiB they are copied, so that the slice keeps nothing
+  /// else alive. The last slice frees them, on any thread.
   [[nodiscard]] static Slice share(ZmqFrame frame);
 
  private:
   zmq_msg_t msg_;
 };
 
-/// Sockets' context with one I/O thread. Must outlive every socket made in it: its end waits for them.
+/// The context of sockets, with one I/O thread. Lifetime: it must outlive its sockets. Its destructor waits for them.
 class ZmqContext {
  public:
   ZmqContext();

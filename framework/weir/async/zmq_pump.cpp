@@ -15,7 +15,7 @@
 namespace weir::async {
 namespace {
 
-/// Frames a turn: others on the loop get theirs in between.
+/// Frames per turn. Other work on the loop runs between turns.
 constexpr int frames_a_turn = 64;
 
 [[noreturn]] void fail(const std::string& what) { throw Error(what + ": " + zmq_strerror(zmq_errno())); }
@@ -31,7 +31,7 @@ int descriptor_of(void* socket) {
   return fd;
 }
 
-/// Runs libzmq's commands and says what is possible now.
+/// Runs libzmq's commands, and returns what is possible now.
 int events_of(void* socket) {
   int events = 0;
   std::size_t size = sizeof events;
@@ -69,13 +69,13 @@ Sent transmit(void* socket, ZmqFrame& frame, int flags) {
 
 bool more_follows(ZmqFrame& frame) { return zmq_msg_more(frame.raw()) != 0; }
 
-/// Events of a monitor a call: others on the loop get their turn in between.
+/// A monitor's events per call. Other work on the loop runs between calls.
 constexpr int events_a_call = 256;
 
 constexpr int monitored = ZMQ_EVENT_CONNECTED | ZMQ_EVENT_DISCONNECTED | ZMQ_EVENT_CLOSED |
                           ZMQ_EVENT_HANDSHAKE_FAILED_NO_DETAIL | ZMQ_EVENT_HANDSHAKE_FAILED_PROTOCOL |
                           ZMQ_EVENT_HANDSHAKE_FAILED_AUTH;
-/// Of a router: each peer's connection, and why there are no more.
+/// The events of a router: connections of peers, and why a connection failed.
 constexpr int monitored_of_router = ZMQ_EVENT_ACCEPTED | ZMQ_EVENT_ACCEPT_FAILED | ZMQ_EVENT_DISCONNECTED;
 
 MonitorEvent::Kind kind_of(std::uint16_t event) {
@@ -117,7 +117,7 @@ struct ZmqPump::State : std::enable_shared_from_this<State> {
   std::deque<Queued> outbox;
   bool router = false;
   bool closed = false;
-  bool in_turn = false;    // on the stack: its end looks at the outbox anyway
+  bool in_turn = false;    // a turn is on the stack: its end looks at the outbox
   bool scheduled = false;  // a turn is posted
   bool waiting = false;    // an async_wait is out
   bool drained = false;    // the last turn left nothing that could be received
@@ -142,7 +142,7 @@ void ZmqPump::State::open(ZmqContext& context, const SocketOptions& options) {
   if (socket == nullptr) fail("zmq socket");
   set(socket, ZMQ_LINGER, static_cast<int>(options.linger.count()));
   set(socket, ZMQ_RCVHWM, options.received_most);
-  // Nothing is dropped, or waits, at a mark of libzmq's: what is under way is bounded by credit.
+  // 0: no mark at which libzmq drops frames or lets them wait. Credit bounds the frames under way.
   set(socket, ZMQ_SNDHWM, 0);
   const auto most = static_cast<std::int64_t>(options.frame_bytes_most);
   if (zmq_setsockopt(socket, ZMQ_MAXMSGSIZE, &most, sizeof most) != 0) fail("zmq option MAXMSGSIZE");
@@ -154,7 +154,7 @@ void ZmqPump::State::open(ZmqContext& context, const SocketOptions& options) {
     set(socket, ZMQ_TCP_KEEPALIVE_CNT, 3);
   }
   if (router) {
-    set(socket, ZMQ_ROUTER_MANDATORY, 1);  // else frames to a lost peer vanish without a word
+    set(socket, ZMQ_ROUTER_MANDATORY, 1);  // else frames to a lost peer vanish silently
     set(socket, ZMQ_BACKLOG, 1024);
   } else {
     set(socket, ZMQ_RECONNECT_IVL, -1);  // libzmq's own reconnect loses frames in mid-stream and carries on
@@ -171,7 +171,7 @@ void ZmqPump::State::open_monitor(ZmqContext& context) {
   monitor = zmq_socket(context.raw(), ZMQ_PAIR);
   if (monitor == nullptr) fail("zmq monitor");
   set(monitor, ZMQ_LINGER, 0);
-  // At a mark libzmq's I/O thread would wait for whoever reads the monitor, and all connections with it.
+  // With a mark, libzmq's I/O thread, and all connections with it, could wait for the monitor's reader.
   set(monitor, ZMQ_RCVHWM, 0);
   if (zmq_connect(monitor, endpoint.c_str()) != 0) fail("zmq monitor");
   monitor_descriptor.assign(descriptor_of(monitor));
@@ -180,7 +180,7 @@ void ZmqPump::State::open_monitor(ZmqContext& context) {
 void ZmqPump::State::close() {
   closed = true;
   outbox.clear();
-  // The descriptors are libzmq's: it aborts if they are closed by another.
+  // The descriptors are libzmq's, which aborts if other code closes them.
   if (descriptor.is_open()) descriptor.release();
   if (monitor_descriptor.is_open()) monitor_descriptor.release();
   if (monitor != nullptr) {
@@ -200,7 +200,7 @@ void ZmqPump::State::schedule() {
 }
 
 void ZmqPump::State::wait() {
-  // One that is still out after a kick serves: each signal is a new edge, and ZMQ_EVENTS was looked at last.
+  // A wait that is still pending after a kick is enough: each signal is a new edge, and ZMQ_EVENTS was looked at last.
   if (waiting) return;
   waiting = true;
   descriptor.async_wait(asio::posix::stream_descriptor::wait_read,
@@ -235,7 +235,7 @@ void ZmqPump::State::turn() {
 void ZmqPump::State::receive_one(ZmqFrame first) {
   if (!router && !more_follows(first)) return owner->on_frame({}, std::move(first));
 
-  // Of a message whose first part is there, all are: libzmq hands it over whole.
+  // If the first part of a message is there, all parts are: libzmq delivers messages whole.
   std::string peer;
   std::size_t parts = 0;
   bool more = more_follows(first);
@@ -263,7 +263,8 @@ void ZmqPump::State::transmit_all() {
     if (router) {
       ZmqFrame id{std::string_view(next.peer)};
       sent = transmit(socket, id, ZMQ_SNDMORE);
-      // "Later" does not happen without a send mark. Were it kept, a router that can write to anyone would spin.
+      // "Later" does not happen without a send mark. If the frame were kept, a router that can write to any peer would
+      // spin.
       if (sent == Sent::later) sent = Sent::unreachable;
     }
     if (sent == Sent::yes) sent = transmit(socket, next.frame, 0);
@@ -288,14 +289,14 @@ void ZmqPump::State::wait_monitor() {
 void ZmqPump::State::watch_monitor() {
   if (!closed) read_monitor();
   if (closed) return;
-  // Until libzmq has nothing: then its descriptor is quiet, and waiting for it is safe.
+  // Waits only once libzmq has nothing: then its descriptor is quiet, and waiting for it is safe.
   if ((events_of(monitor) & ZMQ_POLLIN) == 0) return wait_monitor();
   asio::post(executor, [self = shared_from_this()] { self->watch_monitor(); });
 }
 
 void ZmqPump::State::read_on() {
   if (!closed) read_monitor();
-  // Whoever waits for its descriptor may not be woken: this call ate what would.
+  // The waiter for the descriptor may not wake: this call may have consumed its signal.
   if (closed || (events_of(monitor) & ZMQ_POLLIN) == 0) return;
   asio::post(executor, [self = shared_from_this()] { self->read_on(); });
 }
@@ -312,7 +313,7 @@ void ZmqPump::State::read_monitor() {
     told.kind = kind_of(code);
     told.endpoint = address.bytes();
     owner->on_monitor(told);
-    schedule();  // its owner may have something to do soon, and nothing else may wake it
+    schedule();  // the owner may have work soon, and nothing else may wake it
   }
 }
 
@@ -332,7 +333,7 @@ ZmqPump::ZmqPump(const asio::any_io_executor& executor, ZmqContext& context, con
 }
 
 ZmqPump::~ZmqPump() {
-  // A client's last words: from here on libzmq has them, for as long as `linger` allows.
+  // A client's last frames go to libzmq now, which keeps trying for as long as `linger` allows.
   if (!state_->router && state_->socket != nullptr) state_->transmit_all();
   state_->close();
 }

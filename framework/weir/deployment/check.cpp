@@ -11,7 +11,7 @@
 namespace weir::deployment {
 namespace {
 
-/// The engine's endpoint, if its URL is one that this version knows.
+/// Returns the engine's endpoint, if this version knows the URL's scheme.
 std::optional<Endpoint> check_engine(const Deployment& deployment, Findings& findings) {
   const Position at = findings.place("engine");
   const auto url = parse_url(deployment.engine);
@@ -91,7 +91,7 @@ void check_group_queues(const Deployment& deployment, const worker::GroupSetting
       findings.error(at, place + " lists queue '" + queue + "' twice");
     }
   }
-  // A missing key is the reader's to report.
+  // The reader reports a missing key.
   if (group.queues.empty() && findings.has_place(place + ".queues")) {
     findings.error(findings.place(place + ".queues"), place + ".queues is empty: name at least one queue");
   }
@@ -159,7 +159,7 @@ void complete(Deployment& deployment, const std::filesystem::path& folder, Findi
 
 void check_plugins(const Deployment& deployment, Findings& findings) {
   for (const worker::GroupSettings& group : deployment.groups) {
-    if (group.plugin.empty()) continue;  // its key is missing, which has been said
+    if (group.plugin.empty()) continue;  // its key is missing, which the reader reports
     const std::string place = "workers." + group.name;
     try {
       handler::check_abi(group.plugin, handler::read_plugin_file(group.plugin).abi);

@@ -1,6 +1,6 @@
 #pragma once
 
-/// The deployment file, read: what runs, and how wide.
+/// The deployment file as it was read: the processes to run, and their sizes.
 ///
 /// Every finding is collected, so that one run of `weir check` shows them all.
 
@@ -19,12 +19,12 @@
 
 namespace weir::deployment {
 
-/// What a confirmed publish survives: power loss; kill -9 of the broker; nothing.
+/// The failures that a confirmed publish survives. fsync: power loss; os: kill -9 of the broker; none: nothing.
 enum class Durability { fsync, os, none };
 
 struct BrokerSection {
   std::filesystem::path data;  ///< absolute
-  std::string listen;          ///< HOST:PORT; the engine's, unless the file says otherwise
+  std::string listen;          ///< HOST:PORT; that of the engine, unless the file has another
   Durability durability = Durability::fsync;
   Bytes message_most;
   Load window_most;
@@ -42,15 +42,15 @@ struct Deployment {
   std::filesystem::path file;
   std::string engine;  ///< URL
   BrokerSection broker;
-  std::vector<QueueSection> queues;           ///< as the file orders them
-  std::vector<worker::GroupSettings> groups;  ///< as the file orders them
+  std::vector<QueueSection> queues;           ///< in the order of the file
+  std::vector<worker::GroupSettings> groups;  ///< in the order of the file
 
   [[nodiscard]] const worker::GroupSettings* group(std::string_view name) const;
   /// True if `weir up` runs the broker too: an embedded one on this machine.
   [[nodiscard]] bool runs_broker() const;
 };
 
-/// One thing that is wrong, or (not an error) that the operator should know.
+/// An error in the file, or a notice for the operator.
 struct Finding {
   std::size_t line{};  ///< from 1; 0: the file as a whole
   std::size_t column{};
@@ -59,26 +59,26 @@ struct Finding {
 };
 
 struct Reading {
-  std::string file;                      ///< as it was named, for people
+  std::string file;                      ///< the file's name as it was given, for people
   std::optional<Deployment> deployment;  ///< absent if any finding is an error
   std::vector<Finding> findings;         ///< by line and column
 
-  /// A line a finding: `FILE:LINE:COLUMN: text`.
+  /// One line per finding: `FILE:LINE:COLUMN: text`.
   [[nodiscard]] std::string print() const;
 };
 
-/// The value of an environment variable, or nothing.
+/// Returns the value of an environment variable, or nothing.
 using Environment = std::function<std::optional<std::string>(const std::string&)>;
 [[nodiscard]] Environment process_environment();
 
-/// Whether the plugins are looked at too: their files, or, with those of a file that is good so far, also what they
-/// register (rehearse_plugins: their code runs, in processes of their own). A broker needs none of them.
+/// How far the plugins are checked. checked: their files. rehearsed: if the deployment file has no error so far, also
+/// what they register (rehearse_plugins: their code runs, in processes of their own). A broker needs no plugins.
 enum class PluginFiles { unchecked, checked, rehearsed };
 
-/// Reads and checks `file`. Never throws for what is in the file: that is a finding.
+/// Reads and checks `file`. Errors in the file are findings, never exceptions.
 [[nodiscard]] Reading read(const std::filesystem::path& file, PluginFiles plugins = PluginFiles::unchecked,
                            const Environment& environment = process_environment());
-/// As read(), from text; relative paths in it are relative to `folder`.
+/// As read(), from text. Its relative paths are relative to `folder`.
 [[nodiscard]] Reading parse(const std::string& text, const std::string& file, const std::filesystem::path& folder,
                             const Environment& environment, PluginFiles plugins = PluginFiles::unchecked);
 
@@ -89,7 +89,7 @@ struct FileError : Error {
 /// As read(). Throws: FileError with every finding.
 [[nodiscard]] Deployment load(const std::filesystem::path& file);
 
-/// All keys with types, limits and defaults, for `weir check --explain`.
+/// Returns all keys with types, limits and defaults, for `weir check --explain`.
 [[nodiscard]] std::string explain();
 
 }  // namespace weir::deployment

@@ -1,6 +1,6 @@
 #pragma once
 
-/// Where an engine is: the parts of its URL that the deployment file is checked by.
+/// The parts of an engine's URL, for the checks of the deployment file.
 
 #include <cstdint>
 #include <optional>
@@ -15,13 +15,13 @@ struct Endpoint {
   std::string host;  ///< an IPv6 address without its brackets
   std::uint16_t port = default_port;
 
-  /// HOST:PORT, an IPv6 address in brackets.
+  /// Returns HOST:PORT, with an IPv6 address in brackets.
   [[nodiscard]] std::string print() const;
-  /// 127.0.0.0/8, ::1 or localhost: reachable from this machine alone.
+  /// True for 127.0.0.0/8, ::1 and localhost, which only this machine can reach.
   [[nodiscard]] bool is_loopback() const;
 };
 
-/// `host`, `host:port` or `[v6]:port`; nothing if it is none of them.
+/// Reads `host`, `host:port` or `[v6]:port`; nothing for any other text.
 [[nodiscard]] std::optional<Endpoint> parse_endpoint(std::string_view text);
 
 struct EngineUrl {

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What an editor does not show, and YAML stumbles over: it would be told as a strange key or value.
+/// Finds characters that an editor does not show, and that YAML would report as a strange key or value.
 
 #include <cstddef>
 #include <optional>
@@ -16,10 +16,10 @@ struct Invisible {
   std::string what;
 };
 
-/// UTF-16, or a byte order mark behind the file's first character (there it is none of YAML's business).
+/// Finds UTF-16, or a byte order mark after the file's first character. (As the first character YAML ignores it.)
 [[nodiscard]] std::optional<Invisible> find_byte_order_mark(std::string_view text);
 
-/// A tab in the indentation of this line, counted from 1 (0: of none).
+/// Finds a tab in the indentation of line `line`, counted from 1 (0: no line).
 [[nodiscard]] std::optional<Invisible> find_tab(std::string_view text, std::size_t line);
 
 }  // namespace weir::deployment

@@ -6,7 +6,7 @@
 namespace weir::deployment {
 namespace {
 
-/// Edits between the two, a swap of neighbours being one (optimal string alignment).
+/// The number of edits between the two. A swap of neighbours is one edit (optimal string alignment).
 std::size_t distance(std::string_view a, std::string_view b) {
   std::vector<std::vector<std::size_t>> edits(a.size() + 1, std::vector<std::size_t>(b.size() + 1));
   for (std::size_t i = 0; i <= a.size(); ++i) edits[i][0] = i;
@@ -26,7 +26,7 @@ std::size_t distance(std::string_view a, std::string_view b) {
 }  // namespace
 
 std::optional<std::string> nearest(std::string_view word, std::span<const std::string> known) {
-  constexpr std::size_t word_most = 64;  // longer ones are no typing mistake, and the table is quadratic
+  constexpr std::size_t word_most = 64;  // a longer word is no typing mistake, and the table is quadratic
   if (word.size() > word_most) return std::nullopt;
   std::optional<std::string> best;
   std::size_t best_distance = 0;

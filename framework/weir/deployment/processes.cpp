@@ -1,4 +1,4 @@
-/// Which processes a deployment is.
+/// The processes of a deployment.
 
 #include <netdb.h>
 #include <sys/socket.h>
@@ -12,7 +12,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// True if something takes connections there. On loopback, so the answer comes at once.
+/// True if a process accepts connections at `address`. It is on loopback, so the answer comes at once.
 bool listens(const std::string& address) {
   const auto endpoint = parse_endpoint(address);
   if (!endpoint) return false;

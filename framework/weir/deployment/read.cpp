@@ -1,4 +1,4 @@
-/// From YAML to a Deployment, by the table of keys.
+/// Reads a Deployment from YAML, by the table of keys.
 
 #include <yaml-cpp/eventhandler.h>
 #include <yaml-cpp/yaml.h>
@@ -20,7 +20,7 @@
 namespace weir::deployment {
 namespace {
 
-/// A deployment file is written by people; what is larger is another file by mistake.
+/// People write deployment files. A larger file is some other file, named by mistake.
 constexpr std::uintmax_t file_bytes_most = 1 << 20;
 
 Position position(const YAML::Mark& mark) {
@@ -29,10 +29,10 @@ Position position(const YAML::Mark& mark) {
 }
 Position position(const YAML::Node& node) { return position(node.Mark()); }
 
-/// A scalar as it stands in the file.
+/// Returns a scalar as it is written in the file.
 std::string text_of(const YAML::Node& node) { return unmask_variables(node.Scalar()); }
 
-/// For an error line: no line breaks or other controls, and not for ever.
+/// Returns `text` for an error line: without line breaks or other control characters, and shortened.
 std::string shown(std::string_view text) {
   constexpr std::size_t shown_most = 60;
   return log::harmless(text.substr(0, shown_most)) + (text.size() > shown_most ? "…" : "");
@@ -63,7 +63,7 @@ class Reader {
 
   void file(const YAML::Node& root) {
     Target target{deployment_};
-    // Sections that a file leaves out have defaults too.
+    // A section that the file leaves out has its defaults too.
     set_defaults("broker", target);
     for (const Key* key : keys_under("")) {
       if (!key->standard.empty()) set_default(*key, target);
@@ -77,7 +77,7 @@ class Reader {
     key.set(target, value);
   }
 
-  /// Everything below `path` that has a default, at any depth.
+  /// Sets every default below `path`, at any depth.
   static void set_defaults(std::string_view path, Target& target) {
     const std::string prefix = std::string(path) + ".";
     for (const Key& key : keys()) {
@@ -85,7 +85,7 @@ class Reader {
     }
   }
 
-  /// `path` is how the table names the section, `place` how people do (`workers.NAME`, `workers.shop`).
+  /// `path` is the section's name in the table, `place` the name that people use (`workers.NAME`, `workers.shop`).
   void section(std::string_view path, const std::string& place, const YAML::Node& node, Target& target) {
     const auto known = keys_under(path);
     std::set<std::string> seen;
@@ -109,7 +109,7 @@ class Reader {
     }
   }
 
-  /// `at` is where its key stands: an empty value has no place of its own.
+  /// `at` is the position of the key, as an empty value has none.
   void value(const Key& key, const std::string& place, const YAML::Node& node, Position at, Target& target) {
     const Position own = node.IsNull() ? at : position(node);
     findings_.set_place(place, own);
@@ -149,7 +149,7 @@ class Reader {
       } else {
         target.group = &deployment_.groups.emplace_back();
         target.group->name = *name;
-        target.group->processes_most = 0;  // as least, which the checks fill in
+        target.group->processes_most = 0;  // as processes_least, which the checks fill in
       }
       set_defaults(path, target);
       const std::string own_place = joined(place, *name);
@@ -261,7 +261,7 @@ class Reader {
   const Environment& environment_;
 };
 
-/// Where the documents of a text begin.
+/// Notes where the documents of a text begin.
 struct Beginnings final : YAML::EventHandler {
   std::vector<YAML::Mark> marks;
 
@@ -276,8 +276,9 @@ struct Beginnings final : YAML::EventHandler {
   void OnMapEnd() override {}
 };
 
-/// Not YAML::LoadAll: at what no value begins with (a ',') yaml-cpp 0.7 makes documents of nothing, until memory is
-/// gone. Three of them tell such a place from a document that follows the first.
+/// Finds the beginnings of documents. YAML::LoadAll is not used: at a character that begins no value (a ','), yaml-cpp
+/// 0.7 makes empty documents until the memory is used up. Three documents tell such a place from a document that
+/// follows the first.
 std::vector<YAML::Mark> beginnings_of(const std::string& text) {
   std::istringstream stream(text);
   YAML::Parser parser(stream);
@@ -291,9 +292,9 @@ std::vector<YAML::Mark> beginnings_of(const std::string& text) {
   return marks;
 }
 
-/// The root, if the text is one YAML map.
+/// Returns the root, if the text is one YAML map.
 std::optional<YAML::Node> root_of(const std::string& text, Findings& findings) {
-  // Also what stands in for YAML's own characters inside of variables.
+  // Finds also the characters that stand for YAML's own inside variables.
   if (const auto mark = find_byte_order_mark(text)) {
     findings.error(mark->at, mark->what);
     return std::nullopt;

@@ -1,4 +1,4 @@
-/// Each group's plugin, loaded and registered in a process of its own.
+/// Loads and registers each group's plugin in a process of its own.
 
 #include <fcntl.h>
 #include <poll.h>
@@ -22,17 +22,18 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// A plugin may take its time (a model, a large index); who waits for `weir up` wants to hear something.
+/// A plugin may take long to load (a model, a large index). After 3 s a line says so to the person who waits for `weir
+/// up`.
 constexpr auto rehearsal_most = std::chrono::seconds(60);
 constexpr auto told_after = std::chrono::seconds(3);
 
 struct Rehearsal {
   std::string lines;          ///< as worker::rehearse() writes them
-  std::optional<int> status;  ///< as waitpid() says; nothing: it took too long, and was killed
+  std::optional<int> status;  ///< from waitpid(); nothing: it took too long, and was killed
 };
 
 [[noreturn]] void become_rehearsal(const std::string& file, const std::string& group, int pipe, pid_t parent) {
-  setpgid(0, 0);  // so that what it starts can be ended with it
+  setpgid(0, 0);  // so that programs that it starts can be ended with it
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (getppid() != parent) _exit(1);
   if (pipe == worker::findings_fd) {
@@ -44,7 +45,7 @@ struct Rehearsal {
   _exit(127);
 }
 
-/// Reads until the other end is closed, or `end`. True: it was closed.
+/// Reads until the other end is closed or has written its last line, or until `end`. Returns false at `end`.
 bool read_all(int pipe, Clock::time_point end, std::string& into) {
   for (;;) {
     const auto left = std::chrono::duration_cast<std::chrono::milliseconds>(end - Clock::now()).count();
@@ -79,7 +80,7 @@ Rehearsal rehearse(const std::string& file, const std::string& group) {
     closed = read_all(ends[0], begin + rehearsal_most, out.lines);
   }
   close(ends[0]);
-  // It ends by itself now, unless it took too long. What it has left is not to outlive it.
+  // The process ends by itself now, unless it took too long. Programs that it left must not outlive it.
   int status = 0;
   if (!closed) kill(-child, SIGKILL);
   while (waitpid(child, &status, 0) < 0 && errno == EINTR) {

@@ -11,7 +11,7 @@ bool is_variable_name(std::string_view name) {
          std::ranges::all_of(name, [](unsigned char c) { return std::isalnum(c) != 0 || c == '_'; });
 }
 
-/// Each is stood in for by the control character of its index, from 1: nobody types those, and YAML takes them for
+/// The control character with its index, from 1, stands for each. People do not type those, and YAML takes them for
 /// letters.
 constexpr std::string_view special = "{}[],:# ";
 

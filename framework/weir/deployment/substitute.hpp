@@ -1,6 +1,6 @@
 #pragma once
 
-/// `${NAME}` and `${NAME:-default}` from the environment.
+/// Replaces `${NAME}` and `${NAME:-default}` by values from the environment.
 
 #include <string>
 #include <string_view>
@@ -10,19 +10,20 @@
 
 namespace weir::deployment {
 
-/// What could not be substituted, and why.
+/// A variable that could not be substituted, and why.
 struct Unsubstituted {
   std::string why;
 };
 
-/// `text` with its variables replaced, in one pass: what a variable holds is not looked into. `$${` is a plain `${`.
-/// As in a shell, the default also stands in for a variable that is set but empty.
+/// Returns `text` with its variables replaced, in one pass: variables in a variable's value are not replaced. `$${` is
+/// a plain `${`.
+/// As in a shell, the default also replaces a variable that is set but empty.
 [[nodiscard]] std::variant<std::string, Unsubstituted> substitute(std::string_view text,
                                                                   const Environment& environment);
 
-/// `yaml` with what is special to YAML replaced inside each `${…}` of one line and without quotes, place by place, so
-/// that a variable may stand unquoted in `{ first: ${FIRST:-1s}, … }` and no line or column changes. What was read then
-/// is unmasked.
+/// Returns `yaml` with YAML's special characters replaced, one by one, inside each `${…}` that is on one line and has
+/// no quotes. So a variable may be unquoted in `{ first: ${FIRST:-1s}, … }`, and no line or column changes. Unmask each
+/// value that was read.
 [[nodiscard]] std::string mask_variables(std::string yaml);
 [[nodiscard]] std::string unmask_variables(std::string scalar);
 

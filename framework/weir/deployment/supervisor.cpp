@@ -24,15 +24,15 @@ using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
 constexpr Duration restart_first = 100ms;
-/// Others wait for it, and its start alone takes longer.
+/// The pause is short, as others wait for the process, and its start alone takes longer.
 constexpr Duration restart_dealt_with = std::chrono::milliseconds(20);
 constexpr Duration restart_most = 10s;
 constexpr Duration restart_forgotten_after = 30s;
 constexpr Duration signal_is_no_fault_after = 1s;
 constexpr Duration ready_asked_every = 50ms;
-/// A broker with a large backlog may take a while to open its store; workers wait for it by themselves anyway.
+/// A broker with a large backlog may need longer to open its store. Workers then wait for it by themselves.
 constexpr Duration ready_within = 10s;
-/// After a second Ctrl-C a worker's parent ends its child itself, so that nobody becomes a suspect by it.
+/// After a second Ctrl-C a worker's parent ends its child itself, so that no message becomes a suspect.
 constexpr Duration last_second = 1s;
 constexpr int wrong_configuration = 2;
 
@@ -42,7 +42,7 @@ struct Child {
   bool ready = false;
   bool was_ready = false;  ///< in any of its lives
   int starts = 0;
-  /// Something else answered for it before it ever ran (a broker on the same port): asking says nothing then.
+  /// Another process answered before this one ever ran (a broker on the same port). An answer proves nothing then.
   bool impersonated = false;
   Clock::time_point started;
   RestartDelay delay;
@@ -50,9 +50,9 @@ struct Child {
   std::optional<Clock::time_point> kill_at;
 };
 
-/// Replaces the forked child by this very program. Only calls that are safe between fork and exec.
+/// Replaces the forked child by this same program. Makes only calls that are safe between fork and exec.
 [[noreturn]] void become(char* const* arguments, pid_t parent, const sigset_t& signals) {
-  // Its own group: the terminal's Ctrl-C goes to the supervisor alone, and the group can be killed as one.
+  // A group of its own, so that the terminal's Ctrl-C goes to the supervisor alone, and the group can be killed as one.
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   // The parent may have died before prctl: then no signal will come.
@@ -76,7 +76,7 @@ class Supervisor {
     sigprocmask(SIG_BLOCK, &signals, &signals_before_);
     signals_ = signalfd(-1, &signals, SFD_CLOEXEC | SFD_NONBLOCK);
     if (signals_ < 0) throw Error(std::string("signalfd: ") + std::strerror(errno));
-    // Children inherit it: none of them is of the terminal's foreground, and each writes its log there.
+    // Children inherit this: none is in the terminal's foreground, and each writes its log to the terminal.
     std::signal(SIGTTIN, SIG_IGN);
     std::signal(SIGTTOU, SIG_IGN);
   }
@@ -121,7 +121,7 @@ class Supervisor {
       child.restart_at = now + pause;
       return;
     }
-    // Also here, so that it holds before the child has run.
+    // Set here too, so that it holds before the child has run.
     setpgid(pid, pid);
     child.pid = pid;
     ++child.starts;
@@ -131,7 +131,7 @@ class Supervisor {
     log::info("process_started", {{"process", child.process.name}, {"pid", pid}});
   }
 
-  /// Stage by stage; within one, what has never run and what is to run again.
+  /// Starts processes stage by stage: those that have never run, and those that are to run again.
   void start_what_is_due(Clock::time_point now) {
     const bool waited_enough = now - started_ > ready_within;
     int reached = children_.empty() ? 0 : children_.front().process.stage;
@@ -173,7 +173,7 @@ class Supervisor {
     child.kill_at.reset();
     if (stopping_) {
       log::info("process_stopped", {{"process", child.process.name}, {"exit", code}, {"signal", signal}});
-      // Died of our SIGTERM: so young that it did not heed signals yet, and held nothing.
+      // A process that died of our SIGTERM was so young that it did not handle signals yet, and held nothing.
       if (status != 0 && signal != SIGTERM) exit_code_ = std::max(exit_code_, 1);
       return;
     }
@@ -208,7 +208,7 @@ class Supervisor {
     stopping_ = true;
   }
 
-  /// The highest stage that still runs is told to end; those below wait for it.
+  /// Asks the highest stage that still runs to end. The stages below wait for it.
   void stop_next_stage(Clock::time_point now) {
     for (Child* child : highest_stage()) {
       if (child->kill_at) continue;
@@ -229,8 +229,8 @@ class Supervisor {
     return running;
   }
 
-  /// Stage by stage here too: a worker's parent tells the broker of its end, or what it held waits for a session
-  /// timeout.
+  /// Stops stage by stage here too: a worker's parent must report the end to the broker, or the messages that the
+  /// worker held wait for a session timeout.
   void stop_at_once(Clock::time_point now) {
     log::warn("stopping_at_once");
     exit_code_ = std::max(exit_code_, 1);
@@ -245,12 +245,12 @@ class Supervisor {
     for (Child& child : children_) {
       if (child.pid == 0 || !child.kill_at || *child.kill_at > now) continue;
       log::warn("process_killed", {{"process", child.process.name}, {"pid", child.pid}});
-      kill(-child.pid, SIGKILL);  // its group; a worker's child hears of it as of any death of its parent
+      kill(-child.pid, SIGKILL);  // kills its group; a worker's child notices it as any death of its parent
       child.kill_at = now + last_second;
     }
   }
 
-  /// Ctrl-Z, to `fg`: children hear nothing of the terminal, as they are groups of their own.
+  /// Handles Ctrl-Z, until `fg`. Children get no signals of the terminal, as they are groups of their own.
   void stop_all_until_continued() {
     const auto stopped_at = Clock::now();
     for (const Child& child : children_) {
@@ -263,7 +263,7 @@ class Supervisor {
     }
   }
 
-  /// Until a signal comes or something is due.
+  /// Waits until a signal comes or an action is due.
   void wait(Clock::time_point now) {
     std::optional<Clock::time_point> due;
     const auto at = [&](Clock::time_point time) { due = due ? std::min(*due, time) : time; };
@@ -294,20 +294,20 @@ class Supervisor {
     }
   }
 
-  std::vector<Child> children_;  ///< by stage
+  std::vector<Child> children_;  ///< in the order of stages
   sigset_t signals_before_{};
   int signals_ = -1;
   Clock::time_point started_;
   bool stopping_ = false;
   inherited::StopWords words_;
-  bool at_once_ = false;  ///< a second Ctrl-C
+  bool at_once_ = false;  ///< a second Ctrl-C came
   int exit_code_ = 0;
 };
 
 }  // namespace
 
 bool Ended::in_vain() const {
-  // So young that it did not heed signals yet.
+  // The process was so young that it did not handle signals yet.
   if (signal == SIGTERM || signal == SIGINT || signal == SIGHUP) return false;
   if (signal != 0) return ran < signal_is_no_fault_after;
   return exit_code != 0 && exit_code != worker::exit_start_again;

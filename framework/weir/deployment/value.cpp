@@ -24,13 +24,13 @@ std::optional<std::uint64_t> read_count(std::string_view text) {
   return count;
 }
 
-/// A whole number and a unit, without a gap; in the smallest unit.
+/// Reads a whole number and a unit, without a gap. Returns it in the smallest unit.
 std::optional<std::uint64_t> read_with_unit(std::string_view text, std::span<const Unit> units) {
   const auto digits = std::min(text.find_first_not_of("0123456789"), text.size());
   const auto count = read_count(text.substr(0, digits));
   const auto unit = std::ranges::find(units, text.substr(digits), &Unit::name);
   if (!count || unit == units.end()) return std::nullopt;
-  // Durations are signed 64-bit microseconds; no limit in the table is anywhere near.
+  // Durations are signed 64-bit microseconds. All limits in the table are far below that.
   if (*count > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()) / unit->factor) return std::nullopt;
   return *count * unit->factor;
 }
@@ -42,12 +42,12 @@ std::optional<double> read_ratio(std::string_view text) {
   return ratio;
 }
 
-/// Works on what the table says as well as on what the file says.
+/// Reads values of the table as well as values of the file.
 template <class T, class Read>
 std::optional<T> within(const Key& key, std::string_view text, Read read) {
   const std::optional<T> value = read(text);
   if (!value) return std::nullopt;
-  // Written so that NaN is outside of every limit.
+  // Written so that NaN is outside every limit.
   if (!key.lowest.empty() && !(*value >= *read(key.lowest))) return std::nullopt;
   if (!key.highest.empty() && !(*value <= *read(key.highest))) return std::nullopt;
   return value;

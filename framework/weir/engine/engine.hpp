@@ -1,12 +1,12 @@
 #pragma once
 
-/// The engine port: what a worker and a publisher need of whatever holds the queues.
+/// The engine port: what a worker and a publisher need of an engine, which holds the queues.
 ///
-/// Made for the embedded broker (weir://), memory (memory://), AMQP 1.0 and JetStream alike: deliveries come in batches
-/// against a window, settlements and publishes leave in batches, confirmations come later. Reconnecting is the engine's
-/// own affair: a session outlives its connections, and tickets stay valid over them.
+/// It is made to fit the embedded broker (weir://), memory (memory://), AMQP 1.0 and JetStream alike. Deliveries come
+/// in batches against a window. Settlements and publishes leave in batches. Confirmations come later. The engine itself
+/// reconnects: a session outlives its connections, and its tickets stay valid.
 ///
-/// Thread: everything of one session or producer belongs to the one thread of the executor it was made with.
+/// Thread: a session or producer belongs to the one thread of the executor that it was made with.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <cstdint>
@@ -27,29 +27,31 @@
 
 namespace weir::engine {
 
-/// What an engine can do. Printed by `weir check`; what a deployment needs and an engine lacks is refused at the start.
+/// The abilities of an engine. `weir check` prints them. No check compares them with the needs of a deployment: a
+/// worker runs without what its engine lacks, such as keep-alives or death reports.
 struct Capabilities {
-  bool atomic_outputs = false;        ///< an ack and its outputs are one
+  bool atomic_outputs = false;        ///< an ack and its outputs are one transaction
   bool settlement_confirmed = false;  ///< a settlement's confirmation can be awaited
   bool release_uncounted = false;     ///< a released delivery is not an attempt
   bool delays = false;                ///< messages may be published with a delay
-  bool dead_letters = false;          ///< kept, listed, replayed by the engine itself
+  bool dead_letters = false;          ///< the engine itself keeps, lists and replays them
   bool idempotent_publish = false;    ///< a publish sent twice is stored once
-  bool keep_alives = false;           ///< leases last as long as their process is vouched for, whatever its loops do
-  bool death_reports = false;         ///< the death of a process is told, and judged: its culprit pays, nobody else
-  std::string durability;             ///< what a confirmed publish survives, for people
+  bool keep_alives = false;           ///< a lease lasts while the engine hears its process's keep-alive, whatever its
+                                      ///< loops do
+  bool death_reports = false;         ///< the engine takes reports of dead processes, and charges the culprit alone
+  std::string durability;             ///< what a confirmed publish survives; a text for people
 };
 
-/// Names a held delivery in its session: from receive() until it is settled or lost, over any number of reconnects.
-/// Below the window's messages, and reused: fit to index an array.
+/// Names a held delivery in its session, from receive() until it is settled or lost, over any number of reconnects. It
+/// is smaller than the window's messages, and is reused, so it can index an array.
 using Ticket = std::uint32_t;
 
-/// One message, handed to the worker. The views live as long as the batch's `owner`.
+/// One message on its way to the worker. The views live as long as the batch's `owner`.
 struct Delivery {
   Ticket ticket{};
   std::uint32_t queue{};  ///< index into SessionOptions::queues
   std::uint32_t attempt{};
-  std::uint32_t index{};  ///< with `segment`: the message's place; Session::id prints it
+  std::uint32_t index{};  ///< with `queue` and `segment` the message's place, which Session::id prints
   SegmentNumber segment{};
   MessageName name;
   WallTime published_at;
@@ -61,10 +63,10 @@ struct Delivery {
 struct Batch {
   std::shared_ptr<const void> owner;
   std::vector<Delivery> deliveries;
-  /// Deliveries that are not ours any more: cancel their handlers; what they end with changes nothing and need not be
+  /// Deliveries that this session has lost. Cancel their handlers: their outcomes change nothing and need not be
   /// settled. Their tickets are free once this batch has been taken.
   std::vector<Ticket> lost;
-  /// Others idle: so many messages of a queue (its index) may go back, of those that have not started.
+  /// Another worker idles: up to `messages` of the queue with this index may be given back, if they have not started.
   struct Recall {
     std::uint32_t queue{};
     std::uint64_t messages{};
@@ -78,8 +80,8 @@ struct Outgoing {
   std::string_view type;
   std::string_view key;
   std::string_view unique_id;
-  std::string_view body;       ///< an encoded v1::Body, but for
-  std::string_view body_head;  ///< its first bytes: so a payload need not be copied to stand behind its headers
+  std::string_view body;       ///< an encoded v1::Body without its beginning
+  std::string_view body_head;  ///< the beginning; so a payload need not be copied behind its headers
   Duration delay{};
   std::optional<WallTime> deliver_at;
   Lane priority = default_lane;
@@ -87,7 +89,7 @@ struct Outgoing {
   [[nodiscard]] Bytes size() const { return Bytes{body_head.size() + body.size()}; }
 };
 
-/// An Outgoing that owns its bytes: what a handler published, leaving with its ack.
+/// A message that a handler published, and that leaves with its ack: an Outgoing that owns its bytes.
 struct Output {
   std::string queue;
   std::string type;
@@ -99,7 +101,7 @@ struct Output {
   Lane priority = default_lane;
 };
 
-/// What only some settlements have.
+/// The parts that only some settlements have.
 struct SettlementDetail {
   std::optional<Duration> delay;  ///< retry, defer, throttled
   std::string error;
@@ -116,7 +118,7 @@ struct Settlement {
 
 struct Attachment {
   std::string queue;
-  std::vector<std::string> types;  ///< that the worker knows there
+  std::vector<std::string> types;  ///< those that the worker has handlers for
 };
 
 struct SessionOptions {
@@ -127,8 +129,8 @@ struct SessionOptions {
   Load window;
 };
 
-/// Settlements sent and not confirmed; a session starts no handler while they are at their bound (65,536; the window's
-/// bytes for outputs).
+/// Settlements that were sent and are not confirmed. A shard starts no handler while they are at their bound: 65,536
+/// settlements, or as many bytes of outputs as the window has.
 struct Unconfirmed {
   std::uint64_t settlements{};
   std::uint64_t output_bytes{};
@@ -139,28 +141,29 @@ class Session {
  public:
   virtual ~Session() = default;
 
-  /// The next deliveries (never more than the window holds) or losses. Connects, and reconnects, by itself.
+  /// Waits for the next deliveries or losses. Never delivers more than the window holds. Connects, and reconnects, by
+  /// itself.
   ///
-  /// Throws: Refused when the engine says no for good (an unknown queue, a version it does not speak).
-  /// Cancellation: terminal; nothing is lost by it.
+  /// Throws: Refused if the engine says no for good (an unknown queue, a version that it does not speak).
+  /// Cancellation: terminal; no delivery is lost by it.
   virtual task<Batch> receive() = 0;
 
-  /// Takes the settlements of one turn; they leave in one frame, which frees their window. Never waits.
+  /// Takes the settlements of one turn. They leave in one frame, which frees their part of the window. Never waits.
   virtual void settle(std::span<Settlement> settlements) = 0;
 
   [[nodiscard]] virtual Unconfirmed unconfirmed() const = 0;
-  /// Ends when no settlement is unconfirmed. Cancellation: terminal.
+  /// Waits until no settlement is unconfirmed. Cancellation: terminal.
   virtual task<> all_confirmed() = 0;
 
-  /// Drain: takes no more (window 0). What is delivered afterwards all the same is released unseen.
+  /// Drain: takes no more deliveries (window 0). Deliveries that still come are released unseen.
   virtual void stop_taking() = 0;
-  /// Says goodbye: what is still held returns at once. Bounded by a second.
+  /// Says goodbye: deliveries that are still held return at once. Takes at most 1 s.
   virtual task<> close() = 0;
 
   [[nodiscard]] virtual bool connected() const = 0;
-  /// False before the first connection; then whether the engine has that queue.
+  /// True if the engine has that queue. False before the first connection.
   [[nodiscard]] virtual bool has_queue(std::string_view queue) const = 0;
-  /// As printed for people: orders/4f2a1.17.
+  /// Returns the message's id as printed for people: orders/4f2a1.17.
   [[nodiscard]] virtual std::string id(const Delivery& delivery) const = 0;
   /// The largest message (encoded Body) that the engine takes.
   [[nodiscard]] virtual Bytes message_most() const = 0;
@@ -171,7 +174,7 @@ struct Confirmation {
   std::uint64_t first{};
   std::uint32_t count{};
   enum class Answer { confirmed, refused, in_doubt } answer{};
-  std::string id;      ///< of the first, if confirmed and known
+  std::string id;      ///< of the first message, if confirmed and known
   std::string reason;  ///< if not confirmed
 };
 
@@ -180,20 +183,21 @@ class Producer {
  public:
   virtual ~Producer() = default;
 
-  /// Puts the message into the frame being built, if the queue's window has room: its number, from 1. Else nothing.
+  /// Puts the message into the frame being built, if the queue's window has room, and returns its number, from 1. Else
+  /// returns nothing.
   ///
   /// Frames leave when they are full, and at flush(). Throws: UnknownQueue, TooLarge.
   virtual std::optional<std::uint64_t> offer(const Outgoing& message) = 0;
   virtual void flush() = 0;
-  /// Waits until the queue's window has room (connecting first if need be). Throws: UnknownQueue, Refused.
+  /// Waits until the queue's window has room. Connects first, if need be. Throws: UnknownQueue, Refused.
   virtual task<> room(std::string_view queue) = 0;
-  /// The next answers, in any order. Connects, and reconnects, by itself.
+  /// Waits for the next answers, which come in any order. Connects, and reconnects, by itself.
   virtual task<std::vector<Confirmation>> confirmations() = 0;
   [[nodiscard]] virtual std::uint64_t unanswered() const = 0;
   virtual task<> close() = 0;
 };
 
-/// One engine, as its URL names it. Lives longer than its sessions and producers.
+/// One engine, as its URL names it. Lifetime: it outlives its sessions and producers.
 class Engine {
  public:
   virtual ~Engine() = default;
@@ -201,10 +205,11 @@ class Engine {
   [[nodiscard]] virtual std::unique_ptr<Session> session(asio::any_io_executor executor, SessionOptions options) = 0;
   [[nodiscard]] virtual std::unique_ptr<Producer> producer(asio::any_io_executor executor) = 0;
 
-  /// Vouches for a worker process for as long as it lives; nullptr without Capabilities::keep_alives.
+  /// Returns an object that keeps a worker process's leases for as long as it lives; nullptr without
+  /// Capabilities::keep_alives.
   [[nodiscard]] virtual std::unique_ptr<KeepAlive> keep_alive(KeepAliveOptions) { return nullptr; }
-  /// Tells that the process with this token is dead; only with Capabilities::death_reports. Tries until it is answered,
-  /// or until `limit` is over. Blocking; it may start threads, so not in a process that still forks.
+  /// Reports that the process with this token is dead; only with Capabilities::death_reports. Tries until there is an
+  /// answer, or until the limit is over. Blocks. It may start threads, so do not call it in a process that still forks.
   [[nodiscard]] virtual DeathAnswer report_death(const ProcessToken&, const DeadProcess&, Duration) {
     return DeathAnswer::no_answer;
   }

@@ -10,7 +10,7 @@
 namespace weir::engine {
 namespace {
 
-/// Nobody outside the process holds these sessions, and nobody vouches for them: their time is never out.
+/// All these sessions are in this process, and have no keep-alive. 24 h means that they never time out.
 constexpr Duration memory_session_timeout = std::chrono::hours(24);
 
 std::shared_ptr<memory::MemoryBroker> memory_broker(const std::string& name, const MakeOptions& options) {

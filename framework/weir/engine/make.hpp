@@ -1,6 +1,6 @@
 #pragma once
 
-/// The engine that a URL names.
+/// Makes the engine that a URL names.
 
 #include <functional>
 #include <memory>
@@ -15,15 +15,16 @@
 namespace weir::engine {
 
 struct MakeOptions {
-  /// Told of connections made and lost: an event's name ("connection_lost") and words. May be empty.
+  /// Called when a connection is made or lost, with an event's name ("connection_lost") and a text. May be empty.
   /// Thread: that of the session or producer concerned.
   std::function<void(std::string_view event, const std::string& text)> notice;
-  /// memory:// only: its queues. A broker on disk has those of its deployment file.
+  /// The queues, for memory:// only. A broker on disk has the queues of its deployment file.
   std::vector<std::pair<std::string, QueuePolicy>> queues;
 };
 
-/// weir://host:port, or memory://NAME (one broker a name in this process; with the first maker's queues).
-/// Throws: Error when the URL is wrong; Unsupported when this version has no such engine.
+/// Takes weir://host:port, or memory://NAME. In one process there is one memory broker per name, with the queues of the
+/// first call.
+/// Throws: Error if the URL is wrong; Unsupported if this version has no such engine.
 [[nodiscard]] std::unique_ptr<Engine> make(const std::string& url, const MakeOptions& options = {});
 
 }  // namespace weir::engine

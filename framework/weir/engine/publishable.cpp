@@ -10,7 +10,7 @@
 namespace weir::engine {
 namespace {
 
-/// A hundred years: with the clock's own time they still fit what stores it.
+/// 100 years. Added to the present time they still fit the stored field.
 constexpr Duration delay_most = std::chrono::hours(24) * 365 * 100;
 
 std::string to(std::string_view queue) { return "publish to '" + std::string(queue) + "': "; }

@@ -1,9 +1,10 @@
 #pragma once
 
-/// What may be published: asked at the call, with the call's own words, before anything is kept of it.
+/// Checks whether a message may be published. It is asked at the call, before any part of the message is kept, and its
+/// errors name the call's own values.
 ///
-/// What a broker would refuse it refuses with the whole frame, and its sender sends that again: so nothing leaves that
-/// has not passed here. The broker checks the same again (protocol/index.cpp), for clients that are not ours.
+/// A broker refuses a wrong message with its whole frame, and the sender sends that frame again. So no message leaves
+/// that was not checked here. The broker checks the same (protocol/index.cpp), for clients that are not Weir's.
 /// proto/README.md has the table of all limits.
 
 #include <string_view>
@@ -12,10 +13,10 @@
 
 namespace weir::engine {
 
-/// Throws: Error, TooLarge; they begin with "publish to 'QUEUE': ". Of a type that passed once this need not be asked
-/// again.
+/// Checks the type. A type that passed once need not be checked again.
+/// Throws: Error, TooLarge; both begin with "publish to 'QUEUE': ".
 void check_type(std::string_view queue, std::string_view type);
-/// All but the type, and the size of the message itself: that is checked as an encoded Body, against
+/// Checks all but the type and the size of the message. Its size is checked elsewhere, as an encoded Body, against
 /// `broker.message_most`. Throws: as check_type().
 void check_publishable(const Outgoing& message);
 

@@ -1,9 +1,10 @@
 #pragma once
 
-/// What a plugin was built with: read from its file before any of its code runs.
+/// The tools and libraries that a plugin was built with. Weir reads them from the file before any of the plugin's code
+/// runs.
 ///
 /// A check inside the plugin would come too late: dlopen itself aborts on an ASan plugin in a plain host, or fails with
-/// a bare `undefined symbol`. So the plugin bears this struct in an ELF section of its own.
+/// a bare `undefined symbol`. So the plugin carries this struct in an ELF section of its own.
 
 #include <google/protobuf/stubs/common.h>
 
@@ -13,11 +14,12 @@
 
 namespace weir::handler {
 
-/// Raised with every change of what a plugin compiles in: Context, Plugin, Handler, and what async/ keeps out of line.
+/// Raised with every change of code that a plugin compiles in: Context, Plugin, Handler, and the out-of-line part of
+/// async/.
 inline constexpr std::uint32_t abi_number = 6;
 inline constexpr char abi_magic[8] = {'W', 'E', 'I', 'R', 'A', 'B', 'I', '\n'};
 
-/// Sanitizers change the runtime that both sides must share.
+/// The sanitizer of the build. It changes the runtime that host and plugin must share.
 #if defined(__SANITIZE_ADDRESS__)
 inline constexpr std::uint32_t abi_sanitizer = 1;
 #elif defined(__SANITIZE_THREAD__)
@@ -34,11 +36,11 @@ inline constexpr std::uint32_t abi_sanitizer = 0;
 inline constexpr std::uint32_t abi_sanitizer = 0;
 #endif
 
-/// The clang whose plugins work in a host that g++ built, as the tests show: coroutines, exceptions and libstdc++ of
-/// the two fit together.
+/// The major version of the clang whose plugins work in a host that g++ built. The tests show that the coroutines,
+/// exceptions and libstdc++ of the two fit together.
 inline constexpr std::uint32_t clang_beside_gnu = 16;
 
-/// All fields are of fixed size, so that any build can read any other's.
+/// All fields have a fixed size, so that any build can read the struct of any other.
 struct Abi {
   char magic[8];
   std::uint32_t size;  ///< of this struct; later versions may only append

@@ -1,14 +1,14 @@
 #pragma once
 
-/// `a() && b()` and `a() || b()`, of tasks: both, or whichever succeeds first.
+/// `a() && b()` and `a() || b()` for tasks: awaits both, or the first that succeeds.
 ///
 ///     co_await (reserve(order) && charge(order));
 ///
-/// These are Asio's operators (boost/asio/experimental/awaitable_operators.hpp), but for what they throw where both
-/// branches end by an exception, as they do when one fails and the other is cancelled for it. Asio's own throw
-/// multiple_exceptions then, and all but one are lost; these throw the decision that is among them: a Reject, or else a
-/// Retry with its time, or else a Throttled or Defer. Where nothing was decided they throw multiple_exceptions of what
-/// was thrown first, which is the message's reason.
+/// These are Asio's operators (boost/asio/experimental/awaitable_operators.hpp), except for what they throw if both
+/// branches end by an exception, as when one fails and the other is cancelled for it. Asio's operators throw
+/// multiple_exceptions then, and all but one exception are lost. These throw the strongest decision among the
+/// exceptions: a Reject, else a Retry with its time, else a Throttled or Defer. If there is no decision, they throw
+/// multiple_exceptions with the first exception, which is the message's reason.
 
 #include <boost/asio/experimental/awaitable_operators.hpp>
 #include <boost/asio/multiple_exceptions.hpp>
@@ -23,10 +23,10 @@
 
 namespace weir::handler {
 
-/// What ended the branches of one expression. They share it: it outlives both.
+/// The exceptions that ended the branches of one expression. Both branches share it. It outlives both.
 class BranchEnds {
  public:
-  /// Of the exception that is being handled. Only in a catch block.
+  /// Notes the exception that is being handled. Call it only in a catch block.
   void note() {
     if (!first_) first_ = std::current_exception();
     try {
@@ -38,7 +38,7 @@ class BranchEnds {
     } catch (...) {
     }
   }
-  /// Throws the strongest decision; none was taken: multiple_exceptions.
+  /// Throws the strongest decision, or multiple_exceptions if there is none.
   [[noreturn]] void throw_strongest() const {
     if (decided_) std::rethrow_exception(decided_);
     throw asio::multiple_exceptions(first_);
@@ -99,8 +99,8 @@ inline constexpr auto join_either = [](auto a, auto b) {
 
 }  // namespace weir::handler
 
-// Beside awaitable, where they are found by its arguments' namespace; one for each of Asio's, so that each is preferred
-// to that one as the more special.
+// These stand in the namespace of awaitable, so that the lookup by arguments finds them. Each is more special than one
+// of Asio's operators, so that it is preferred to that one.
 namespace boost::asio {
 
 inline auto operator&&(awaitable<void> a, awaitable<void> b) {

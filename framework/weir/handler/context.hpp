@@ -1,6 +1,6 @@
 #pragma once
 
-/// What a handler knows of its message, and what it can do for it besides ending.
+/// The context of a handler: what it knows of its message, and what it can do besides ending.
 
 #include <google/protobuf/message_lite.h>
 
@@ -22,23 +22,24 @@
 
 namespace weir {
 
-/// One header of a message, as views. Names and values may be any bytes; a name may come more than once.
+/// One header of a message, as views. Names and values may be any bytes. A name may occur more than once.
 struct HeaderView {
   std::string_view name;
   std::string_view value;
 };
 
-/// The headers of a message that is published: listed, or an array, vector or span of HeaderView, which is looked at.
+/// The headers of a message to publish: a list in braces, or an array, vector or span of HeaderView. A list is copied,
+/// an array is not. The bytes of names and values are never copied.
 ///
 ///     ctx.publish("emails", welcome, {.headers = {{"trace", trace}, {"source", "shop"}}});
 class Headers {
  public:
-  /// Of those that are listed in braces; for more, name an array or a vector.
+  /// The most headers in braces. For more, name an array or a vector.
   static constexpr std::size_t listed_most = 8;
 
   Headers() = default;
-  // Not an initializer_list: g++ 12 compiles none in an expression with co_await. And kept, not looked at: what stands
-  // in braces ends with its expression.
+  // Not an initializer_list: g++ 12 compiles none in an expression with co_await. The views are copied, as a list in
+  // braces ends with its expression.
   Headers(HeaderView a) : Headers(Listed(), 1, {a}) {}
   Headers(HeaderView a, HeaderView b) : Headers(Listed(), 2, {a, b}) {}
   Headers(HeaderView a, HeaderView b, HeaderView c) : Headers(Listed(), 3, {a, b, c}) {}
@@ -71,56 +72,60 @@ class Headers {
   std::array<HeaderView, listed_most> listed_{};
 };
 
-/// How a published message is to be delivered. All views: what they look at must live until publish() returns.
+/// How a published message is to be delivered. The strings and the array of headers are views.
+///
+/// Lifetime: they must live until Context::publish or Publisher::try_send returns. Publisher::publish and send are
+/// coroutines, which start when they are first awaited: there the views must live until the message has been taken, so
+/// keep them until the task has ended.
 struct PublishOptions {
-  /// Messages of one key belong together (order, limits).
+  /// A mark of the author's own, which the message carries. Any bytes. Weir neither orders nor limits messages by it.
   std::string_view key = {};
-  /// The user's own id.
+  /// The author's own id of the message. Any bytes.
   std::string_view unique_id = {};
-  /// Not before this long after the broker took it.
+  /// The message is delivered at the earliest this long after the broker took it.
   Duration delay = Duration::zero();
-  /// Not before this wall time.
+  /// The message is delivered at the earliest at this wall time.
   std::optional<WallTime> deliver_at = {};
-  /// 0 to 9; higher goes first.
+  /// 0 to 9. Higher priorities are delivered first.
   std::uint8_t priority = 4;
   Headers headers = {};
 };
-// So that g++ 12 does no harm to one that is listed in an awaited call.
+// In an awaited call g++ 12 destroys a listed temporary twice, which does a trivial type no harm.
 static_assert(std::is_trivially_copyable_v<PublishOptions>);
 
-/// One delivery, as its handler sees it. Lives as long as the handler runs; so do all views that it returns.
+/// One delivery, as its handler sees it. It and all views that it returns live as long as the handler runs.
 ///
-/// Thread: the shard's. Use it from the handler's coroutine, never from weir::offload: what publishes, or would take
-/// the first look at the message's bytes, throws Error on another thread.
+/// Thread: the shard's. Use it from the handler's coroutine, never from weir::offload. On another thread a publish
+/// throws Error, as does the first look at the message's bytes.
 class Context {
  public:
   Context(const Context&) = delete;
   Context& operator=(const Context&) = delete;
 
-  /// What to deduplicate by: the same at every attempt, through retry, dead letter and replay, and also where a broker
-  /// died and the message's publisher published it again. Of outputs too: a handler that runs again gives what it
-  /// publishes the same names again. No two messages share one; `name().text()` is a database's key of at most 53
-  /// characters.
+  /// The name by which handlers deduplicate. It is the same at every attempt, through retry, dead letter and replay. It
+  /// also stays the same if a broker died and the message's publisher sent it again. An output has the same name again
+  /// if its handler runs again and publishes in the same order. No two messages share a name. `name().text()` is a key
+  /// for a database, of at most 53 characters.
   ///
-  /// (A publisher that is itself run again cannot know what it published before, and names it anew: for that, put an id
-  /// of your own into the message.)
+  /// A publishing program that is run again cannot know what it published before, and its messages get new names. If
+  /// that matters, put an id of your own into the message.
   [[nodiscard]] virtual MessageName name() const = 0;
-  /// Where the message is, as printed for people and commands: orders/4f2a1.17. Not what to deduplicate by: a message
+  /// Where the message is, as printed for people and commands: orders/4f2a1.17. Do not deduplicate by it: a message
   /// that was delivered before it was on disk gets another place if the broker is killed then.
   [[nodiscard]] virtual std::string id() const = 0;
   [[nodiscard]] virtual std::string_view queue() const = 0;
   [[nodiscard]] virtual std::string_view type() const = 0;
-  /// From 1.
+  /// Counts from 1.
   [[nodiscard]] virtual std::uint32_t attempt() const = 0;
-  /// When the engine took the message.
+  /// The time at which the engine took the message.
   [[nodiscard]] virtual WallTime published_at() const = 0;
-  /// When the handler's timeout will cancel it.
+  /// The time at which the handler's timeout cancels it.
   [[nodiscard]] virtual std::chrono::steady_clock::time_point deadline() const = 0;
   [[nodiscard]] virtual std::string_view key() = 0;
   /// The message's bytes, undecoded.
   [[nodiscard]] virtual std::string_view payload() = 0;
   [[nodiscard]] virtual std::span<const HeaderView> headers() = 0;
-  /// The first header of that name.
+  /// Returns the first header of that name.
   [[nodiscard]] std::optional<std::string_view> header(std::string_view name) {
     for (const HeaderView& each : headers()) {
       if (each.name == name) return each.value;
@@ -128,18 +133,19 @@ class Context {
     return std::nullopt;
   }
 
-  /// Publishes `message`: it leaves together with this delivery's ack, and not at all if it ends in another way.
+  /// Publishes `message`. It leaves together with this delivery's ack. If the delivery ends in another way, it never
+  /// leaves.
   ///
-  /// Throws: UnknownQueue if the engine has no such queue; TooLarge if this message with all its outputs is larger than
-  /// the engine takes, or its type, key, id or delay is; Error for a type that is not UTF-8, a priority above 9, or on
-  /// a thread that is not the shard's.
+  /// Throws: UnknownQueue if the engine has no such queue; TooLarge if all outputs of this delivery together are larger
+  /// than the engine takes, or if this message's type, key, id or delay is above its limit; Error for a type that is
+  /// not UTF-8, a priority above 9, or a call on a thread that is not the shard's.
   virtual void publish(std::string_view queue, const google::protobuf::MessageLite& message,
                        const PublishOptions& options = {}) = 0;
-  /// The same with bytes of any kind, under the type's name.
+  /// Publishes bytes of any kind under the name of their type. Otherwise as publish().
   virtual void publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
                            const PublishOptions& options = {}) = 0;
 
-  /// Logs an event with queue, message id and attempt beside `fields`. Never log a payload.
+  /// Logs an event with the queue, the message's id, the attempt, and `fields`. Never log a payload.
   virtual void log(log::Level level, std::string_view event, log::Fields fields = {}) = 0;
   void log(std::string_view event, log::Fields fields = {}) { log(log::Level::info, event, fields); }
 

@@ -2,8 +2,8 @@
 
 /// How a handler ends: by returning (done), by throwing one of the types below, or by returning an End.
 ///
-/// Anything else thrown is a retry with its text as the reason. A thrown end costs 3 to 5 µs, a returned one nothing:
-/// where many messages end so, return it.
+/// Any other exception is a retry with its text as the reason. A thrown end costs 3 to 5 µs, a returned one nothing:
+/// where many messages end in the same way, return the end.
 
 #include <optional>
 #include <ostream>
@@ -16,7 +16,7 @@
 
 namespace weir {
 
-/// An outcome with its reason and delay. Made by the functions below; tests compare with it.
+/// An outcome with its reason and delay. The functions below make it. Tests compare with it.
 class End {
  public:
   End() = default;
@@ -24,9 +24,9 @@ class End {
       : outcome_(outcome), delay_(delay), why_(std::move(why)) {}
 
   [[nodiscard]] Outcome outcome() const { return outcome_; }
-  /// For people; empty for what needs no reason. Never put a payload here: it is logged and kept.
+  /// For people; empty if the outcome needs no reason. Never put a payload here: the text is logged and kept.
   [[nodiscard]] const std::string& why() const { return why_; }
-  /// Retry: instead of the queue's backoff. Defer, throttled: when.
+  /// Retry: the delay instead of the queue's backoff. Defer, throttled: the time until the next delivery.
   [[nodiscard]] std::optional<Duration> delay() const { return delay_; }
 
   friend bool operator==(const End&, const End&) = default;
@@ -70,7 +70,7 @@ inline std::ostream& operator<<(std::ostream& out, const End& end) {
   return out << ')';
 }
 
-/// A thrown end: what Reject, Retry, Defer and Throttled have in common.
+/// A thrown end: the common base of Reject, Retry, Defer and Throttled.
 class EndedBy : public Decided {
  public:
   explicit EndedBy(End end) : Decided(end.why()), end_(std::move(end)) {}
@@ -80,13 +80,13 @@ class EndedBy : public Decided {
   End end_;
 };
 
-/// Will never work: a dead letter now.
+/// The message will never work: it is a dead letter now.
 class Reject : public EndedBy {
  public:
   explicit Reject(std::string why) : EndedBy(rejected(why.empty() ? "rejected without a reason" : std::move(why))) {}
 };
 
-/// Failed: again after the queue's backoff, or after the delay it asks. Counts as an attempt.
+/// The attempt failed: the message comes again after the queue's backoff, or after `delay`. Counts as an attempt.
 class Retry : public EndedBy {
  public:
   explicit Retry(std::string why = "asked to be retried") : EndedBy(retried(std::move(why))) {}
@@ -95,14 +95,14 @@ class Retry : public EndedBy {
       : EndedBy(retried(std::move(why), bounded(delay))) {}
 };
 
-/// Later; not an attempt.
+/// The message comes again after `delay`. Does not count as an attempt.
 class Defer : public EndedBy {
  public:
   template <class Rep, class Period>
   explicit Defer(std::chrono::duration<Rep, Period> delay) : EndedBy(deferred(bounded(delay))) {}
 };
 
-/// As Defer, and the message's key, or its queue, pauses until then.
+/// As Defer, and the whole queue pauses as long, whatever the keys of its messages.
 class Throttled : public EndedBy {
  public:
   template <class Rep, class Period>

@@ -1,6 +1,6 @@
 #pragma once
 
-/// A registered handler, its message type erased: what the dispatcher calls.
+/// A registered handler with its message type erased, as the dispatcher calls it.
 
 #include <google/protobuf/message_lite.h>
 
@@ -17,7 +17,7 @@
 namespace weir {
 
 struct HandlerOptions {
-  /// How long it may run before it is cancelled and retried; absent: what the deployment file says.
+  /// How long the handler may run before it is cancelled and retried. Absent: the time in the deployment file.
   std::optional<Duration> timeout;
 };
 
@@ -26,12 +26,12 @@ namespace handler {
 class Handler {
  public:
   virtual ~Handler() = default;
-  /// A message to parse into, reused by its slot for message after message (308 ns instead of 1,115 for a fresh one).
-  /// Null: the handler takes the payload as it is.
+  /// A message to parse into. Its slot reuses it for message after message (308 ns per message, against 1,115 ns for a
+  /// new one). Null: the handler takes the payload as it is.
   [[nodiscard]] virtual std::unique_ptr<google::protobuf::MessageLite> make_message() const = 0;
   /// Starts the handler; `end` is set if it returns one.
   ///
-  /// Lifetime: all three outlive the task. `message` is what make_message() made, parsed.
+  /// Lifetime: all three outlive the task. `message` was made by make_message(), and is parsed.
   [[nodiscard]] virtual task<> run(Context& context, google::protobuf::MessageLite* message, End& end) = 0;
 };
 
@@ -40,7 +40,7 @@ inline task<> keep_end(task<Outcome> work, End& end) {
   const Outcome outcome = co_await std::move(work);
   end = End(outcome);
 }
-/// The usual handler's own coroutine, with no frame of ours around it.
+/// Returns the usual handler's own coroutine, with no frame of Weir's around it.
 inline task<> keep_end(task<> work, End&) { return work; }
 
 template <class Message, class Function>
@@ -55,7 +55,7 @@ class TypedHandler final : public Handler {
   }
 
  private:
-  Function function_;  // here, not in a coroutine's frame: a lambda's captures outlive its coroutines
+  Function function_;  // not in a coroutine's frame, so a lambda's captures outlive its coroutines
 };
 
 template <class Function>

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What a plugin registers.
+/// The registration of a plugin.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <memory>
@@ -15,15 +15,15 @@ namespace weir {
 
 /// Takes the handlers of one shard, and gives the options of the deployment file's `with:`.
 ///
-/// Registration runs once for each shard, on the shard's thread: what a handler captures there is that shard's own.
-/// (`static` state is shared by the shards' threads; avoid it.)
+/// Registration runs once per shard, on the shard's thread. State that a handler captures there belongs to that shard
+/// alone. (`static` state is shared by the shards' threads; avoid it.)
 class Plugin {
  public:
   Plugin(const Plugin&) = delete;
   Plugin& operator=(const Plugin&) = delete;
 
-  /// `function(Context&, const Message&)` handles messages of that type from `queue`. It returns task<>, task<End> or
-  /// task<Outcome>.
+  /// Registers `function(Context&, const Message&)` for messages of type `Message` from `queue`. It returns task<>,
+  /// task<End> or task<Outcome>.
   template <class Message, class Function>
   void on(std::string_view queue, Function function, const HandlerOptions& options = {}) {
     if constexpr (handler::is_message_handler<Message, Function>()) {
@@ -32,7 +32,7 @@ class Plugin {
     }
   }
 
-  /// `function(Context&, std::string_view payload)` handles messages of the type of that name, undecoded.
+  /// Registers `function(Context&, std::string_view payload)` for messages of the named type, undecoded.
   template <class Function>
   void on_raw(std::string_view queue, std::string_view type, Function function, const HandlerOptions& options = {}) {
     if constexpr (handler::is_raw_handler<Function>()) {
@@ -40,10 +40,11 @@ class Plugin {
     }
   }
 
-  /// What `with:` says under `name`. Options that no registration asks for are refused at the start, by name.
+  /// Returns the value of `name` in `with:`, or `otherwise`. A worker refuses, at its start, an option in `with:` that
+  /// no registration asks for.
   [[nodiscard]] virtual std::string option(std::string_view name, std::string_view otherwise) = 0;
 
-  /// As option(), for the path of a file or folder: a relative one is relative to the deployment file.
+  /// As option(), for the path of a file or folder. A relative path is relative to the deployment file.
   [[nodiscard]] virtual std::string path(std::string_view name, std::string_view otherwise) = 0;
 
   /// The shard's loop, for clients and timers that handlers share.
@@ -61,7 +62,7 @@ class Plugin {
 
 }  // namespace weir
 
-/// Defines the plugin's registration. Once a plugin:
+/// Defines the plugin's registration. Once per plugin:
 ///
 ///     WEIR_PLUGIN(plugin) { plugin.on<shop::OrderPlaced>("orders", confirm); }
 #define WEIR_PLUGIN(plugin)                                                                                \

@@ -16,7 +16,7 @@ using std::to_string;
 
 constexpr std::size_t section_most = 64 * 1024 * 1024;
 
-/// An ELF file's sections, each offset checked: the file may be anything.
+/// The sections of an ELF file. Each offset is checked, as the file may be anything.
 class Elf {
  public:
   explicit Elf(const std::filesystem::path& path) : path_(path), file_(path, std::ios::binary) {
@@ -110,7 +110,7 @@ PluginFile read_plugin_file(const std::filesystem::path& path) {
                       "build it with weir_add_plugin, with a WEIR_PLUGIN in one of its sources");
   }
   PluginFile file{};
-  // What a shorter, older struct lacks stays 0.
+  // Fields that a shorter, older struct lacks stay 0.
   std::memcpy(&file.abi, abi->data(), std::min(abi->size(), sizeof file.abi));
   if (abi->size() < 16 || std::memcmp(file.abi.magic, abi_magic, sizeof abi_magic) != 0) {
     throw PluginError("plugin " + path.string() + " is no Weir plugin: its section .weir.abi is not Weir's");

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What a registered function must look like, said in one sentence where it does not.
+/// The signatures that a registered function may have. A wrong one is a compile error of one sentence.
 
 #include <google/protobuf/message_lite.h>
 
@@ -14,11 +14,12 @@
 
 namespace weir::handler {
 
-/// What a handler may return.
+/// The types that a handler may return.
 template <class Task>
 concept Returned = std::same_as<Task, task<>> || std::same_as<Task, task<End>> || std::same_as<Task, task<Outcome>>;
 
-/// `Function` handles messages of type `Message`. It does not compile otherwise: the first error says what to write.
+/// True if `Function` handles messages of type `Message`. Otherwise it does not compile, and the first error says what
+/// to write.
 template <class Message, class Function>
 consteval bool is_message_handler() {
   if constexpr (!std::derived_from<Message, google::protobuf::MessageLite>) {
@@ -39,7 +40,7 @@ consteval bool is_message_handler() {
   }
 }
 
-/// The same of a handler of undecoded payloads.
+/// As is_message_handler, for a handler of undecoded payloads.
 template <class Function>
 consteval bool is_raw_handler() {
   if constexpr (!std::invocable<Function&, Context&, std::string_view>) {

@@ -13,11 +13,11 @@
 namespace weir::inherited {
 namespace {
 
-/// `descriptor` is closed, and so are none below it: what is opened gets its number.
+/// `descriptor` is closed, and all lower ones are open, so the next open() gets its number.
 void occupy(int descriptor) {
-  // The wrong way round, so that its use still fails; of the log's nobody asks.
+  // Opened in the wrong direction, so that its use still fails. A failed write of the log is not noticed.
   const int way = descriptor == STDOUT_FILENO ? O_RDONLY : O_WRONLY;
-  if (open("/dev/null", way) < 0) open("/", O_RDONLY);  // a folder: neither read nor written
+  if (open("/dev/null", way) < 0) open("/", O_RDONLY);  // a folder can be neither read nor written
 }
 
 void keep_standard_descriptors() {
@@ -26,14 +26,14 @@ void keep_standard_descriptors() {
   }
 }
 
-/// Weir asks for its own end with its starter's. Nobody else's children do: it is gone with a fork.
+/// True if Weir started this process: its children have a parent-death signal. Others' have none, as a fork clears it.
 bool is_started_by_weir() {
   int signal = 0;
   return prctl(PR_GET_PDEATHSIG, &signal) == 0 && signal != 0;
 }
 
 void take_signals() {
-  // Taken, not ignored, which exec would hand on.
+  // Handled, not ignored: exec would keep an ignored signal.
   struct sigaction nothing {};
   nothing.sa_handler = [](int) {};
   nothing.sa_flags = SA_RESTART;
@@ -43,7 +43,7 @@ void take_signals() {
   sigset_t blocked;
   sigfillset(&blocked);
   if (is_started_by_weir()) {
-    // A worker's child has these blocked from birth: a stop right after the start drains it.
+    // A worker's child has these blocked from its start, so that a stop right after the start drains it.
     sigdelset(&blocked, SIGTERM);
     sigdelset(&blocked, SIGHUP);
   }
@@ -54,14 +54,14 @@ void raise_descriptors() {
   rlimit limit{};
   if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
   limit.rlim_cur = limit.rlim_max;
-  setrlimit(RLIMIT_NOFILE, &limit);  // refused: what there is must do
+  setrlimit(RLIMIT_NOFILE, &limit);  // if refused, the present limit stays
 }
 
 }  // namespace
 
 void put_right() {
   keep_standard_descriptors();
-  // Before anything takes SIGHUP, or the terminal is gone.
+  // Before any code takes SIGHUP, and before the terminal is gone.
   (void)hang_up();
   take_signals();
   raise_descriptors();

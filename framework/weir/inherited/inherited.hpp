@@ -1,22 +1,23 @@
 #pragma once
 
-/// What a process inherits of whoever started it, put right before anything else looks at it.
+/// Puts right what a process inherits from its starter, before any other code depends on it.
 ///
 /// Shells, cron, nohup, systemd, containers and other languages' runtimes leave descriptors closed, and signals ignored
-/// or blocked. Nothing of Weir counts on what they leave, but on what this makes of it.
+/// or blocked. The rest of Weir relies on the state after put_right() only.
 
 namespace weir::inherited {
 
-/// Call it first thing in `main`, while there is one thread. It cannot fail.
+/// Call it first in `main`, while there is one thread. It cannot fail.
 ///
-/// - A closed descriptor 0, 1 or 2 is taken, so that nothing that is opened later gets its number. Reading the first
-///   and writing the second fails, as it did; what is written to the third is lost.
-/// - SIGPIPE and SIGXFSZ end nobody: a write whose reader is gone, or beyond the limit of a file, fails. What is
-///   started by exec has the default again.
-/// - SIGCHLD is the default, so that the ends of children are told.
-/// - No signal is blocked, but for SIGTERM and SIGHUP where Weir itself started this process.
-/// - The soft limit of descriptors is raised to the hard one: it is 1,024 for the sake of select(), which nobody calls.
-/// - What SIGHUP means is settled (hang_up.hpp).
+/// - A closed descriptor 0, 1 or 2 is opened, so that no later file gets its number. Reads of 0 and writes to 1 fail,
+///   as before; writes to 2 are lost.
+/// - SIGPIPE and SIGXFSZ do not end the process: a write without a reader, or beyond the limit of a file, fails.
+///   Programs that are started by exec have the default again.
+/// - SIGCHLD has the default, so that the ends of children are reported.
+/// - No signal is blocked, except SIGTERM and SIGHUP if Weir itself started this process.
+/// - The soft limit of descriptors is raised to the hard one: it is 1,024 because of select(), which Weir does not
+///   call.
+/// - The meaning of SIGHUP is decided (hang_up.hpp).
 void put_right();
 
 }  // namespace weir::inherited

@@ -13,7 +13,7 @@
 namespace weir::inherited {
 namespace {
 
-/// Of a thread that only waits.
+/// The stack of a trial thread, which only waits.
 constexpr std::size_t trial_stack = 64 << 10;
 
 std::string plain(std::uint64_t number) { return std::to_string(number); }

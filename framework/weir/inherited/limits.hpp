@@ -1,6 +1,6 @@
 #pragma once
 
-/// Limits of descriptors, threads and addresses, told in a sentence before a library aborts at them.
+/// Checks the limits of descriptors, threads and addresses, with a clear error before a library aborts at them.
 
 #include <cstdint>
 #include <string_view>
@@ -10,24 +10,24 @@
 
 namespace weir::inherited {
 
-/// What a process still needs to start.
+/// The needs of a process that starts.
 struct Needs {
   std::uint64_t descriptors = 0;
-  std::uint64_t threads = 0;  ///< each with its stack
+  std::uint64_t threads = 0;  ///< each has its stack
   Bytes memory{};             ///< addresses, beside the stacks
 };
 
-/// What any command needs to ask a broker something.
+/// The needs of a command that asks a broker.
 inline constexpr Needs of_a_command{.descriptors = 16, .threads = 3, .memory = Bytes{16 << 20}};
 
 struct LimitReached : Error {
   using Error::Error;
 };
 
-/// Takes as much as `who` needs and gives it back, some 100 µs for ten threads: who else uses the same limit shows in
-/// no figure.
+/// Takes as much as `who` needs, and gives it back (some 100 µs for 10 threads). No figure shows how much others use of
+/// the same limit.
 ///
-/// Throws: LimitReached, with what there is, whose limit it is, and how it is raised.
+/// Throws: LimitReached, with the available amount, the limit's name, and how to raise it.
 void need(std::string_view who, const Needs& needs);
 
 }  // namespace weir::inherited

@@ -1,26 +1,27 @@
 #pragma once
 
-/// What a process that runs until it is stopped makes of the signals that say so.
+/// The stop signals of a process that runs until it is stopped.
 
 #include <cstdint>
 #include <vector>
 
 namespace weir::inherited {
 
-/// Which it takes: SIGTERM, SIGINT, and SIGHUP where it is not to be ignored.
+/// Returns the signals to take: SIGTERM, SIGINT, and SIGHUP unless it is ignored.
 [[nodiscard]] std::vector<int> stop_signals();
 
-/// The first word drains, a second one stops at once. SIGHUP counts as neither: a terminal that goes sends it more than
-/// once, and others say SIGTERM beside it. Where it is kept for a reload it stops nobody, and the log says so.
+/// The first SIGTERM or SIGINT drains, a second one stops at once. SIGHUP drains too, but does not count as first or
+/// second: a lost terminal sends it more than once, and SIGTERM may come beside it. If it is kept for a reload, it
+/// stops nothing, and the log says so.
 class StopWords {
  public:
   enum class Says : std::uint8_t { nothing, drain, stop_at_once };
 
-  /// Of `signal`, which came; `stopping`: the process drains already, whoever said so. Thread: one at a time.
+  /// Returns what `signal` means. `stopping`: the process drains already, for any reason. Thread: one at a time.
   [[nodiscard]] Says hear(int signal, bool stopping);
 
  private:
-  bool hung_up_ = false;  ///< it drains because of a SIGHUP, and nobody has said a word yet
+  bool hung_up_ = false;  ///< it drains because of a SIGHUP, and no SIGTERM or SIGINT has come yet
 };
 
 }  // namespace weir::inherited

@@ -22,7 +22,7 @@
 namespace weir {
 
 struct Publisher::State : std::enable_shared_from_this<State> {
-  /// One publish() that awaits its answer.
+  /// A publish() that waits for its answer.
   struct Waiter {
     Confirmation answer;
     bool answered = false;
@@ -32,8 +32,8 @@ struct Publisher::State : std::enable_shared_from_this<State> {
       : executor(ex), producer(engine.producer(ex)), changed(ex, std::chrono::steady_clock::time_point::max()) {}
 
   boost::asio::any_io_executor executor;
-  std::unique_ptr<engine::Producer> producer;  // none once the publisher is gone
-  boost::asio::steady_timer changed;           // never expires: whoever waits is woken by its cancellation
+  std::unique_ptr<engine::Producer> producer;  // null once the publisher is gone
+  boost::asio::steady_timer changed;           // never expires: its cancellation wakes the waiters
   boost::asio::cancellation_signal stop;
   bool reading = false;
   bool flush_scheduled = false;
@@ -44,7 +44,7 @@ struct Publisher::State : std::enable_shared_from_this<State> {
   std::map<std::uint64_t, Waiter*> waiters;
   std::string headers;
   std::string payload;
-  std::string type_checked;  ///< nearly always the next message's, too
+  std::string type_checked;  ///< nearly always the type of the next message, too
 
   void start_reading();
   void answered(const Confirmation& answer);
@@ -150,7 +150,7 @@ bool Publisher::State::offer(std::string_view queue, std::string_view type, std:
 task<> Publisher::State::change() {
   boost::system::error_code ignored;
   co_await changed.async_wait(boost::asio::redirect_error(boost::asio::use_awaitable, ignored));
-  // Being woken and being cancelled look alike to a timer.
+  // A timer's wait ends in the same way by a wake-up and by a cancellation.
   const auto cancelled = co_await boost::asio::this_coro::cancellation_state;
   if (cancelled.cancelled() != boost::asio::cancellation_type::none) {
     throw boost::system::system_error(boost::asio::error::operation_aborted);
@@ -162,7 +162,7 @@ Publisher::Publisher(engine::Engine& engine, boost::asio::any_io_executor execut
     : state_(std::make_shared<State>(engine, std::move(executor))) {}
 
 Publisher::~Publisher() {
-  // The reader unwinds without another look at the producer, which takes its connection along at once.
+  // The reader unwinds without another look at the producer. The producer closes its connection at once.
   if (state_->reading) state_->stop.emit(boost::asio::cancellation_type::terminal);
   state_->listener = nullptr;
   state_->producer.reset();
@@ -204,7 +204,7 @@ task<Confirmation> Publisher::publish_raw(std::string_view queue, std::string_vi
   State::Waiter waiter;
   const std::uint64_t number = state->last_number;
   state->waiters[number] = &waiter;
-  /// However this ends, nobody writes into a frame that is gone.
+  /// Removes the waiter however this ends, so that no answer is written into a frame that is gone.
   struct Leave {
     State& state;
     std::uint64_t number;

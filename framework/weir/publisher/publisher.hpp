@@ -1,20 +1,21 @@
 #pragma once
 
-/// Publishing: messages leave in batches, within the queue's credit, and each is answered.
+/// Publishes: messages leave in batches, within the queue's credit, and each one is answered.
 ///
 ///     weir::Publisher publisher(engine, executor);
 ///     const weir::Confirmation told = co_await publisher.publish("emails", welcome);
 ///
-/// or in bulk, with thousands under way, a million a second:
+/// In bulk, with thousands of messages under way, a million per second:
 ///
 ///     while (more()) {
 ///       if (!publisher.try_send("emails", type, next())) co_await publisher.room("emails");
 ///     }
 ///     co_await publisher.flush();
 ///
-/// A connection that is lost is made again, and what was not answered is sent again; the engine stores it once.
+/// The publisher connects again after a lost connection, and sends again what was not answered. The engine stores each
+/// message once.
 ///
-/// Thread: the executor's one thread, for everything.
+/// Thread: the executor's one thread, for all calls.
 
 #include <google/protobuf/message_lite.h>
 
@@ -30,9 +31,9 @@
 
 namespace weir {
 
-/// How a publish ended: confirmed (its id says where the message is), refused (and why), or in doubt: the engine has
-/// forgotten this publisher, or its store is another or an older one than that which took it, and whether it took the
-/// message before is not known.
+/// How a publish ended. Confirmed: `id` says where the message is. Refused: `reason` says why. In doubt: the engine has
+/// forgotten this publisher, or its store is another or an older one than the store that took the message, so it is not
+/// known whether the message was taken.
 using Confirmation = engine::Confirmation;
 
 class Publisher {
@@ -45,45 +46,53 @@ class Publisher {
     [[nodiscard]] std::uint64_t unanswered() const { return sent - confirmed - refused - in_doubt; }
   };
 
-  /// `engine` must outlive the publisher. Nothing is connected before the first use.
+  /// Connects at the first use, not before. Lifetime: `engine` must outlive the publisher.
   Publisher(engine::Engine& engine, boost::asio::any_io_executor executor);
   Publisher(const Publisher&) = delete;
   Publisher& operator=(const Publisher&) = delete;
-  /// What is unanswered then is in doubt, and what has not left is lost: flush() first.
+  /// Messages that are unanswered then are in doubt, and messages that have not left are lost: flush() first.
   ~Publisher();
 
-  /// Publishes one message and awaits its answer.
+  /// Publishes one message. Waits for a connection and the queue's credit, as send() does, and then for the answer.
   ///
-  /// Throws: UnknownQueue, TooLarge; Error if its priority is above 9; Refused when the engine says no for good.
+  /// Throws: UnknownQueue, TooLarge; Error if its priority is above 9 or its type is not UTF-8; Refused if the engine
+  /// says no for good.
   /// Cancellation: terminal; the message may have been taken.
+  /// Lifetime: the task starts when it is first awaited, and reads its arguments only then. `message` must live until
+  /// the task has started, as it is encoded then. `queue`, `type`, `payload`, the views in `options` and the publisher
+  /// must live until the message has been taken. They are safe if they live until the task has ended.
   [[nodiscard]] task<Confirmation> publish(std::string_view queue, const google::protobuf::MessageLite& message,
                                            PublishOptions options = {});
   [[nodiscard]] task<Confirmation> publish_raw(std::string_view queue, std::string_view type, std::string_view payload,
                                                PublishOptions options = {});
 
-  /// Takes the message if the queue has credit for it; false: await room(), and try again. Never waits.
-  /// What was taken leaves at the end of the loop's turn; where several small frames are unanswered, with the next
-  /// answer, or two milliseconds later. Throws: as publish().
+  /// Takes the message and returns true, if the queue has credit for it. If false: await room(), and try again. Never
+  /// waits.
+  /// A message that was taken leaves at the end of the loop's turn. If several small frames are unanswered, it leaves
+  /// with the next answer, or 2 ms later at most. The arguments need not outlive the call. Throws: as publish().
   [[nodiscard]] bool try_send(std::string_view queue, std::string_view type, std::string_view payload,
                               const PublishOptions& options = {});
   [[nodiscard]] bool try_send(std::string_view queue, const google::protobuf::MessageLite& message,
                               const PublishOptions& options = {});
-  /// Ends when the queue may have credit for what try_send() last refused. Connects first, if need be.
+  /// Waits until the queue may have credit for the message that try_send() last refused. Connects first, if need be.
   /// Throws: UnknownQueue, Refused. Cancellation: terminal.
+  /// Lifetime: `queue` must live until the task has started, the publisher until it has ended.
   [[nodiscard]] task<> room(std::string_view queue);
-  /// try_send(), and room() until it succeeds: awaits credit only, not the answer.
+  /// Repeats try_send() and room() until the message is taken. Waits for a connection and credit, not for the answer.
+  /// Throws: as publish(). Cancellation: terminal; the message was not taken.
+  /// Lifetime: the task starts when it is first awaited. All views and the publisher must live until it has ended.
   [[nodiscard]] task<> send(std::string_view queue, std::string_view type, std::string_view payload,
                             PublishOptions options = {});
-  /// Awaits the answers to all that was sent. Throws: Refused. Cancellation: terminal.
+  /// Waits for the answers to all messages that were sent. Throws: Refused. Cancellation: terminal.
   [[nodiscard]] task<> flush();
-  /// Says goodbye: flush() first. Nothing of the publisher is left in the loop then: io_context.run() can end. What is
-  /// used of it afterwards throws Error.
+  /// Says goodbye: flush() first. Afterwards the loop holds nothing of the publisher, so io_context.run() can end. Any
+  /// later use of the publisher throws Error.
   [[nodiscard]] task<> close();
 
   [[nodiscard]] const Counts& counts() const;
-  /// The number of the message that try_send() took last, as confirmations name it; from 1.
+  /// Returns the number of the message that was taken last, as confirmations name it; from 1.
   [[nodiscard]] std::uint64_t last_number() const;
-  /// Called with every answer, a run of neighbouring numbers at a time.
+  /// Sets the function that is called with every answer. One answer covers a run of neighbouring numbers.
   void on_answer(std::function<void(const Confirmation&)> listener);
 
  private:

@@ -61,7 +61,7 @@ std::string harmless(std::string_view text, bool keep_lines) {
 
 void append_escaped(const Character& character, std::string& out) {
   constexpr std::string_view digits = "0123456789abcdef";
-  // None of those that are not harmless is above U+FFFF.
+  // No character that needs an escape is above U+FFFF.
   const char32_t code = character.kind == Character::Kind::no_utf8 ? 0xFFFD : character.code;
   out += "\\u";
   for (int shift = 12; shift >= 0; shift -= 4) out += digits[code >> static_cast<unsigned>(shift) & 15U];

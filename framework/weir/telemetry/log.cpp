@@ -24,7 +24,7 @@ spdlog::level::level_enum level_of(Level level) {
   return levels[static_cast<std::size_t>(level)];
 }
 
-/// `%*` in a pattern: the level, by this project's names (spdlog says `warning`).
+/// The level in a pattern, as `%*`, by this project's names (spdlog says `warning`).
 class LevelName final : public spdlog::custom_flag_formatter {
  public:
   explicit LevelName(bool json) : json_(json) {}
@@ -52,7 +52,7 @@ Output make_output(Options options) {
   format->add_flag<LevelName>('*', options.json);
   format->set_pattern(options.json ? R"({"time":"%Y-%m-%dT%H:%M:%S.%eZ","level":"%*",%v})"
                                    : "%Y-%m-%dT%H:%M:%S.%eZ %^%*%$ %v");
-  // Its `automatic` colours only a terminal.
+  // The sink's mode `automatic` colours only a terminal.
   auto sink = std::make_shared<spdlog::sinks::stderr_color_sink_mt>();
   sink->set_formatter(std::move(format));
   auto logger = std::make_shared<spdlog::logger>("weir", std::move(sink));
@@ -74,7 +74,7 @@ struct Copy {
 };
 Copy copied_to;
 
-/// In quotes, as JSON: a peer's bytes can neither end the line nor steer a terminal.
+/// Appends `text` in quotes, as JSON, so that a peer's bytes can neither end the line nor control a terminal.
 void append_quoted(std::string_view text, std::string& out) {
   out += '"';
   while (!text.empty()) {
@@ -96,7 +96,7 @@ void append_quoted(std::string_view text, std::string& out) {
   out += '"';
 }
 
-/// Text that needs no quotes on a readable line.
+/// True if `text` needs no quotes on a readable line.
 bool is_plain(std::string_view text) {
   if (text.empty()) return false;
   for (const char c : text) {
@@ -115,10 +115,11 @@ void append_number(double number, std::string& out) {
   out.append(text.data(), static_cast<std::size_t>(size));
 }
 
-/// One format: four digits at most, of the unit that makes the number one between 1 and 1,000; above, whole seconds.
+/// Appends a duration with at most 4 digits, in the unit that makes the number lie between 1 and 1,000; above, whole
+/// seconds.
 void append_duration(Duration time, bool json, std::string& out) {
   const auto us = static_cast<double>(time.count());
-  if (json) return append_number(us / 1e6, out);  // a number one can sort by: seconds
+  if (json) return append_number(us / 1e6, out);  // seconds, as a number to sort by
   const double size = std::abs(us);
   const double unit = size < 1e3 ? 1 : size < 1e6 ? 1e3 : 1e6;
   std::array<char, 32> text{};
@@ -160,8 +161,8 @@ std::optional<Level> parse_level(std::string_view text) {
 }
 
 void configure(Options options) {
-  // The colouring sink writes a line in pieces and flushes it: buffered it is one write, so that the lines of several
-  // processes on one terminal stay whole.
+  // The colouring sink writes a line in pieces and flushes it. With a buffer that is one write, so that the lines of
+  // several processes on one terminal stay whole.
   static std::array<char, 64 * 1024> buffer;
   std::setvbuf(stderr, buffer.data(), _IOLBF, buffer.size());
   output() = make_output(options);
@@ -204,7 +205,7 @@ void last_words(std::string_view who, std::string_view what) {
     error("failed", {{"program", who}, {"error", what}});
     return;
   }
-  // What a broker answers, or a file says, stands in it.
+  // The text may come from a broker or from a file.
   const std::string line = std::string(who) + ": " + harmless(what, true) + (what.ends_with('\n') ? "" : "\n");
   std::fwrite(line.data(), 1, line.size(), stderr);
   std::fflush(stderr);

@@ -5,8 +5,8 @@
 ///     log::warn("lease_lost", {{"queue", queue}, {"message", id}, {"attempt", 2}});
 ///
 /// prints `2026-11-23T18:19:03.120Z WARN lease_lost queue=orders message=orders/4f.1 attempt=2`, or a JSON line. A
-/// field has one name everywhere. Nothing a message above `debug`; `error` means that somebody must act; never a
-/// payload.
+/// field has one name everywhere. Above `debug` no event is logged per message. `error` means that the operator must
+/// act. Never log a payload.
 
 #include <atomic>
 #include <chrono>
@@ -25,7 +25,7 @@ namespace weir::log {
 
 enum class Level { debug, info, warn, error };
 
-/// `debug`, `info`, `warn` or `error`; nothing for another word.
+/// Reads `debug`, `info`, `warn` or `error`; nothing for another word.
 [[nodiscard]] std::optional<Level> parse_level(std::string_view text);
 
 struct Options {
@@ -33,14 +33,14 @@ struct Options {
   Level level = Level::info;
 };
 
-/// How all later lines look. Thread: before others log.
+/// Sets how all later lines look. Thread: before others log.
 void configure(Options options);
 
-/// Each line that is written goes there too, without its time; a flight recorder, say. Thread: before others log; it is
-/// called on any.
+/// Passes each written line, without its time, to `copy` as well, such as a flight recorder. Thread: call it before
+/// others log; `copy` is called on any.
 void copy_to(void (*copy)(void* where, std::string_view line), void* where);
 
-/// A field's value, as a view: it is printed before the call returns.
+/// A field's value, as a view. It is printed before the call returns.
 class Value {
  public:
   Value(std::string_view text) : held_(text) {}
@@ -70,7 +70,7 @@ struct Field {
 };
 using Fields = std::initializer_list<Field>;
 
-/// One relaxed load: worth asking before fields are made that cost something.
+/// True if the level is logged. Costs one relaxed load; ask it before you make expensive fields.
 [[nodiscard]] bool enabled(Level level);
 
 /// Thread: any.
@@ -83,30 +83,31 @@ inline void info(std::string_view event, Fields fields = {}) { write(Level::info
 inline void warn(std::string_view event, Fields fields = {}) { write(Level::warn, event, fields); }
 inline void error(std::string_view event, Fields fields = {}) { write(Level::error, event, fields); }
 
-/// Why a program ends: `who: what` for people, an event `failed` where logs are JSON lines. Thread: any.
+/// Prints why a program ends: `who: what` for people, or an event `failed` if logs are JSON lines. Thread: any.
 void last_words(std::string_view who, std::string_view what);
 
-/// Lets one event pass each `every`, and counts those between. Usually `static`, one a place in the code.
+/// Lets one event pass per `every`, and counts those between. Usually `static`, one per place in the code.
 class Limit {
  public:
   explicit Limit(Duration every = std::chrono::seconds(10)) : every_(every) {}
-  /// Nothing: leave it out. Else how many were left out since the last that passed. Thread: any.
+  /// Returns nothing if the event is to be left out, else how many were left out since the last that passed. Thread:
+  /// any.
   [[nodiscard]] std::optional<std::uint64_t> pass(std::chrono::steady_clock::time_point now);
-  /// False: pass() would leave it out. Worth asking before fields are made that cost something. Thread: any.
+  /// False if pass() would leave it out. Ask it before you make expensive fields. Thread: any.
   [[nodiscard]] bool due(std::chrono::steady_clock::time_point now) const {
     return now.time_since_epoch().count() >= next_.load(std::memory_order_relaxed);
   }
   void leave_out() { left_out_.fetch_add(1, std::memory_order_relaxed); }
-  /// How many were left out since the last that passed; they are told with this.
+  /// Returns how many were left out since the last that passed, and resets the count.
   [[nodiscard]] std::uint64_t take_left_out() { return left_out_.exchange(0, std::memory_order_relaxed); }
 
  private:
   Duration every_;
-  std::atomic<std::int64_t> next_{INT64_MIN};  ///< of the steady clock, in its own ticks
+  std::atomic<std::int64_t> next_{INT64_MIN};  ///< by the steady clock, in its own ticks
   std::atomic<std::uint64_t> left_out_{0};
 };
 
-/// A warning that may repeat: limited, and it says how many it left out (field `left_out`).
+/// Logs a warning that may repeat. It is limited, and says how many were left out (field `left_out`).
 void warn(Limit& limit, std::string_view event, Fields fields = {});
 
 }  // namespace weir::log

@@ -27,7 +27,7 @@
 namespace weir::worker {
 namespace {
 
-/// What the handler of stop signals writes. A signal handler has no other way to them.
+/// The state that the handler of stop signals writes. It is global, as a signal handler can reach nothing else.
 struct StopRequest {
   sem_t posted{};
   std::atomic<int> terms{0};  ///< how often SIGTERM came
@@ -36,10 +36,11 @@ struct StopRequest {
 StopRequest stop_request;
 
 constexpr std::array stop_signals{SIGTERM, SIGHUP};
-/// What Weir takes or ignores, and what handlers start does not: it ends, and stops, as any process does.
+/// The signals that Weir takes or ignores. Programs that handlers start have the defaults: they end and stop as any
+/// process does.
 constexpr std::array weirs_own{SIGTERM, SIGHUP, SIGINT, SIGTTIN, SIGTTOU, SIGURG, SIGPIPE};
 
-/// Is any of the standard streams a terminal?
+/// True if any of the standard streams is a terminal.
 bool has_terminal() { return isatty(0) == 1 || isatty(1) == 1 || isatty(2) == 1; }
 
 void on_stop_signal(int signal) {
@@ -48,7 +49,7 @@ void on_stop_signal(int signal) {
     if (signal == SIGTERM) ++stop_request.terms;
     sem_post(&stop_request.posted);
   } else {
-    _exit(128 + signal);  // a copy without pthread_atfork's word: vfork, clone
+    _exit(128 + signal);  // a copy made without pthread_atfork's handlers, by vfork or clone
   }
   errno = error;
 }
@@ -63,11 +64,12 @@ void set_handler(int signal, void (*handler)(int)) {
 
 /// Turns SIGTERM (and the death of the parent, which sends it) into a stop; a second one ends the process at once.
 ///
-/// SIGHUP stops it too, but is nobody's second word: the kernel sends it, before or after the parent's SIGTERM, to a
-/// group that lost its last parent and has a stopped process in it.
+/// SIGHUP stops it too, but does not count as a second signal: the kernel sends it, before or after the parent's
+/// SIGTERM, to a group that lost its last parent and has a stopped process in it.
 ///
-/// Taken, not blocked: what a handler starts inherits the mask, and must end by SIGTERM. No call of a handler is
-/// interrupted all the same: the kernel gives a process's signals to its main thread, which runs none.
+/// The signals are taken, not blocked: programs that a handler starts inherit the mask, and must end by SIGTERM. No
+/// call of a handler is interrupted by that: the kernel gives a process's signals to its main thread, which runs no
+/// handler.
 class StopSignals {
  public:
   explicit StopSignals(recorder::Recorder& record) : record_(record) {
@@ -75,9 +77,11 @@ class StopSignals {
     stop_request.owner = getpid();
     set_handler(SIGTERM, on_stop_signal);
     if (inherited::hang_up() != inherited::HangUp::ignored) set_handler(SIGHUP, on_stop_signal);
-    // The terminal's Ctrl-C: the parent hears it, and tells us. Not ignored: exec makes it the default again.
+    // The terminal's Ctrl-C: the parent gets it, and stops this process. It is not ignored, so that exec makes it the
+    // default again.
     set_handler(SIGINT, [](int) {});
-    // These only ignoring keeps off who writes to a terminal in whose background he is.
+    // A process in a terminal's background that writes to it must ignore these signals. Without a terminal they have
+    // their defaults.
     if (!has_terminal()) {
       ::signal(SIGTTIN, SIG_DFL);
       ::signal(SIGTTOU, SIG_DFL);
@@ -96,7 +100,7 @@ class StopSignals {
     sigemptyset(&set);
     for (const int each : stop_signals) sigaddset(&set, each);
     waiter_ = std::thread([this] { wait(); });
-    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // blocked from birth
+    pthread_sigmask(SIG_UNBLOCK, &set, nullptr);  // blocked since the start of the process
   }
   StopSignals(const StopSignals&) = delete;
   StopSignals& operator=(const StopSignals&) = delete;
@@ -128,8 +132,9 @@ class StopSignals {
   std::thread waiter_;
 };
 
-/// Notes that the process ends by its own code, and by no handler's. What handlers started ends too: the parent sees to
-/// that, but for one that died before. Then the process group at least is told; what left it, nobody finds.
+/// Notes that the process ends by Weir's own code, not by a handler's. Programs that handlers started end too: the
+/// parent ends them. If the parent died before, at least the process group is told; a program that left the group is
+/// not found.
 class EndsByItself {
  public:
   explicit EndsByItself(recorder::Recorder& record) : record_(record) {}
@@ -141,7 +146,7 @@ class EndsByItself {
     if (getppid() == parent_ || getpgrp() != getpid()) return;
     signal(SIGTERM, SIG_IGN);
     kill(0, SIGTERM);
-    kill(0, SIGCONT);  // what is stopped hears it too
+    kill(0, SIGCONT);  // wakes stopped programs too
   }
 
  private:
@@ -153,14 +158,14 @@ class EndsByItself {
 
 int run_child(const GroupSettings& settings) {
   const auto [process, plugin_copy] = take_over(token_fd);
-  fcntl(plugin_fd, F_SETFD, FD_CLOEXEC);  // what handlers start does not keep it
-  // Never freed: what would not end writes into it to the last.
+  fcntl(plugin_fd, F_SETFD, FD_CLOEXEC);  // programs that handlers start do not keep it
+  // Never freed: a handler that would not end writes into it until the process ends.
   auto& record = *new recorder::Recorder(recorder_size(settings), recorder_fd);
   log::copy_to([](void* into, std::string_view line) { static_cast<recorder::Recorder*>(into)->log(line); }, &record);
   recorder::install(record);
   async::watch_forks();
   recorder::make_known();
-  // However it ends by this code, no handler did it.
+  // In each way in which this code ends the process, no handler caused it.
   EndsByItself by_itself(record);
   const StopSignals signals(record);
   try {
@@ -171,7 +176,7 @@ int run_child(const GroupSettings& settings) {
     if (!ended.failure.empty()) log::last_words("weir worker " + settings.name, ended.failure);
     if (!ended.joined) {
       by_itself.now();
-      std::_Exit(ended.exit_code());  // a handler's code still runs: nothing of the process may be torn down under it
+      std::_Exit(ended.exit_code());  // a handler's code still runs: nothing that it may use is destroyed
     }
     return ended.exit_code();
   } catch (const handler::PluginError& error) {

@@ -15,9 +15,9 @@ using google::protobuf::io::CodedOutputStream;
 constexpr std::uint8_t tag_1 = 0x0A;     // field 1, bytes: Body.headers, Header.name
 constexpr std::uint8_t tag_2 = 0x12;     // field 2, bytes: Header.value
 constexpr std::uint8_t tag_15 = 0x7A;    // field 15, bytes: Body.payload
-constexpr std::size_t output_cost = 64;  // what an output's columns weigh in a settle frame, about
+constexpr std::size_t output_cost = 64;  // about the bytes of an output's columns in a settle frame
 
-/// Reads a length and that many bytes, as a view; false at what is no such thing.
+/// Reads a length and that many bytes, as a view. Returns false if they are not there.
 bool read_bytes(CodedInputStream& in, std::string_view all, std::string_view& out) {
   std::uint32_t size = 0;
   if (!in.ReadVarint32(&size)) return false;
@@ -54,7 +54,7 @@ void append_bytes(std::uint8_t tag, std::string_view bytes, std::string& out) {
   out.append(bytes);
 }
 
-/// The encoded Body's beginning: its headers.
+/// Returns the beginning of an encoded Body: its headers.
 std::string encode_headers(std::span<const HeaderView> headers) {
   std::string out;
   std::string one;

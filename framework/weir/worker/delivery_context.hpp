@@ -1,6 +1,6 @@
 #pragma once
 
-/// The Context of one slot, used for delivery after delivery.
+/// The Context of one slot. It is reused for delivery after delivery.
 
 #include <chrono>
 #include <string>
@@ -13,14 +13,14 @@
 
 namespace weir::worker {
 
-/// What the shard's contexts share.
+/// The objects that the shard's contexts share.
 struct ContextHome {
   Window& window;
   engine::Session& session;
   const std::vector<std::string>& queues;
 };
 
-/// At another address in each thread, which is all that it is for: two instructions tell threads apart.
+/// Its address differs in each thread, so that two instructions tell threads apart. It has no other use.
 inline constinit thread_local char thread_mark = 0;
 
 class DeliveryContext final : public Context {
@@ -29,7 +29,7 @@ class DeliveryContext final : public Context {
 
   explicit DeliveryContext(ContextHome home) : home_(home) {}
 
-  /// The next delivery. `payload` is a part of its body; `type` outlives the handler.
+  /// Begins the next delivery. `payload` is a part of its body. `type` outlives the handler.
   void begin(Place& place, std::string_view payload, std::string_view headers, std::string_view type,
              Clock::time_point deadline) {
     place_ = &place;
@@ -43,9 +43,9 @@ class DeliveryContext final : public Context {
     pinned_ = headers_parsed_ = false;
     if (buffer_.capacity() > buffer_most) buffer_ = {};
   }
-  /// It stood in line meanwhile.
+  /// The handler stood in line for that time.
   void put_off(Clock::duration by) { deadline_ += by; }
-  /// It was lost: from here on it looks at `delivery` without a place.
+  /// The delivery was lost: from here on the handler looks at `delivery` without a place.
   void detached() { place_ = nullptr; }
   void end() {
     delivery_ = nullptr;
@@ -80,8 +80,8 @@ class DeliveryContext final : public Context {
   void log(log::Level level, std::string_view event, log::Fields fields) override;
 
  private:
-  /// Before a view is handed out: from then on the bytes must stay where they are. The window may move those of a small
-  /// message, so they are copied here (10 ns, no allocation).
+  /// Called before a view is handed out, as the bytes must stay where they are from then on. The window may move those
+  /// of a small message, so they are copied here (10 ns, no allocation).
   void pin() {
     if (pinned_) return;
     if (&thread_mark != thread_) wrong_thread("the message's bytes are looked at");
@@ -94,14 +94,14 @@ class DeliveryContext final : public Context {
     body_ = std::string_view(buffer_).substr(0, body_.size());
     key_ = std::string_view(buffer_).substr(body_.size());
   }
-  /// Throws: Error. `what` happens on a thread that is not the shard's.
+  /// Throws: Error, which says that `what` was called on a thread that is not the shard's.
   [[noreturn]] static void wrong_thread(const std::string& what);
   void output(std::string_view queue, std::string type, std::string body, const PublishOptions& options);
 
-  static constexpr std::size_t buffer_most = 16 * 1024;  // what is larger is seldom copied
+  static constexpr std::size_t buffer_most = 16 * 1024;  // larger messages are seldom copied
 
   ContextHome home_;
-  const char* const thread_ = &thread_mark;  ///< the shard's, which makes it
+  const char* const thread_ = &thread_mark;  ///< the shard's thread, which makes the context
   Place* place_ = nullptr;
   const engine::Delivery* delivery_ = nullptr;
   std::string_view type_;
@@ -110,7 +110,7 @@ class DeliveryContext final : public Context {
   std::size_t headers_size_ = 0;
   Clock::time_point deadline_;
   bool pinned_ = false;
-  std::string_view body_;  ///< once it is pinned
+  std::string_view body_;  ///< set once it is pinned
   std::string_view key_;
   std::string buffer_;
   bool headers_parsed_ = false;

@@ -1,4 +1,4 @@
-// What a handler spawned or posted, and what that throws.
+// Exceptions of code that a handler spawned or posted.
 #include <utility>
 
 #include "weir/worker/slots.hpp"
@@ -26,11 +26,11 @@ void Slots::escaped(Slot* slot, const End& end) {
 }
 
 void Slot::escape(const End& end) {
-  // As if the handler had thrown it: a Reject is one, a Retry keeps its time.
+  // Counts as if the handler had thrown it: a Reject stays a Reject, a Retry keeps its time.
   escaped_ =
       End(end.outcome(), end.why().empty() ? "" : "an exception of it escaped on its loop: " + end.why(), end.delay());
   cancel(Fate::escaped);
-  // As after its timeout: one that goes on all the same is told of.
+  // As after its timeout: a handler that goes on is logged.
   if (registered_ != nullptr) slots_.deadlines_.arm(*this, Slots::Clock::now() + registered_->timeout);
 }
 

@@ -1,10 +1,12 @@
 #pragma once
 
-/// Whether a child is frozen: stopped (SIGSTOP, a frozen cgroup), or so stuck that not even its keep-alive thread runs.
+/// Tells whether a child is frozen: stopped (SIGSTOP, a frozen cgroup), or so stuck that even its keep-alive thread
+/// does not run.
 ///
-/// Pure. That thread counts in the flight recorder, whatever handlers do and whether a broker answers or not, at least
-/// four times a session timeout; the parent looks each second. Nothing counted for three session timeouts: by then the
-/// broker has given the child's messages to others, and nobody would ever replace it.
+/// Pure. That thread counts in the flight recorder at least four times per session timeout, whatever handlers do and
+/// whether a broker answers or not. The parent looks each second. A child that has counted nothing for three session
+/// timeouts is frozen: by then the broker has given its messages to others, and without its end it would never be
+/// replaced.
 
 #include <chrono>
 #include <cstdint>
@@ -19,24 +21,25 @@ namespace weir::worker {
 class Freezes {
  public:
   using Clock = std::chrono::steady_clock;
-  /// How often to look.
+  /// The time from one look to the next.
   static constexpr Duration look_every = std::chrono::seconds(1);
-  /// Between two looks; beyond it the parent itself did not run, and the child may not have either: a fresh time.
+  /// The longest gap between two looks. After a longer gap the parent itself did not run, and perhaps the child did
+  /// not: its time begins anew.
   static constexpr Duration gap_most = std::chrono::seconds(2);
   static constexpr int session_timeouts = 3;
-  /// Where no broker has said one: of a child that was stopped before its keep-alive thread ran.
+  /// Used if no broker has said a session timeout, as for a child that was stopped before its keep-alive thread ran.
   static constexpr Duration session_timeout_default = std::chrono::seconds(10);
 
   enum class Found : std::uint8_t {
     alive,
-    traced,  ///< frozen under a debugger: a fresh time. Told once a freeze
+    traced,  ///< frozen under a debugger: its time begins anew. Returned once per freeze
     frozen,  ///< to be killed
   };
 
   struct Look {
     Clock::time_point now;
     std::optional<recorder::Life> life;
-    bool is_stopped = false;  ///< the kernel says so: the only sign before the keep-alive thread counts
+    bool is_stopped = false;  ///< by the kernel's word: the only sign before the keep-alive thread counts
     bool is_traced = false;
   };
 
@@ -54,10 +57,10 @@ class Freezes {
         session_timeouts * (look.life ? look.life->session_timeout : std::nullopt).value_or(session_timeout_default);
     if (look.now - fresh_at_ < limit) return Found::alive;
     if (!look.is_traced) return Found::frozen;
-    fresh_at_ = look.now;  // once it is let go it has that time again
+    fresh_at_ = look.now;  // once the debugger lets it go, it has that time again
     return std::exchange(told_, true) ? Found::alive : Found::traced;
   }
-  /// Since when nothing was counted, at the last look.
+  /// How long nothing had been counted at the last look.
   [[nodiscard]] Duration frozen_for() const { return std::chrono::duration_cast<Duration>(looked_at_ - fresh_at_); }
 
  private:

@@ -1,4 +1,4 @@
-// Time in line for a limit (weir::Semaphore) is not the handler's: its deadline is put off by as much.
+// Time in line for a limit (weir::Semaphore) is not the handler's: its deadline is put off by the same time.
 #include <algorithm>
 #include <utility>
 
@@ -33,11 +33,11 @@ void Slot::leaves_line() {
   in_line_left_ = std::max(Clock::duration{0}, in_line_left_ - waited);
   context_.put_off(waited);
   slots_.on_cpu_.may_run_until(number_, context_.deadline());
-  if (slots_.current_ != this) arm();  // else once it suspends again
+  if (slots_.current_ != this) arm();  // otherwise it is armed once the handler suspends again
 }
 
 End Slots::still_in_line(const Slot& slot, const StillInLine& late) {
-  // In all lines of this run; the last was too much.
+  // The time in all lines of this run. The last line made it too long.
   const auto in_line = std::chrono::duration_cast<Duration>(slot.registered_->timeout - slot.in_line_left_);
   if (const auto left_out = lines_.pass(Clock::now())) {
     log::warn("deferred_in_line", {{"limit", late.limit()},

@@ -1,9 +1,10 @@
 #pragma once
 
-/// What a dead child's handlers left running: what they forked ends with their worker.
+/// Ends the processes that a dead child's handlers left running: they end with their worker.
 ///
-/// The parent is a subreaper: whatever loses its own parent below it becomes the parent's child. So the child's process
-/// group and the parent's children are all that a handler can have started, but for what found itself another reaper.
+/// The parent is a subreaper: a process below it that loses its own parent becomes the parent's child. So the child's
+/// process group and the parent's children are all processes that a handler can have started, except those that have
+/// another reaper.
 
 #include <sys/types.h>
 
@@ -13,27 +14,28 @@
 
 namespace weir::worker {
 
-/// From now on orphans below this process become its children.
+/// Makes orphans below this process its children from now on.
 void become_subreaper();
 
 class Leftovers {
  public:
-  /// Of `child`, which has ended and is not reaped yet, so that its group's number is nobody else's.
+  /// `child` has ended and must not be reaped yet, so that no other group has its group's number.
   explicit Leftovers(pid_t child) : child_(child) {}
 
-  /// Asks them to end: SIGTERM, and SIGCONT to what is stopped.
+  /// Asks them to end by SIGTERM, and by SIGCONT if they are stopped.
   void ask();
-  /// Waits until they have ended, `grace` from the first ask() at most; then SIGKILL, and a second for that. Asks what
-  /// comes to light meanwhile, and reaps. Call it while no other child is waited for. Returns how many there were.
+  /// Waits until they have ended, at most `grace` from the first ask(). Then it sends SIGKILL, and waits 1 s more.
+  /// Processes that are found meanwhile are asked too. Reaps all, so call it while no other child is waited for.
+  /// Returns how many there were.
   struct Ended {
     std::size_t asked = 0;
     std::size_t killed = 0;
-    std::size_t left = 0;  ///< not even SIGKILL ended them in time
+    std::size_t left = 0;  ///< those that even SIGKILL did not end in time
   };
   [[nodiscard]] Ended end(std::chrono::milliseconds grace);
 
  private:
-  /// Those that live.
+  /// Returns those that live.
   [[nodiscard]] std::vector<pid_t> look() const;
 
   pid_t child_;

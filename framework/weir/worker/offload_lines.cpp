@@ -12,7 +12,7 @@ using async::OffloadOwner;
 using recorder::Recorder;
 using recorder::ThreadLine;
 
-/// Only a shard's thread has a line while it offloads, and there the slot whose code runs.
+/// Returns the slot whose code runs. Only a shard's thread has a line, and so a slot, while it offloads.
 OffloadOwner owner() noexcept {
   const recorder::Own own = recorder::own();
   if (own.line == nullptr) return {};

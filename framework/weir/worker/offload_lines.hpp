@@ -1,10 +1,10 @@
 #pragma once
 
-/// Lines of the flight recorder for the threads of offload: a crash there names its message.
+/// Lines of the flight recorder for the threads of offload, so that a crash there names its message.
 
 namespace weir::worker {
 
-/// From here on the pool's threads write whose work they run. Once for the process; more often is harmless.
+/// Makes the pool's threads record whose work they run. Call it once per process; more calls are harmless.
 void record_offloads();
 
 }  // namespace weir::worker

@@ -1,4 +1,4 @@
-// The parent: waits, passes signals on, has a death reported, and ends what is left.
+// The parent. It waits, passes signals on, has a death reported, and ends leftover processes.
 #include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -30,16 +30,16 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-/// Beyond drain + 5 s, by when the child ends itself.
+/// Added to drain + 5 s, after which the child ends by itself.
 constexpr auto stop_slack = std::chrono::seconds(10);
-/// After a second signal, nobody wants to wait.
+/// The limit after a second signal, which asks for a fast end.
 constexpr Duration report_limit_hurried = std::chrono::seconds(1);
-/// Of what handlers forked, after SIGTERM.
+/// The time that processes of handlers have after SIGTERM.
 constexpr auto leftovers_grace = std::chrono::seconds(2);
 constexpr int wrong_configuration = 2;
 
-/// Of the child, which is held to the same limits: what was measured, and some more for connections that are made anew.
-/// What handlers need comes to it.
+/// The needs of the child, which has the same limits: the measured ones, and some more for new connections. The needs
+/// of handlers come on top.
 inherited::Needs needs_of(const GroupSettings& settings) {
   return {.descriptors = 28 + 10ULL * settings.shards, .threads = 8ULL + settings.shards, .memory = Bytes{16 << 20}};
 }
@@ -60,7 +60,7 @@ Reported reported_of(int exit_code) {
   return Reported::not_told;
 }
 
-/// Waits for children and signals. The signals are blocked and taken one by one: nothing here is asynchronous.
+/// Waits for children and signals. The signals are blocked and taken one by one, so nothing here is asynchronous.
 class Parent {
  public:
   Parent(const GroupSettings& settings, const ChildCommands& commands) : settings_(settings), commands_(commands) {
@@ -68,7 +68,7 @@ class Parent {
     for (const int each : {SIGCHLD, SIGTSTP}) sigaddset(&signals_, each);
     for (const int each : inherited::stop_signals()) sigaddset(&signals_, each);
     sigprocmask(SIG_BLOCK, &signals_, &before_);
-    ::signal(SIGTTIN, SIG_IGN);  // the child is none of its terminal's foreground, and may still write its log there
+    ::signal(SIGTTIN, SIG_IGN);  // the child is not in its terminal's foreground, and may write its log to it
     ::signal(SIGTTOU, SIG_IGN);
     become_subreaper();
   }
@@ -80,7 +80,8 @@ class Parent {
   }
 
   int run() {
-    // What run_child waits for is blocked from birth: a stop right after the start must drain it, not kill it.
+    // The signals that run_child waits for are blocked from its start: a stop right after the start must drain it, not
+    // kill it.
     child_ = start(commands_.work, plugin_.in_place_because().empty() ? plugin_.path().string() : "",
                    set_of({SIGTERM, SIGHUP}));
     log::info("worker_started", {{"worker", settings_.name}, {"pid", child_}});
@@ -88,7 +89,7 @@ class Parent {
       log::info("plugin_loaded_in_place", {{"worker", settings_.name}, {"plugin", settings_.plugin}, {"why", why}});
     }
     const siginfo_t end = wait_for_worker();
-    // What its handlers forked has time to end while the death is reported.
+    // Processes of its handlers can end while the death is reported.
     Leftovers leftovers(child_);
     leftovers.ask();
     const int code = end.si_code == CLD_EXITED ? exited(end.si_status) : killed(end.si_status);
@@ -109,7 +110,7 @@ class Parent {
                         .blocked = blocked});
   }
 
-  /// The next signal, or 0 at `until`. Ctrl-Z is dealt with here.
+  /// Returns the next signal, or 0 at `until`. Handles Ctrl-Z itself.
   int next_signal(Clock::time_point until) {
     for (;;) {
       const auto left = std::max(until - Clock::now(), Clock::duration::zero());
@@ -129,7 +130,7 @@ class Parent {
     }
   }
 
-  /// As the terminal asks its foreground processes to; the child is none of them.
+  /// Stops as the terminal asks its foreground processes to. The child is not one of them.
   void stop_all_until_continued() {
     const auto stopped_at = Clock::now();
     kill(-child_, SIGSTOP);
@@ -167,7 +168,7 @@ class Parent {
     }
   }
 
-  /// How the child ended, if it has; it is not reaped yet. What was reparented here and has ended is.
+  /// Returns how the child ended, if it has. Does not reap the child, but reaps reparented processes that have ended.
   [[nodiscard]] std::optional<siginfo_t> ended() const {
     for (;;) {
       siginfo_t end{};
@@ -193,7 +194,7 @@ class Parent {
                                        {"text", "it does not run; others have its messages until it is let go"}});
         break;
       case Freezes::Found::frozen:
-        // Not on purpose: what its handlers had begun is suspect, as after any SIGKILL.
+        // This is not on purpose: messages whose handlers had begun are suspects, as after any SIGKILL.
         log::error("worker_is_frozen", {{"worker", settings_.name},
                                         {"pid", child_},
                                         {"for", freezes.frozen_for()},
@@ -219,10 +220,10 @@ class Parent {
   }
 
   int exited(int code) {
-    // By Weir's own code, or by that of a handler, which may say 0? Without a recorder it had no handler yet.
+    // It ended by Weir's own code, or by a handler's, which may exit with 0. Without a recorder it had no handler yet.
     const auto life = recorder::read_life(recorder_);
     const bool by_itself = !life || life->ending;
-    // After a clean end it said goodbye; after a wrong configuration it never held anything.
+    // After a clean end the child said goodbye. With a wrong configuration it never held anything.
     const bool reports = !by_itself || (code != 0 && code != wrong_configuration);
     const Reported reported = reports ? report({.exit_code = code}) : Reported::told;
     log::info("worker_ended",
@@ -240,7 +241,7 @@ class Parent {
     return code_after(report({.signal = signal, .on_purpose = signal == SIGKILL && killed_}));
   }
 
-  /// Of a death.
+  /// The exit code after a death.
   [[nodiscard]] int code_after(Reported reported) const {
     if (stops_ > 0) return 1;
     return reported == Reported::charged || recorder::has_handled(recorder_) ? exit_start_again : 1;
@@ -249,7 +250,7 @@ class Parent {
   Reported report(Death death) {
     if (plugin_.changed_in_place()) {
       death.plugin_changed = true;
-      death.with_names = false;  // the file's are another's
+      death.with_names = false;  // the file now has another plugin's names
       log::error("plugin_was_overwritten",
                  {{"worker", settings_.name},
                   {"plugin", settings_.plugin},
@@ -262,8 +263,8 @@ class Parent {
     return report_once(death).value_or(Reported::not_told);
   }
 
-  /// How long a report is tried: with keep-alives missing for a session timeout the broker knows by itself; and who was
-  /// asked to stop is given no more than its drain, in which a broker that is gone was looked for already.
+  /// How long a report is tried. After a session timeout without keep-alives the broker knows by itself. A worker that
+  /// was asked to stop has no more than its drain, in which it has already looked for a lost broker.
   [[nodiscard]] Duration report_limit() const {
     const auto life = recorder::read_life(recorder_);
     const Duration known = (life ? life->session_timeout : std::nullopt).value_or(Freezes::session_timeout_default);
@@ -273,13 +274,13 @@ class Parent {
     return std::min(known, std::max(left, report_limit_hurried));
   }
 
-  /// Nothing if the reporter itself died of a signal that was not ours.
+  /// Returns nothing if the reporter itself died of a signal that this process did not send.
   std::optional<Reported> report_once(Death death) {
     death.limit = report_limit();
     std::vector<std::string> arguments = commands_.report;
     for (std::string& each : death.arguments()) arguments.push_back(std::move(each));
     const pid_t child = start(arguments, settings_.engine, set_of({}));
-    // It bounds itself; this is for one that hangs.
+    // The reporter bounds its own time. This limit is for a reporter that hangs.
     Clock::time_point end = Clock::now() + death.limit + std::chrono::seconds(2);
     bool is_ours = false;
     for (;;) {
@@ -290,7 +291,7 @@ class Parent {
         return is_ours ? std::optional(Reported::not_told) : std::nullopt;
       }
       if (signal == SIGCHLD || (signal != 0 && says_nothing(signal))) continue;
-      // A stop while reporting: the child knows how to hurry no better than by ending.
+      // A stop during the report: the reporter cannot hurry, so it is ended.
       kill(child, SIGKILL);
       is_ours = true;
       end = Clock::now() + std::chrono::seconds(1);
@@ -305,7 +306,7 @@ class Parent {
   sigset_t signals_{};
   sigset_t before_{};
   pid_t child_ = 0;
-  Clock::time_point drain_end_;  ///< once it was asked to stop
+  Clock::time_point drain_end_;  ///< set once the worker was asked to stop
   std::optional<Clock::time_point> kill_at_;
   int stops_ = 0;
   inherited::StopWords words_;

@@ -1,9 +1,11 @@
 #pragma once
 
-/// What a plugin runs on its shard's loop by Plugin::executor(): whose code it is, and what becomes of what it throws.
+/// Code that a plugin runs on its shard's loop by Plugin::executor(): which handler it belongs to, and what happens if
+/// it throws.
 ///
-/// What a handler posts there runs as that handler's while it has not ended: it is on the CPU, and what it throws is
-/// the handler's failure. All else is nobody's: what it throws is logged, and ends nothing.
+/// Code that a handler posts there belongs to that handler until the handler has ended: the handler counts as on the
+/// CPU, and an exception of the code is the handler's failure. All other code belongs to no handler: its exceptions are
+/// logged, and end nothing.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/io_context.hpp>
@@ -13,7 +15,7 @@
 
 namespace weir::worker {
 
-/// Lifetime: outlives the loop's work. Thread: the shard's; mark() any.
+/// Lifetime: it outlives the loop's work. Thread: the shard's; for mark() any.
 class PluginCode {
  public:
   explicit PluginCode(asio::io_context& loop) : loop_(loop) {}
@@ -21,10 +23,10 @@ class PluginCode {
   [[nodiscard]] asio::any_io_executor executor() {
     return SlotExecutor<PluginCode, asio::io_context::executor_type>(this, loop_.get_executor());
   }
-  /// From here on; before, there are no handlers.
+  /// Sets the slots. Before this call there are no handlers.
   void runs_in(Slots& slots) { slots_ = &slots; }
 
-  // What SlotExecutor calls.
+  // SlotExecutor calls these.
   [[nodiscard]] Slots::Mark mark() const {
     return slots_ != nullptr && loop_.get_executor().running_in_this_thread() ? slots_->mark() : Slots::Mark{};
   }

@@ -26,14 +26,14 @@ namespace {
 namespace fs = std::filesystem;
 
 constexpr std::size_t hash_bytes = 16;
-/// Each ends with another's removal of the folder.
+/// A try fails if another process removes the folder meanwhile.
 constexpr int tries = 100;
 
 [[noreturn]] void fail(const fs::path& at, const char* what) {
   throw Error(at.string() + ": " + what + ": " + std::strerror(errno));
 }
 
-/// Of this user and no other, and code in it may be run.
+/// Returns a folder that belongs to this user alone, and from which code may be run.
 fs::path own_folder() {
   const char* const runtime = std::getenv("XDG_RUNTIME_DIR");
   const bool has_runtime = runtime != nullptr && *runtime != '\0' && fs::is_directory(runtime);
@@ -56,7 +56,7 @@ std::string read_all(const fs::path& path) {
   std::ifstream file(path, std::ios::binary);
   std::error_code unknown;
   const auto size = fs::file_size(path, unknown);
-  std::string bytes(unknown ? 0 : size, '\0');  // at once: a start of a process waits for tens of megabytes
+  std::string bytes(unknown ? 0 : size, '\0');  // read in one piece: a process waits at its start for tens of megabytes
   if (unknown || !file.read(bytes.data(), static_cast<std::streamsize>(size))) {
     throw Error(path.string() + " cannot be read");
   }
@@ -78,7 +78,8 @@ bool is_hash(const std::string& name) {
   return name.size() == 2 * hash_bytes && name.find_first_not_of("0123456789abcdef") == std::string::npos;
 }
 
-/// Opens the folder, and locks it; -1 if it is gone, or (where it does not wait) another holds the lock.
+/// Opens the folder and locks it. Returns -1 if it is gone, or if another process holds the lock and `how` does not
+/// wait.
 int lock_folder(const fs::path& folder, int how) {
   const int opened = open(folder.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NOFOLLOW);
   if (opened < 0) return -1;
@@ -86,7 +87,7 @@ int lock_folder(const fs::path& folder, int how) {
   close(opened);
   struct stat locked {};
   struct stat there {};
-  // Its last user may have removed it while this one waited.
+  // The folder's last user may have removed it while this process waited.
   if (file >= 0 && flock(file, how) == 0 && fstat(file, &locked) == 0 && stat(folder.c_str(), &there) == 0 &&
       locked.st_ino == there.st_ino) {
     return file;
@@ -95,7 +96,7 @@ int lock_folder(const fs::path& folder, int how) {
   return -1;
 }
 
-/// Of copies that no process uses: their last one was killed.
+/// Removes copies that no process uses, as their last user was killed.
 void sweep(const fs::path& folder) {
   std::error_code ignored;
   for (const auto& each : fs::directory_iterator(folder, ignored)) {
@@ -107,7 +108,7 @@ void sweep(const fs::path& folder) {
   }
 }
 
-/// Whole or not at all, whoever else does the same.
+/// Writes the copy whole or not at all, even if other processes do the same.
 void write_copy(const fs::path& to, const std::string& bytes) {
   const fs::path part = to.string() + "." + std::to_string(getpid());
   {
@@ -148,7 +149,7 @@ void PluginCopy::copy() {
   }
   if (lock_ < 0) fail(home, "cannot lock it");
   const fs::path file = home / plugin_.filename();
-  // Bytes, not its name alone: a machine that lost its power may have left half of one.
+  // Compares the bytes, not only the name: a power loss may have left half of a copy.
   if (!fs::exists(file) || read_all(file) != bytes) write_copy(file, bytes);
   copy_ = file;
 }
@@ -156,7 +157,7 @@ void PluginCopy::copy() {
 PluginCopy::~PluginCopy() {
   if (lock_ < 0) return;
   std::error_code ignored;
-  // Its own lock becomes the only one, or another uses it still.
+  // Removes it if this process gets the only lock; otherwise another process still uses it.
   if (!copy_.empty() && flock(lock_, LOCK_EX | LOCK_NB) == 0) fs::remove_all(copy_.parent_path(), ignored);
   close(lock_);
 }

@@ -3,14 +3,15 @@
 /// The copy of a plugin's file that a group's processes load.
 ///
 /// A file that is overwritten in place (`cp new.so plug.so`) changes the code of every process that has mapped it, and
-/// crashes it; to blame for that is no message. So each content of a plugin has one copy, under the plugin's own file
-/// name, which nobody overwrites:
+/// crashes it. No message is to blame for that. So each content of a plugin has one copy, under the plugin's own file
+/// name, which is never overwritten:
 ///
 ///     $XDG_RUNTIME_DIR/weir/HASH/plug.so    or, without that folder, $TMPDIR/weir-UID/HASH/plug.so (/tmp)
 ///
-/// Who uses a copy holds a shared lock on its folder; the last removes it, and a start removes what was left behind.
-/// A plugin whose run path speaks of $ORIGIN looks for libraries beside itself, so it is loaded where it is; so is one
-/// where there is no place to write that may be executed. Such a file is watched instead.
+/// A process that uses a copy holds a shared lock on its folder. The last one removes the folder, and a start removes
+/// folders that were left behind.
+/// A plugin whose run path names $ORIGIN looks for libraries beside itself, so it is loaded in place. So is a plugin if
+/// no writable folder allows execution. A file that is loaded in place is watched instead.
 
 #include <cstdint>
 #include <filesystem>
@@ -21,21 +22,22 @@ namespace weir::worker {
 
 class PluginCopy {
  public:
-  /// Makes or finds the copy of `plugin`. What goes wrong leaves it in place; whether it is a plugin at all is for who
-  /// loads it to say. Thread: one.
+  /// Makes or finds the copy of `plugin`. After any error the plugin is loaded in place. The loader checks whether the
+  /// file is a plugin. Thread: one.
   explicit PluginCopy(std::filesystem::path plugin);
   PluginCopy(const PluginCopy&) = delete;
   PluginCopy& operator=(const PluginCopy&) = delete;
-  /// Removes the copy, if nobody else uses it.
+  /// Removes the copy, if no other process uses it.
   ~PluginCopy();
 
-  /// What to load.
+  /// The file to load.
   [[nodiscard]] const std::filesystem::path& path() const { return copy_.empty() ? plugin_ : copy_; }
   /// Why there is no copy; empty if there is one.
   [[nodiscard]] const std::string& in_place_because() const { return in_place_because_; }
-  /// Holds the copy's lock, to be inherited by who loads it; -1: there is none.
+  /// The descriptor that holds the copy's lock, for the loading child to inherit; -1: none.
   [[nodiscard]] int lock() const { return lock_; }
-  /// In place, and another file now, or of another size or time than when this was made.
+  /// True if the plugin is loaded in place, and is now another file, or has another size or time than when this was
+  /// made.
   [[nodiscard]] bool changed_in_place() const;
 
  private:

@@ -14,14 +14,14 @@ namespace {
 
 using handler::PluginError;
 
-/// Two copies of one .proto's generated code abort the process when the second is loaded.
+/// Refuses a second copy of one .proto's generated code: loading it would abort the process.
 void check_protos(const std::filesystem::path& path, const std::string& descriptors) {
   google::protobuf::FileDescriptorSet files;
   if (!files.ParseFromString(descriptors)) {
     throw PluginError("plugin " + path.string() + " is broken: its descriptors do not parse; build it again");
   }
   for (const auto& file : files.file()) {
-    // Protobuf's own come from the library that both share.
+    // Protobuf's own files come from the library that both share.
     if (file.name().starts_with("google/protobuf/")) continue;
     if (google::protobuf::DescriptorPool::generated_pool()->FindFileByName(file.name()) == nullptr) continue;
     throw PluginError("plugin " + path.string() + " brings '" + file.name() +

@@ -16,7 +16,7 @@ std::optional<ProcessState> process_state(pid_t pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/stat");
   std::string line;
   if (!std::getline(file, line)) return std::nullopt;
-  // PID (NAME) STATE PARENT GROUP …; a name may hold anything, parentheses too.
+  // PID (NAME) STATE PARENT GROUP …; a name may contain anything, also parentheses.
   const auto end = line.rfind(')');
   ProcessState out{.pid = pid};
   if (end == std::string::npos ||

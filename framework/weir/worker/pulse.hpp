@@ -1,10 +1,10 @@
 #pragma once
 
-/// Whether this process was stopped for so long that its leases are lost.
+/// Tells whether this process was stopped for so long that its leases are lost.
 ///
-/// The keep-alive thread beats. A shard that finds that it did not for longer than the session timeout (a SIGSTOP, a
-/// suspended machine) must give back what it holds before anything of it runs on: others may run it already. (Being cut
-/// off from the broker is another thing: the thread beats on, and what is lost comes back as `stale`.)
+/// The keep-alive thread beats. If a shard finds no beat for longer than the session timeout (a SIGSTOP, a suspended
+/// machine), it must give back its messages before any handler runs on: other workers may run them already. (A lost
+/// connection to the broker is another case: the thread beats on, and lost leases come back as `stale`.)
 
 #include <time.h>
 
@@ -17,23 +17,23 @@ namespace weir::worker {
 
 class Pulse {
  public:
-  /// By the keep-alive thread, once it is up, at least each quarter of `session_timeout`.
+  /// Called by the keep-alive thread, once it is up, at least each quarter of `session_timeout`.
   void beat(Duration session_timeout) {
     const std::int64_t now = clock();
     const std::int64_t last = last_.load(std::memory_order_relaxed);
-    // Before the new beat hides the gap from the shards, which may all wake later than this thread.
+    // Stored before the new beat hides the gap from the shards, which may all wake later than this thread.
     if (last != 0 && now - last > session_timeout.count()) gap_after_.store(last, std::memory_order_relaxed);
     timeout_.store(session_timeout.count(), std::memory_order_relaxed);
     last_.store(now, std::memory_order_release);
   }
 
-  /// One shard's view: true once for each gap.
+  /// One shard's view, which returns true once per gap.
   class Watch {
    public:
     explicit Watch(const Pulse& pulse) : pulse_(&pulse) {}
     [[nodiscard]] bool missed() {
       const std::int64_t last = pulse_->last_.load(std::memory_order_acquire);
-      if (last == 0) return false;  // nobody beats: an engine without keep-alives
+      if (last == 0) return false;  // there are no beats: the engine has no keep-alives
       const std::int64_t gap_after = pulse_->gap_after_.load(std::memory_order_relaxed);
       if (gap_after > seen_gap_after_) {
         seen_gap_after_ = gap_after;
@@ -50,7 +50,7 @@ class Pulse {
   };
 
  private:
-  /// Microseconds that go on while the machine is suspended.
+  /// Microseconds of a clock that also runs while the machine is suspended.
   static std::int64_t clock() {
     timespec now{};
     clock_gettime(CLOCK_BOOTTIME, &now);

@@ -45,7 +45,7 @@ Registered* Registry::find(std::uint32_t queue, std::string_view type) {
   auto& known = by_queue_[queue];
   for (std::size_t i = 0; i < known.size(); ++i) {
     if (known[i]->type != type) continue;
-    std::swap(known[i], known[0]);  // neighbours are usually of one type
+    std::swap(known[i], known[0]);  // neighbouring messages usually have the same type
     return known[0];
   }
   return nullptr;

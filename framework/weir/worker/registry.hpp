@@ -28,33 +28,33 @@ class Registry final : public Plugin {
  public:
   Registry(const GroupSettings& settings, std::uint32_t shard, asio::any_io_executor executor);
 
-  /// Something that is wrong with a registration.
+  /// An error in a registration.
   struct Finding {
-    std::string key;  ///< of the group in the deployment file, which it is about: `queues[2]`, `with.path`, `plugin`
+    std::string key;  ///< the group's key in the deployment file that it is about: `queues[2]`, `with.path`, `plugin`
     std::string text;
   };
-  /// Once the registration has run: two handlers of one type, a queue without a handler, an option that nobody asked
-  /// for, no handler at all.
+  /// Returns the errors, once the registration has run: two handlers of one type, a queue without a handler, an option
+  /// that no registration asked for, no handler at all.
   [[nodiscard]] std::vector<Finding> findings() const;
-  /// Throws: handler::PluginError with all findings(), a line each, if there are any.
+  /// Throws: handler::PluginError with all findings(), one per line, if there are any.
   void check() const;
 
-  /// Null if this shard has no handler for that type.
+  /// Returns the handler, or null if this shard has none for that type.
   [[nodiscard]] Registered* find(std::uint32_t queue, std::string_view type);
   [[nodiscard]] std::size_t size() const { return handlers_.size(); }
-  /// Of each handler, by its number.
+  /// Returns the type of each handler, by its number.
   [[nodiscard]] std::vector<std::string> types() const;
-  /// What the session attaches to: each queue with the types known there.
+  /// Returns each queue to attach to, with the types that have a handler.
   [[nodiscard]] std::vector<engine::Attachment> attachments() const;
-  /// Handlers that will not run, since the group does not list their queue: by queue, the types. No error: another
-  /// group with the same plugin may list it.
+  /// The types of handlers that will not run, by queue, as the group does not list their queue. This is no error:
+  /// another group with the same plugin may list the queue.
   [[nodiscard]] const std::map<std::string, std::set<std::string>>& unlisted() const { return unlisted_; }
 
   [[nodiscard]] std::string option(std::string_view name, std::string_view otherwise) override;
   [[nodiscard]] std::string path(std::string_view name, std::string_view otherwise) override;
   [[nodiscard]] asio::any_io_executor executor() override { return executor_; }
   [[nodiscard]] std::uint32_t shard() const override { return shard_; }
-  /// What Plugin::on comes to.
+  /// Plugin::on calls it.
   void add(std::string_view queue, std::string_view type, std::unique_ptr<handler::Handler> handler,
            const HandlerOptions& options) override;
 
@@ -63,7 +63,7 @@ class Registry final : public Plugin {
   std::uint32_t shard_;
   asio::any_io_executor executor_;
   std::vector<std::unique_ptr<Registered>> handlers_;
-  std::vector<std::vector<Registered*>> by_queue_;  // the one found last stands first
+  std::vector<std::vector<Registered*>> by_queue_;  // the handler that was found last stands first
   std::vector<std::string> wrong_;
   std::map<std::string, std::set<std::string>> unlisted_;
   std::set<std::string, std::less<>> asked_;

@@ -21,7 +21,7 @@ namespace {
 std::vector<Registry::Finding> findings_of(const GroupSettings& settings) {
   try {
     const RegisterPlugin registration = load_plugin(settings.plugin);
-    auto& loop = *new asio::io_context(1);  // never freed: nor is what the plugin keeps in it
+    auto& loop = *new asio::io_context(1);  // never freed, as the plugin's objects in it are not either
     auto& code = *new PluginCode(loop);
     auto& registry = *new Registry(settings, 0, code.executor());
     registration(registry);
@@ -36,7 +36,7 @@ std::vector<Registry::Finding> findings_of(const GroupSettings& settings) {
 void write_all(std::string_view text) {
   while (!text.empty()) {
     const ssize_t wrote = write(findings_fd, text.data(), text.size());
-    if (wrote <= 0) std::_Exit(1);  // whoever asked is gone
+    if (wrote <= 0) std::_Exit(1);  // the reader is gone
     text.remove_prefix(static_cast<std::size_t>(wrote));
   }
 }
@@ -45,7 +45,7 @@ void write_all(std::string_view text) {
 
 void rehearse(const GroupSettings& settings) {
   fcntl(findings_fd, F_SETFD, FD_CLOEXEC);
-  dup2(STDERR_FILENO, STDOUT_FILENO);  // what it prints is no output of the command
+  dup2(STDERR_FILENO, STDOUT_FILENO);  // the plugin's prints are not the command's output
   std::string lines;
   for (const Registry::Finding& each : findings_of(settings)) {
     std::string text = each.text;

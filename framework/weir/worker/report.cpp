@@ -1,4 +1,4 @@
-// The reporter: reads a dead process's flight recorder, and tells the broker who is to blame.
+// The reporter. It reads a dead process's flight recorder, and tells the broker which message is to blame.
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -25,7 +25,7 @@ using engine::DeathAnswer;
 using engine::StartedDelivery;
 using recorder::Blamed;
 
-/// A template's name can fill pages.
+/// Bounds a frame's name, as a template's can fill pages.
 constexpr std::size_t frame_bytes_most = 400;
 
 std::vector<std::byte> read_all(int file) {
@@ -56,7 +56,7 @@ StartedDelivery::Part part_of(recorder::Part part) {
   return StartedDelivery::Part::suspended;
 }
 
-/// A frame a line.
+/// Returns one line per frame.
 std::string stack_of(const recorder::MemoryMap& map, const std::vector<std::uint64_t>& frames, bool with_names) {
   std::vector<std::string> names;
   if (with_names) {
@@ -83,7 +83,7 @@ void log_blamed(const std::string& group, const StartedDelivery& blamed, std::ui
                                            {"stack", blamed.stack}});
 }
 
-/// Whoever would be charged is suspect.
+/// Makes a suspect of each message that would be charged.
 void suspect_only(recorder::Verdict& verdict) {
   for (Blamed& each : verdict.started) {
     if (each.part != recorder::Part::culprit) continue;
@@ -92,7 +92,7 @@ void suspect_only(recorder::Verdict& verdict) {
   }
 }
 
-/// Those of whom one may be to blame, for the log: the broker knows which of them are settled already.
+/// The messages of which one may be to blame, for the log. The broker knows which of them are settled already.
 class Suspects {
  public:
   void add(const StartedDelivery& one) {
@@ -159,10 +159,10 @@ DeadProcess describe(const std::string& group, const Death& death, const recorde
 Reported run_report(const std::string& group, const Death& death) {
   const auto [process, url] = take_over(token_fd);
   const auto engine = engine::make(url);
-  if (!engine->capabilities().death_reports) return Reported::told;  // it asks nobody
+  if (!engine->capabilities().death_reports) return Reported::told;  // it takes no reports
   const auto record = recorder::read_record(read_all(recorder_fd));
   if (!record && !death.on_purpose) {
-    // A report would say that nobody had begun. Of a process that nobody reports, all that it held is suspect.
+    // A report would say that no handler had begun. Without a report all messages that the process held are suspects.
     log::error("recorder_unreadable",
                {{"worker", group},
                 {"why", "a handler, or memory that is corrupted, wrote over it"},
@@ -183,7 +183,7 @@ Reported run_report(const std::string& group, const Death& death) {
   }
   using Part = StartedDelivery::Part;
   const auto count = [&](Part part) { return std::ranges::count(dead.started, part, &StartedDelivery::part); };
-  // One alone that was on the CPU is charged at its next death.
+  // A message that was alone on a CPU is charged at its next death.
   return count(Part::culprit) > 0 || count(Part::on_cpu) == 1 ? Reported::charged : Reported::told;
 }
 

@@ -16,7 +16,7 @@ namespace {
 
 constexpr Duration connected_first_within = std::chrono::seconds(1);
 
-/// Of a drain for a stuck handler's sake: its neighbours' handlers are not to wait for it long.
+/// The longest drain because of a stuck handler: other handlers must not delay the end of the process for longer.
 constexpr Duration stuck_drain_most = std::chrono::seconds(5);
 
 std::vector<engine::ShardActivity> look_at(const GroupSettings& settings, recorder::Recorder& recorder) {
@@ -50,10 +50,10 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
                                         .beat =
                                             [&](Duration session_timeout) {
                                               worker.pulse().beat(session_timeout);
-                                              recorder.beat(session_timeout);  // for the parent
+                                              recorder.beat(session_timeout);  // the parent reads it
                                             }});
-  // First, so that the parent knows from the first message on when to give a process up that is stopped. Without a
-  // broker there is nothing to wait for.
+  // First, so that the parent knows from the first message on how long a process may be stopped. Without a broker no
+  // messages come, so the wait is bounded.
   if (keep_alive) keep_alive->wait_connected(connected_first_within);
   worker.start();
   std::optional<Watchdog> watchdog(std::in_place, settings, recorder, worker.types(), [&](const Stuck& stuck) {
@@ -72,7 +72,7 @@ Ended run(const GroupSettings& settings, const ProcessToken& process, const Regi
   if (!ended.failure.empty()) log::error("worker_failed", {{"worker", settings.name}, {"error", ended.failure}});
   if (!ended.joined) {
     log::error("handlers_would_not_end", {{"worker", settings.name}});
-    (void)engine.release();  // their shard's session uses it
+    (void)engine.release();  // the session of the shard that is left uses it
   }
   if (ended.open > 0) log::error("settlements_unconfirmed", {{"worker", settings.name}, {"messages", ended.open}});
   log::info("drained", {{"worker", settings.name},
@@ -88,7 +88,7 @@ Ended run(const GroupSettings& settings, const Registration& registration, const
           engine::MakeOptions options) {
   auto own = std::make_unique<recorder::Recorder>(recorder_size(settings));
   Ended ended = run(settings, random_token(), registration, stop, *own, std::move(options));
-  if (!ended.joined) (void)own.release();  // a handler that would not end still has lines in it
+  if (!ended.joined) (void)own.release();  // a handler that would not end still writes to its lines
   return ended;
 }
 

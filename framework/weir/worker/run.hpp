@@ -12,13 +12,13 @@ namespace weir::worker {
 
 /// Works until `stop` is requested, then drains.
 ///
-/// The registration may be a plugin's, or code of this program (tests, `weir bench`).
-/// Throws: handler::PluginError and what the registration throws; Error when the engine's URL is wrong.
-/// Thread: blocks this one; shards have their own.
-/// `recorder`, of recorder_size, outlives everything where a handler would not end.
+/// The registration may come from a plugin, or from this program (tests, `weir bench`).
+/// Throws: handler::PluginError, and what the registration throws; Error if the engine's URL is wrong.
+/// Thread: blocks the caller's; shards have their own.
+/// Lifetime: `recorder`, of recorder_size, must live until the process ends if a handler would not end.
 [[nodiscard]] Ended run(const GroupSettings& settings, const ProcessToken& process, const Registration& registration,
                         const std::stop_token& stop, recorder::Recorder& recorder, engine::MakeOptions options = {});
-/// As a process of its own, with a token of its own.
+/// As run() above, with a new token, as a process of its own.
 [[nodiscard]] Ended run(const GroupSettings& settings, const Registration& registration, const std::stop_token& stop,
                         engine::MakeOptions options = {});
 

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What a shard has on the CPU, and whose handlers have started: its lines of the flight recorder.
+/// A shard's lines of the flight recorder: the handler on the CPU, and the handlers that have started.
 
 #include <cstdint>
 #include <optional>
@@ -9,7 +9,7 @@
 
 namespace weir::worker {
 
-/// One writer, the shard's thread; any readers. A few relaxed stores a message.
+/// Thread: one writer, the shard's; any may read. Costs a few relaxed stores per message.
 class Running {
  public:
   using Clock = recorder::Recorder::Clock;
@@ -22,7 +22,7 @@ class Running {
     recorder_.starts(first_slot_ + slot, what);
     enters(slot, what.started);
   }
-  /// Its handler has ended; nobody runs.
+  /// The slot's handler has ended; no handler runs.
   void ends(std::uint32_t slot) {
     leaves();
     recorder_.ends(first_slot_ + slot, ended_);
@@ -30,12 +30,12 @@ class Running {
   /// The slot's code runs (again) from `since` on.
   void enters(std::uint32_t slot, Clock::time_point since) { recorder_.enter(line_, first_slot_ + slot, since); }
   void leaves() { recorder::Recorder::leave(line_); }
-  /// The slot's handler may run until then.
+  /// The slot's handler may run until `deadline`.
   void may_run_until(std::uint32_t slot, Clock::time_point deadline) {
     recorder_.slot(first_slot_ + slot).deadline.store(deadline.time_since_epoch().count(), std::memory_order_relaxed);
   }
 
-  /// Nothing while no handler is on the CPU (or one changes just now).
+  /// Returns nothing while no handler is on the CPU, or while it changes.
   [[nodiscard]] std::optional<recorder::OnCpu> read() const { return recorder_.on_cpu(line_); }
 
  private:

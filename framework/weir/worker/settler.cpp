@@ -9,7 +9,7 @@ namespace {
 
 constexpr std::size_t reason_most = 1000;
 
-/// Bytes of the UTF-8 character that starts at `at`; 0 if none does.
+/// The bytes of the UTF-8 character that starts at `at`; 0 if none starts there.
 std::size_t character(std::string_view text, std::size_t at) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char first = byte(at);

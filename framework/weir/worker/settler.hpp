@@ -12,13 +12,13 @@
 
 namespace weir::worker {
 
-/// What was settled, for metrics and tests; by its outcome.
+/// The number of settlements by outcome, for metrics and tests.
 struct Settled {
   std::uint64_t acked{};
   std::uint64_t retried{};
   std::uint64_t rejected{};
   std::uint64_t released{};
-  std::uint64_t deferred{};  ///< and throttled
+  std::uint64_t deferred{};  ///< with the throttled ones
   Settled& operator+=(const Settled& other) {
     acked += other.acked;
     retried += other.retried;
@@ -29,23 +29,23 @@ struct Settled {
   }
 };
 
-/// Thread: the shard's. Lifetime: outlives what it posts to its loop.
+/// Thread: the shard's. Lifetime: it outlives the functions that it posts to its loop.
 class Settler {
  public:
-  /// Settlements sent and not confirmed, at most: at this bound no further handler starts.
+  /// The most settlements that may be sent and not confirmed. At this bound no further handler starts.
   static constexpr std::uint64_t unconfirmed_most = 65'536;
 
   Settler(asio::any_io_executor executor, engine::Session& session, Bytes output_bytes_most);
 
-  /// The usual end: an ack without outputs.
+  /// Settles by the usual end, an ack without outputs.
   void ack(engine::Ticket ticket) { add(engine::Settlement{ticket, Outcome::ack, nullptr}); }
-  /// An ack with outputs.
+  /// Settles by an ack with outputs.
   void ack(engine::Ticket ticket, std::vector<engine::Output> outputs, std::uint64_t output_bytes);
   void release(engine::Ticket ticket) { add(engine::Settlement{ticket, Outcome::release, nullptr}); }
-  /// Any other end. `took`: how long the handler ran, to now.
+  /// Settles by any other end. `took`: how long the handler has run until now.
   void settle(engine::Ticket ticket, const End& end, std::chrono::steady_clock::duration took);
 
-  /// Sends what is gathered; by itself at the end of the turn.
+  /// Sends the gathered settlements. Happens by itself at the end of the turn.
   void flush();
 
   /// How many more handlers may start before the bound; 0 at it.
@@ -64,7 +64,7 @@ class Settler {
   Settled settled_;
 };
 
-/// `text` as the protocol takes it: valid UTF-8 and at most 1,000 bytes.
+/// Returns `text` in the form that the protocol takes: valid UTF-8 of at most 1,000 bytes.
 [[nodiscard]] std::string printable_reason(std::string_view text);
 
 }  // namespace weir::worker

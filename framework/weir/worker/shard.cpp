@@ -14,7 +14,7 @@
 
 namespace weir::worker {
 
-/// Of drain_last, what saying goodbye may take.
+/// The part of drain_last that the goodbye may take.
 constexpr Duration goodbye_most = std::chrono::seconds(1);
 
 Shard::Shard(Home home, std::uint32_t index) : home_(std::move(home)), index_(index), watch_(home_.pulse) {}
@@ -52,25 +52,25 @@ void Shard::run(std::promise<void> registered) {
   registered.set_value();
   try {
     loop_.run();
-    // Once more, for what the end of the drain cancelled.
+    // Runs once more, for the handlers that the end of the drain cancelled.
     loop_.restart();
     loop_.poll();
   } catch (const Error&) {
     failure_ = std::current_exception();
   } catch (...) {
-    // Nothing of ours: some code of the plugin's, by another executor than the one it was given, threw into the loop.
-    // Nobody knows whose, so it ends the process as a crash would.
+    // Not Weir's code: code of the plugin threw into the loop, by another executor than the one that it was given. Its
+    // handler is unknown, so it ends the process as a crash would.
     if (recorder::is_installed()) std::terminate();
     failure_ = std::current_exception();
   }
   if (slots_->running() == 0) {
-    // In this order: a handler's clients and the session use the loop.
+    // In this order, as a handler's clients and the session use the loop.
     session_.reset();
     registry_.reset();
     loop_.restart();
     loop_.poll();
   } else {
-    // A handler that would not end still looks at both, and this process is about to end.
+    // A handler that would not end still uses both, and this process is about to end.
     left_running_ = true;
     (void)session_.release();
     (void)registry_.release();
@@ -129,7 +129,7 @@ void Shard::fail(const std::exception_ptr& thrown) {
   failure_ = thrown;
   failed_.store(true, std::memory_order_release);
   count_open();
-  home_.ended();  // the worker drains all its shards, this one too: what runs may finish
+  home_.ended();  // the worker drains all its shards, also this one: handlers that run may finish
 }
 
 void Shard::drain(Duration limit) {
@@ -142,7 +142,7 @@ void Shard::drain(Duration limit) {
   });
 }
 
-/// Awaits `work`, at most until `end`.
+/// Awaits `work`, until `end` at most.
 task<> Shard::wait_until(std::chrono::steady_clock::time_point end, task<> work) {
   try {
     co_await timeout(end - std::chrono::steady_clock::now(), std::move(work));

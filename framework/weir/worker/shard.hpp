@@ -1,6 +1,6 @@
 #pragma once
 
-/// One thread of a worker: its own loop, session, window and handlers. Shards share nothing.
+/// One thread of a worker, with its own loop, session, window and handlers. Shards share nothing.
 
 #include <atomic>
 #include <boost/asio/cancellation_signal.hpp>
@@ -26,15 +26,15 @@
 
 namespace weir::worker {
 
-/// Registers a shard's handlers; called once a shard, on its thread.
+/// Registers a shard's handlers. Called once per shard, on the shard's thread.
 using Registration = std::function<void(Plugin&)>;
 
-/// After a drain's time is out: for handlers to take their cancellation, and settlements to be confirmed.
+/// The time after a drain's limit, in which handlers take their cancellation, and settlements are confirmed.
 inline constexpr Duration drain_last = std::chrono::seconds(5);
 
 class Shard {
  public:
-  /// What several shards have in common. All outlive them.
+  /// The objects that the shards share. All outlive the shards.
   struct Home {
     const GroupSettings& settings;
     const ProcessToken& process;
@@ -42,18 +42,18 @@ class Shard {
     const Registration& registration;
     const Pulse& pulse;
     recorder::Recorder& recorder;
-    /// Called from the shard's thread when it ends, drained or failed.
+    /// Called on the shard's thread when the shard ends, drained or failed.
     std::function<void()> ended;
   };
 
   Shard(Home home, std::uint32_t index);
   Shard(const Shard&) = delete;
   Shard& operator=(const Shard&) = delete;
-  /// Joins; so only once it has ended.
+  /// Joins the thread, so destroy a shard only once it has ended.
   ~Shard();
 
   /// Starts the thread and waits until its handlers are registered. Throws: what the registration throws;
-  /// handler::PluginError when something is wrong with it. Then it takes messages only after go().
+  /// handler::PluginError if the registration has an error. The shard takes messages only after go().
   void start();
   void go();
   /// Begins to drain (rules: take no more, release what has not started, wait at most `limit` for what has, cancel the
@@ -61,22 +61,23 @@ class Shard {
   void drain(Duration limit);
 
   [[nodiscard]] bool ended() const { return ended_.load(std::memory_order_acquire); }
-  /// It has failed; the worker is to drain. Thread: any.
+  /// True if it has failed: the worker must drain. Thread: any.
   [[nodiscard]] bool failed() const { return failed_.load(std::memory_order_acquire); }
-  /// Why it ended, unless it was drained. Only once it has ended.
+  /// The reason why it ended, unless it was drained. Call it only once the shard has ended.
   [[nodiscard]] std::exception_ptr failure() const { return failure_; }
-  /// Deliveries and settlements that are not settled and confirmed; from its last turn that looked. Thread: any.
+  /// The number of deliveries that are not settled, and of settlements that are not confirmed, at the last turn that
+  /// counted them. Thread: any.
   [[nodiscard]] std::uint64_t open() const { return open_.load(std::memory_order_relaxed); }
   [[nodiscard]] std::uint32_t index() const { return index_; }
-  /// One of its handlers is stuck: it may never end, so the shard says no goodbye to the engine, which would have its
-  /// deliveries returned before the culprit is named. Thread: any.
+  /// One of its handlers is stuck and may never end. So the shard says no goodbye to the engine: a goodbye would return
+  /// its deliveries before the culprit is named. Thread: any.
   void give_up() { given_up_.store(true, std::memory_order_release); }
   [[nodiscard]] bool given_up() const { return given_up_.load(std::memory_order_acquire); }
-  /// Of its handlers, by their number. Thread: any, from start() on.
+  /// The types of its handlers, by their number. Thread: any, from start() on.
   [[nodiscard]] const std::vector<std::string>& types() const { return types_; }
-  /// A handler would not end. Only once the shard has ended.
+  /// True if a handler would not end. Call it only once the shard has ended.
   [[nodiscard]] bool left_running() const { return left_running_; }
-  /// What it settled. Only once it has ended.
+  /// The shard's settlements. Call it only once the shard has ended.
   [[nodiscard]] const Settled& settled() const { return slots_->settler().settled(); }
 
  private:
@@ -91,7 +92,7 @@ class Shard {
   Home home_;
   std::uint32_t index_;
   Pulse::Watch watch_;
-  std::unique_ptr<Slots> slots_;  // outlives the loop, which may hold its coroutines
+  std::unique_ptr<Slots> slots_;  // it outlives the loop, which may hold its coroutines
   asio::cancellation_signal stop_receiving_;
   asio::io_context loop_{1};
   PluginCode code_{loop_};

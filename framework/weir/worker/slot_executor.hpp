@@ -1,10 +1,10 @@
 #pragma once
 
-/// An executor that says whose code runs.
+/// An executor that records whose code runs.
 ///
-/// Each slot's coroutine is spawned on one of these, so every resumption after any Asio operation in it, nested
-/// coroutines included, passes here: who is on the CPU is known at every instant, at no measurable cost. And no
-/// exception of what runs here leaves the loop.
+/// Each slot's coroutine is spawned on one of these, so every resumption after an Asio operation passes here, also in
+/// nested coroutines. So the handler on the CPU is known at every instant, at no measurable cost. No exception of code
+/// that runs here leaves the loop.
 
 #include <boost/asio/execution.hpp>
 #include <boost/asio/prefer.hpp>
@@ -15,8 +15,8 @@
 
 namespace weir::worker {
 
-/// `Owner` has mark(), called where something is to be run, on any thread, and run(mark, function), which runs it and
-/// throws nothing.
+/// `Owner` has mark(), which is called where a function is submitted, on any thread, and run(mark, function), which
+/// runs it and throws nothing.
 template <class Owner, class Inner>
 class SlotExecutor {
  public:
@@ -27,7 +27,7 @@ class SlotExecutor {
     inner_.execute(Entered<std::decay_t<Function>>{owner_, owner_->mark(), std::forward<Function>(function)});
   }
 
-  // What is asked of it, the loop's own executor answers; what is required of it, it gives, wrapped again.
+  // The loop's own executor answers queries. A required property gives that executor's, wrapped again.
   template <class Property>
   requires(boost::asio::can_query_v<const Inner&, Property>) auto query(const Property& property) const ->
       typename boost::asio::query_result<const Inner&, Property>::type {

@@ -15,11 +15,13 @@
 namespace weir::worker {
 namespace {
 
-/// A message object that parsed more than this is made anew: a slot shall not hold on to the largest it ever saw.
+/// A message object that parsed more than this is made anew, so that a slot does not keep the memory of its largest
+/// message.
 constexpr std::size_t reused_bytes_most = 64 * 1024;
-/// What came although this worker does not know its type goes back for so long.
+/// A message whose type this worker does not know is deferred for this time.
 constexpr Duration unknown_type_delay = std::chrono::seconds(10);
-/// How soon the unconfirmed bound is looked at again. The session does not tell; at the bound the disk is the brake.
+/// The time until the unconfirmed bound is looked at again. The session does not report changes. At the bound the disk
+/// is the bottleneck.
 constexpr auto room_pause = std::chrono::milliseconds(2);
 
 }  // namespace
@@ -33,7 +35,7 @@ Slot::Slot(Slots& slots, std::uint32_t number, ContextHome home, std::size_t han
     : slots_(slots), number_(number), context_(home), messages_(handlers) {}
 
 Slot* Slot::enter() {
-  async::end_if_copy();  // of one that a callback on the loop forked, in nobody's slot
+  async::end_if_copy();  // a copy that a callback on the loop forked, outside any slot
   Slot* const before = std::exchange(slots_.current_, this);
   if (before == this) return before;
   if (slots_.frozen_ && slots_.frozen_()) slots_.give_back();
@@ -51,11 +53,11 @@ void Slot::leave(Slot* before) {
   } else {
     slots_.on_cpu_.leaves();
   }
-  // It suspended: only now its deadline costs anything.
+  // It suspended. Only now its deadline costs time.
   if (registered_ != nullptr && !armed()) arm();
 }
 
-/// Its deadline; not while it stands in line, nor once it was cancelled.
+/// Arms its deadline, but not while it stands in line, nor once it was cancelled.
 void Slot::arm() {
   if (fate_ != Fate::its_own || lines_ > 0) return;
   slots_.deadlines_.arm(*this, context_.deadline());
@@ -71,7 +73,7 @@ void Slot::passed() {
     return;
   }
   cancel(Fate::timed_out);
-  // Looked at again: one that catches its cancellation and goes on keeps its place for as long as it likes.
+  // Armed again, as a handler that catches its cancellation and goes on may keep its place for any time.
   if (registered_ != nullptr && fate_ == Fate::timed_out) {
     slots_.deadlines_.arm(*this, Slots::Clock::now() + registered_->timeout);
   }
@@ -102,7 +104,7 @@ Slots::Slots(asio::io_context& loop, const GroupSettings& settings, Registry& re
 Slots::~Slots() { *timekeeper_ = nullptr; }
 
 void Slots::take(engine::Batch batch) {
-  if (frozen_ && frozen_()) give_back();  // what comes now is ours
+  if (frozen_ && frozen_()) give_back();  // the new deliveries have valid leases
   for (const engine::Ticket ticket : batch.lost) lose(ticket);
   const auto recalls = std::move(batch.recalls);
   window_.take(std::move(batch));
@@ -128,7 +130,7 @@ void Slots::lose(engine::Ticket ticket) {
   slot->cancel(Slot::Fate::lost);
 }
 
-/// Runs what waits, as far as slots and bounds allow.
+/// Runs waiting deliveries, as far as slots and bounds allow.
 void Slots::turn() {
   if (frozen_ && frozen_()) give_back();
   if (stopped_ || window_.waiting() == 0) return;
@@ -138,7 +140,7 @@ void Slots::turn() {
   room_ = settler_.room();
   while (window_.waiting() > 0 && turn_left_ > 0 && room_ > 0) {
     Slot* const slot = idle_slot();
-    if (slot == nullptr) return;  // the next to finish goes on
+    if (slot == nullptr) return;  // the next slot that finishes goes on
     Slot* const before = slot->enter();
     if (slot->idle_) {
       async::Suspended waiting = *std::exchange(slot->idle_, std::nullopt);
@@ -146,7 +148,7 @@ void Slots::turn() {
     } else {
       asio::co_spawn(SlotExecutor(slot, loop_.get_executor()), serve(*slot),
                      asio::bind_cancellation_slot(slot->signal_.slot(), [this](const std::exception_ptr& thrown) {
-                       // Out of the loop's run(): ours, never a handler's.
+                       // Leaves the loop's run(): it is Weir's exception, never a handler's.
                        if (thrown) asio::post(loop_, [thrown] { std::rethrow_exception(thrown); });
                      }));
     }
@@ -206,7 +208,7 @@ task<> Slots::idle(Slot& slot) {
 
 task<> Slots::serve(Slot& slot) {
   while (!closing_) {
-    // What one handler sets, or a cancellation left, must not reach the next.
+    // State that a handler set, or that a cancellation left, must not reach the next handler.
     co_await asio::this_coro::reset_cancellation_state();
     co_await asio::this_coro::throw_if_cancelled(true);
     if (!begin_next(slot)) {
@@ -229,12 +231,12 @@ task<> Slots::serve(Slot& slot) {
   }
 }
 
-/// The next delivery that a handler can run is the slot's; false if there is none, or not in this turn.
+/// Gives the slot the next delivery that a handler can run. Returns false if there is none, or none in this turn.
 bool Slots::begin_next(Slot& slot) {
   while (!stopped_) {
     if (window_.waiting() == 0) return false;
     if (turn_left_ == 0 || room_ == 0 || now_ > turn_end_) {
-      // A handler that finished in a turn of its own comes here with what the last turn left.
+      // A handler that finished in a turn of its own comes here with the remainder of the last turn's budget.
       turn_left_ = 0;
       turn_again();
       return false;
@@ -263,7 +265,7 @@ bool Slots::begin(Slot& slot, Place& place) {
     settle_unstarted(place, rejected(body.error().message));
     return false;
   }
-  // Before its bytes are parsed: they too can end the process.
+  // Before its bytes are parsed, as parsing too can end the process.
   on_cpu_.starts(slot.number_, {.queue = delivery.queue,
                                 .segment = delivery.segment,
                                 .index = delivery.index,
@@ -329,7 +331,7 @@ void Slots::settle(Slot& slot, const End& end) {
         settler_.ack(ticket);
       } else {
         settler_.ack(ticket, std::move(slot.context_.outputs()), slot.context_.output_bytes());
-        // They have a bound of their own: bytes on their way.
+        // Outputs have a bound of their own: bytes under way.
         if (settler_.room() == 0) room_ = 0;
       }
       break;
@@ -354,7 +356,9 @@ void Slots::settle_unstarted(Place& place, const End& end) {
 }
 
 void Slots::log_failure(const engine::Delivery& delivery, const End& end, Clock::duration took) {
-  if (!failures_.due(now_)) return failures_.leave_out();  // thousands a second may fail: nothing is made of them
+  if (!failures_.due(now_))
+    return failures_.leave_out();  // thousands per second may fail, so no fields are made for
+                                   // these
   const std::string reason = printable_reason(end.why());
   log::warn(failures_, end.outcome() == Outcome::reject ? "rejected" : "handler_failed",
             {{"queue", settings_.queues[delivery.queue]},

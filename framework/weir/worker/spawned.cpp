@@ -13,10 +13,10 @@ using Spawn = int (*)(pid_t*, const char*, const posix_spawn_file_actions_t*, co
 
 std::atomic<const sigset_t*> defaults{nullptr};
 
-/// The C library's.
+/// Returns the C library's function.
 Spawn next_of(const char* name) { return reinterpret_cast<Spawn>(dlsym(RTLD_NEXT, name)); }
 
-/// What posix_spawn is called with.
+/// The arguments of posix_spawn.
 struct Start {
   const char* program;
   const posix_spawn_file_actions_t* actions;

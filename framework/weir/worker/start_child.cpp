@@ -16,10 +16,10 @@ namespace {
 
 [[noreturn]] void fail(const char* what) { throw Error(std::string(what) + ": " + std::strerror(errno)); }
 
-/// Between fork and exec: only calls that are safe there.
+/// Runs between fork and exec, so makes only calls that are safe there.
 [[noreturn]] void become(const ChildStart& start, char* const* argv, int handed, pid_t parent) {
-  // A group of its own: the terminal's Ctrl-C is the parent's to hear, and what handlers fork can be ended as one. And
-  // no life after the parent's.
+  // A group of its own: the terminal's Ctrl-C goes to the parent alone, and processes that handlers fork can be ended
+  // together. The child also must not outlive the parent.
   setpgid(0, 0);
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
@@ -34,7 +34,7 @@ namespace {
 }  // namespace
 
 pid_t start_child(const ChildStart& start) {
-  // All that allocates, before the fork.
+  // All allocations come before the fork.
   std::vector<char*> argv{const_cast<char*>("weir")};
   for (const std::string& each : start.arguments) argv.push_back(const_cast<char*>(each.c_str()));
   argv.push_back(nullptr);
@@ -47,7 +47,7 @@ pid_t start_child(const ChildStart& start) {
   const pid_t child = fork();
   if (child < 0) fail("fork");
   if (child == 0) become(start, argv.data(), handed, self);
-  setpgid(child, child);  // also here, so that it holds before the child has run
+  setpgid(child, child);  // set here too, so that it holds before the child has run
   close(handed);
   hand_over(ends[1], start.token, start.text);
   close(ends[1]);

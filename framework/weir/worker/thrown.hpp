@@ -1,6 +1,6 @@
 #pragma once
 
-/// What was thrown: in words, and as a handler's end.
+/// An exception as text, and as a handler's end.
 
 #include <string>
 
@@ -8,12 +8,13 @@
 
 namespace weir::worker {
 
-/// Of the exception that is being handled: its text; its type, if it has none or is no std::exception. Only in a catch
-/// block.
+/// Returns the text of the exception that is being handled, or its type, if it has no text or is no std::exception.
+/// Call it only in a catch block.
 [[nodiscard]] std::string thrown_text();
 
-/// How a handler ends that throws the exception that is being handled: as a Reject, Retry, Defer or Throttled says,
-/// else a retry with thrown_text(). Of Asio's multiple_exceptions the first counts. Only in a catch block.
+/// Returns the end of a handler that throws the exception that is being handled: that of a Reject, Retry, Defer or
+/// Throttled, else a retry with thrown_text(). For Asio's multiple_exceptions the first one counts. Call it only in a
+/// catch block.
 [[nodiscard]] End thrown_end();
 
 }  // namespace weir::worker

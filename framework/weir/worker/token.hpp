@@ -1,7 +1,7 @@
 #pragma once
 
-/// What a parent hands to its children unseen by others, through a pipe: the process token, which is never printed, and
-/// one text.
+/// Passes the process token, which is never printed, and one text from a parent to its children, through a pipe that no
+/// other process sees.
 
 #include <string>
 #include <string_view>
@@ -10,7 +10,7 @@
 
 namespace weir::worker {
 
-/// 128 random bits. Thread: any.
+/// Returns 128 random bits. Thread: any.
 [[nodiscard]] ProcessToken random_token();
 
 struct HandedOver {
@@ -18,9 +18,10 @@ struct HandedOver {
   std::string text;
 };
 
-/// Into a pipe, which must have room for it: 64 KiB. A reader that is gone already is no error. Throws: Error.
+/// Writes both into a pipe, which must have room for them: 64 KiB. A reader that is already gone is no error. Throws:
+/// Error.
 void hand_over(int fd, const ProcessToken& token, std::string_view text);
-/// Reads to the end, and closes `fd`. Throws: Error when there is no token in it.
+/// Reads to the end, and closes `fd`. Throws: Error if it holds no token.
 [[nodiscard]] HandedOver take_over(int fd);
 
 }  // namespace weir::worker

@@ -22,21 +22,22 @@ using recorder::ThreadLine;
 using Clock = std::chrono::steady_clock;
 using namespace std::chrono_literals;
 
-/// A stall is found within half of `stall_after`; memory is looked at each `look_most` while handlers run, and each
-/// `sample_most` while none does. 20 wake-ups a second by default; while none runs it naps until one does, and looks up
-/// now and then, so that a nap is not taken for a stopped process.
+/// The longest time between two looks. A stall is found within half of `stall_after`. Memory is read each `look_most`
+/// while handlers run, and each `sample_most` while none runs. By default that is 20 wake-ups per second. While no
+/// handler runs, the watchdog sleeps until one does, and wakes each `nap_most`, so that its sleep is not taken for a
+/// stopped process.
 constexpr Clock::duration look_most = 50ms;
 constexpr Clock::duration nap_most = 400ms;
 static_assert(nap_most < Stalls::gap_most);
 constexpr Clock::duration sample_most = 1s;
 constexpr Clock::duration look_least = 2ms;
-/// Of all shards together: a stack is taken and printed for each.
+/// The least time between two reports of stalls, for all shards together: each takes and prints a stack.
 constexpr Duration stalls_every = 1s;
 
-/// On one line of log.
+/// The longest name on a line of log.
 constexpr std::size_t name_bytes_most = 160;
 
-/// `a < b < c`, innermost first.
+/// Returns `a < b < c`, innermost first.
 std::string printed(const std::vector<std::uint64_t>& frames) {
   std::string text;
   for (const std::string& name :
@@ -46,7 +47,7 @@ std::string printed(const std::vector<std::uint64_t>& frames) {
   return text;
 }
 
-/// What it does with the thread that it holds.
+/// Says what the handler does with the thread that it holds.
 std::string_view words_of(bool waits) { return waits ? "waits" : "computes"; }
 
 }  // namespace
@@ -71,7 +72,7 @@ struct Watchdog::State {
   void run() {
     pthread_setname_np(pthread_self(), "weir-watchdog");
     Clock::time_point sampled_at;
-    bool ran = false;  // since the last sample
+    bool ran = false;  // a handler ran since the last sample
     bool idle = false;
     while (!recorder.bell().wait(idle ? nap_most : looks, idle)) {
       const auto now = Clock::now();
@@ -81,12 +82,12 @@ struct Watchdog::State {
         ran = false;
       }
       for (std::size_t i = 0; i < threads.size(); ++i) look(i);
-      idle = !have_run();  // last: what enters after this rings
+      idle = !have_run();  // last: a handler that enters after this rings the bell
       ran = ran || !idle;
     }
   }
 
-  /// True if a handler was on a CPU since this was asked last, or is.
+  /// True if a handler is on a CPU, or was since the last call.
   bool have_run() {
     std::uint64_t sum = 0;
     bool runs = false;
@@ -100,7 +101,7 @@ struct Watchdog::State {
 
   void look(std::size_t i) {
     ThreadLine& line = recorder.threads()[i];
-    // In this order: stopped between the two, it finds the gap at its next look.
+    // In this order: if the process is stopped between the two, the next look finds the gap.
     const auto now = Clock::now();
     const auto on_cpu = recorder.on_cpu(line);
     const auto kind = threads[i].look(now, settings.stall_after, on_cpu);
@@ -115,7 +116,7 @@ struct Watchdog::State {
   [[nodiscard]] std::string type_of(const OnCpu& on_cpu) const {
     return on_cpu.what.handler < types.size() ? types[on_cpu.what.handler] : std::string();
   }
-  /// The stack is of that handler only if it still runs once it was taken.
+  /// Returns the stack of that handler; nothing if it no longer runs once the stack was taken.
   [[nodiscard]] std::vector<std::uint64_t> stack_of(const ThreadLine& line, const OnCpu& on_cpu) const {
     std::vector<std::uint64_t> frames = recorder::stack_of(line);
     const auto now = recorder.on_cpu(line);
@@ -126,7 +127,7 @@ struct Watchdog::State {
   void stalled(const ThreadLine& line, const OnCpu& on_cpu) {
     const auto left_out = stalls.pass(Clock::now());
     if (!left_out) return;
-    const bool waits = thread_waits(line.thread);  // before its stack is taken: that interrupts it
+    const bool waits = thread_waits(line.thread);  // before its stack is taken, which interrupts it
     const std::vector<std::uint64_t> frames = stack_of(line, on_cpu);
     const std::string stack = printed(frames);
     const auto again = recorder.on_cpu(line);
@@ -168,10 +169,10 @@ struct Watchdog::State {
   const std::vector<std::string> types;
   const std::function<void(const Stuck&)> stuck;
   const Clock::duration looks;
-  std::uint64_t turns = 0;  ///< of all threads, when they were looked at last
+  std::uint64_t turns = 0;  ///< the turns of all threads at the last look
   log::Limit stalls{stalls_every};
   std::vector<Stalls> threads;
-  std::thread thread;  // last: it uses the rest
+  std::thread thread;  // last, as it uses the other members
 };
 
 Watchdog::Watchdog(const GroupSettings& settings, recorder::Recorder& recorder, std::vector<std::string> types,

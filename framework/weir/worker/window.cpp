@@ -8,7 +8,7 @@
 namespace weir::worker {
 namespace {
 
-/// What a message weighs in the window: its encoded Body.
+/// The bytes of a message in the window: those of its encoded Body.
 std::uint64_t weight(const engine::Delivery& delivery) { return delivery.body.size(); }
 
 std::string_view append(std::string& bytes, std::string_view text) {
@@ -102,7 +102,7 @@ void Window::free(Place& place) {
 void Window::tidy() {
   for (const std::uint32_t index : crumbling_) {
     Frame& frame = frames_[index];
-    if (!std::exchange(frame.crumbling, false)) continue;  // it was let go meanwhile
+    if (!std::exchange(frame.crumbling, false)) continue;  // the frame was let go meanwhile
     for (std::size_t i = 0; frame.places > 0; ++i) {
       Place& straggler = places_[frame.deliveries[i].ticket];
       if (straggler.frame == index) copy_out(straggler);
@@ -121,7 +121,7 @@ std::unique_ptr<Kept> Window::detach(Place& place) {
   if (kept) {
     kept_bytes_ -= kept->bytes.size();
   } else {
-    // Its handler may look into the frame, so the frame lives on.
+    // Its handler may use the frame's bytes, so the frame lives on.
     kept = std::make_unique<Kept>(Kept{*place.delivery, {}, frames_[place.frame].owner});
   }
   if (place.also != nullptr) *place.also = &kept->delivery;
@@ -130,7 +130,7 @@ std::unique_ptr<Kept> Window::detach(Place& place) {
 }
 
 bool Window::stays(const Place& place) const {
-  // A message that is a quarter of its frame, or more, keeps it from ever being copied out.
+  // A message that is a quarter of its frame, or more, is never copied out while it is unsettled.
   return place.frame == Place::no_frame || weight(*place.delivery) * 4 >= frames_[place.frame].bytes;
 }
 

@@ -1,13 +1,13 @@
 #pragma once
 
-/// What a shard holds unsettled: a place for each message of the window.
+/// The messages that a shard holds unsettled. Each message of the window has a place.
 ///
-/// Places taken are what the session holds, so window − places taken is the credit. An engine that delivers more than
-/// the window has broken its promise: that is an error, never a buffer.
+/// The taken places are the messages that the session holds, so the credit is the window minus the taken places. If an
+/// engine delivers more than the window, it has broken its promise: that is an error, and nothing is buffered.
 ///
-/// Messages are views into the frame they came in. Once less than a quarter of a frame's bytes is unsettled, what is
-/// left of it is copied out and the frame let go (by tidy(), between turns: most frames are settled whole within one).
-/// So a shard holds at most 4 × its byte window, and the frames of one turn.
+/// Messages are views into the frame that they came in. Once less than a quarter of a frame's bytes is unsettled, the
+/// rest is copied out, and the frame is let go. tidy() does that between turns, as most frames are settled whole within
+/// one turn. So a shard holds at most 4 × its byte window, and the frames of one turn.
 ///
 /// Thread: the shard's. Knows no Asio and no clock.
 
@@ -24,7 +24,7 @@ namespace weir::worker {
 
 class Slot;
 
-/// A delivery that owns its bytes, or keeps alive whatever does.
+/// A delivery that owns its bytes, or keeps their owner alive.
 struct Kept {
   engine::Delivery delivery;
   std::string bytes;
@@ -37,44 +37,44 @@ struct Place {
 
   const engine::Delivery* delivery = nullptr;  ///< null: the place is free
   std::uint32_t frame = no_frame;
-  Slot* slot = nullptr;                     ///< who runs it; null: it waits
-  const engine::Delivery** also = nullptr;  ///< who else looks at `delivery`, and is told when it moves
-  std::unique_ptr<Kept> kept;               ///< once it was copied out
+  Slot* slot = nullptr;                     ///< the slot that runs it; null: it waits
+  const engine::Delivery** also = nullptr;  ///< another pointer to `delivery`, which is updated when it moves
+  std::unique_ptr<Kept> kept;               ///< set once it was copied out
 };
 
 class Window {
  public:
   explicit Window(const Load& most);
 
-  /// Places the batch's deliveries behind those that wait. `batch.lost` is the caller's.
+  /// Places the batch's deliveries behind those that wait. The caller handles `batch.lost`.
   ///
-  /// Throws: Error when the engine delivers more than the window, or a ticket that is held already.
+  /// Throws: Error if the engine delivers more than the window, or a ticket that is held already.
   void take(engine::Batch batch);
 
-  /// The oldest that waits; null if none does.
+  /// Returns the oldest waiting delivery, which waits no longer; null if there is none.
   [[nodiscard]] Place* next();
-  /// The newest of a queue that wait, at most so many; they wait no longer. Looks at all that do.
+  /// Returns the newest waiting deliveries of a queue, at most `most`. They wait no longer. Looks at all waiting ones.
   [[nodiscard]] std::vector<Place*> newest(std::uint32_t queue, std::uint64_t most);
-  /// Its place, if it is held.
+  /// Returns the ticket's place, or null if it is not held.
   [[nodiscard]] Place* held(engine::Ticket ticket);
   /// Frees the place: its outcome is known, or it was lost.
   void free(Place& place);
   /// Frees the place of a delivery that was lost while it waits (`slot` null).
   void forget_waiting(Place& place);
-  /// Frees the place of a delivery that was lost while it runs; what its handler looks at lives on in the answer.
+  /// Frees the place of a delivery that was lost while it runs. The result keeps the bytes that its handler uses.
   [[nodiscard]] std::unique_ptr<Kept> detach(Place& place);
 
   /// True if the delivery's bytes stay where they are until the place is freed.
   [[nodiscard]] bool stays(const Place& place) const;
 
-  /// True if there are frames of which less than a quarter is left: call tidy() at the end of this turn.
+  /// True if a frame has less than a quarter left: call tidy() at the end of this turn.
   [[nodiscard]] bool wants_tidying() const { return !crumbling_.empty(); }
-  /// Copies out what is left of them.
+  /// Copies out the rest of these frames.
   void tidy();
 
   [[nodiscard]] Load load() const { return load_; }
   [[nodiscard]] std::size_t waiting() const { return waiting_.size(); }
-  /// Bytes of messages that are kept in memory, in frames or copied out.
+  /// The bytes of messages in memory, in frames or copied out.
   [[nodiscard]] std::uint64_t kept_bytes() const { return kept_bytes_; }
   [[nodiscard]] const Load& most() const { return most_; }
 

@@ -30,11 +30,11 @@ struct Worker::State {
 
   std::mutex mutex;
   std::condition_variable changed;
-  std::optional<std::chrono::steady_clock::time_point> end_at;  ///< once it drains
+  std::optional<std::chrono::steady_clock::time_point> end_at;  ///< set once it drains
   std::string stuck;                                            ///< why a shard was given up
-  std::set<std::uint32_t> blocked;                              ///< shards whose loop may never turn again
+  std::set<std::uint32_t> blocked;                              ///< the shards whose loop may never turn again
 
-  std::vector<std::unique_ptr<Shard>> shards;  // last: their threads use the rest
+  std::vector<std::unique_ptr<Shard>> shards;  // last, as their threads use the other members
 
   [[nodiscard]] bool all_ended() const {
     return std::all_of(shards.begin(), shards.end(), [](const auto& each) { return each->ended(); });
@@ -74,14 +74,14 @@ const GroupSettings& Worker::settings() const { return state_->settings; }
 const ProcessToken& Worker::process() const { return state_->process; }
 void Worker::on_ending(std::function<void()> told) { state_->told = std::move(told); }
 
-// All shards register the same.
+// All shards have the same handlers.
 const std::vector<std::string>& Worker::types() const { return state_->shards.front()->types(); }
 
 void Worker::start() {
   State& state = *state_;
-  // Not `this` and no share: shards are the state's own, and join before it dies.
+  // Captures neither `this` nor a shared_ptr: the state owns the shards, which join before it is destroyed.
   const auto ended = [&state] {
-    // Only one shard's failure, or the last one's end, concerns the others.
+    // Wakes wait(), which looks for a failed shard, or for the end of the last one.
     {
       const std::scoped_lock lock(state.mutex);
       state.changed.notify_all();
@@ -152,7 +152,7 @@ Ended Worker::wait() {
       ended.failure = "a shard threw something that is no std::exception";
     }
   }
-  // Who would not end looks at the state for ever; the process is about to end.
+  // A handler that would not end may use the state for ever. The process is about to end.
   if (!ended.joined) new std::shared_ptr<State>(state_);
   return ended;
 }

@@ -1,4 +1,4 @@
-/// Reads files into a search index: queue `documents` names files, queue `index` has what is to be found of them.
+/// Reads files into a search index. Queue `documents` has the names of files, queue `index` their words.
 
 #include <weir/handler.hpp>
 
@@ -8,7 +8,7 @@
 
 namespace {
 
-/// Blocks on the disk and keeps the CPU busy: for weir::offload.
+/// Blocks on the disk and keeps the CPU busy, so it runs in weir::offload.
 documents::Entry entry_of(const std::string& path) {
   const std::string text = documents::decoded(documents::uncompressed(documents::read_file(path)));
   documents::Entry entry;
@@ -20,7 +20,7 @@ documents::Entry entry_of(const std::string& path) {
 }
 
 weir::task<> read_document(weir::Context& ctx, const documents::Document& document) {
-  // The reading is offloaded too: Asio's asynchronous files need io_uring on Linux, which containers often forbid.
+  // The read is offloaded too: Asio's asynchronous files need io_uring on Linux, which containers often forbid.
   try {
     const documents::Entry entry = co_await weir::offload([&document] { return entry_of(document.path()); });
     ctx.publish("index", entry);  // leaves together with this message's ack: no file is lost between the queues

@@ -11,7 +11,7 @@ namespace {
   throw std::runtime_error("index " + file + ": " + (database ? sqlite3_errmsg(database) : "out of memory"));
 }
 
-/// A prepared statement, for the length of one call.
+/// A prepared statement, for the time of one call.
 class Statement {
  public:
   Statement(const std::string& file, sqlite3* database, const char* sql) : file_(file), database_(database) {
@@ -32,7 +32,7 @@ class Statement {
     if (sqlite3_bind_int64(statement_, at, number) != SQLITE_OK) fail(file_, database_);
     return *this;
   }
-  /// True: there is a row.
+  /// Returns true if there is a row.
   bool step() {
     const int result = sqlite3_step(statement_);
     if (result == SQLITE_ROW) return true;
@@ -56,7 +56,7 @@ void run(const std::string& file, sqlite3* database, const char* sql) {
   if (sqlite3_exec(database, sql, nullptr, nullptr, nullptr) != SQLITE_OK) fail(file, database);
 }
 
-/// Each word quoted, so that nothing of FTS5's query language is read into what a user typed.
+/// Quotes each word, so that a user's text is not read as FTS5's query language.
 std::string query_of(std::string_view words) {
   std::string query;
   std::size_t at = 0;
@@ -80,7 +80,7 @@ Index::Index(const std::string& file, Mode mode) : file_(file) {
   if (result != SQLITE_OK) fail(file_, database);
   sqlite3_busy_timeout(database, 5000);
   if (mode == Mode::read) return;
-  // FULL: what is acked must be on disk, else a power loss leaves holes that no redelivery fills.
+  // FULL: acked rows must be on disk, else a power loss loses rows that no redelivery brings back.
   run(file_, database,
       "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;"
       "CREATE TABLE IF NOT EXISTS documents(id INTEGER PRIMARY KEY, path TEXT NOT NULL UNIQUE, title TEXT NOT NULL,"

@@ -18,7 +18,7 @@ struct Found {
   std::string title;
 };
 
-/// One connection to the database. Not thread-safe; everything blocks on the disk.
+/// One connection to the database. Not thread-safe. Every call blocks on the disk.
 class Index {
  public:
   struct Row {
@@ -31,12 +31,12 @@ class Index {
   /// Throws: std::runtime_error, with the file's name and SQLite's reason.
   Index(const std::string& file, Mode mode);
 
-  /// Writes all rows or none, and is on disk when it returns. A row replaces what was there for its path. One whose
-  /// message was written before is left out: it may come again after a newer one of its path.
+  /// Writes all rows or none. They are on disk when it returns. A row replaces the row of the same path. A row whose
+  /// message was written before is left out, as it may come again after a newer one of its path.
   void write(std::span<const Row> rows);
 
   [[nodiscard]] std::uint64_t count();
-  /// Documents with all these words, the best first.
+  /// Returns documents with all these words, the best first.
   [[nodiscard]] std::vector<Found> search(std::string_view words, std::uint64_t most);
   [[nodiscard]] std::uint64_t matches(std::string_view words);
 

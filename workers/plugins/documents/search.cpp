@@ -1,5 +1,5 @@
-/// documents-search INDEX WORD…: the best documents with all these words. documents-search INDEX --count: how many it
-/// holds.
+/// documents-search INDEX WORD… prints the best documents with all these words. documents-search INDEX --count prints
+/// the number of documents.
 
 #include <cstdio>
 #include <exception>

@@ -31,7 +31,7 @@ struct File {
   throw NotText("too large: over " + std::to_string(file_most_bytes / 1024 / 1024) + " MiB");
 }
 
-/// Bytes of the UTF-8 character at the start of `text`, or 0 if there is none.
+/// Returns the bytes of the UTF-8 character at the start of `text`, or 0 if there is none.
 std::size_t utf8_length(std::string_view text) {
   const auto byte = [&](std::size_t i) { return static_cast<unsigned char>(text[i]); };
   const unsigned char lead = byte(0);
@@ -61,7 +61,7 @@ bool is_utf8(std::string_view text) {
   return true;
 }
 
-/// Windows-1252's characters 0x80 to 0x9F; 0: it has none there. The others are Latin-1's.
+/// Windows-1252's characters 0x80 to 0x9F; 0: no character. Its other characters are Latin-1's.
 constexpr std::array<std::uint16_t, 32> windows_1252 = {0x20AC, 0,      0x201A, 0x0192, 0x201E, 0x2026, 0x2020, 0x2021,
                                                         0x02C6, 0x2030, 0x0160, 0x2039, 0x0152, 0,      0x017D, 0,
                                                         0,      0x2018, 0x2019, 0x201C, 0x201D, 0x2022, 0x2013, 0x2014,
@@ -81,7 +81,7 @@ void append_utf8(std::string& out, std::uint32_t character) {
 }
 
 bool is_control(unsigned char byte) {
-  // Backspace and escape are how old manuals underline; form feeds end pages.
+  // Old manuals underline by backspace and escape. Form feeds end pages.
   return byte < 0x20 && std::strchr("\t\n\v\f\r\b\x1b", byte) == nullptr;
 }
 
@@ -106,7 +106,7 @@ std::string read_file(const std::string& path) {
   std::string bytes;
   std::array<char, 65536> buffer;
   bytes.reserve(static_cast<std::size_t>(status.st_size));
-  // To its end, not to the size it had: it may be growing.
+  // Reads to the end, not to the size at the start, as the file may be growing.
   while (true) {
     const ssize_t got = ::read(file.fd, buffer.data(), buffer.size());
     if (got < 0 && errno == EINTR) continue;
@@ -140,7 +140,7 @@ std::string uncompressed(std::string bytes) {
     out.append(buffer.data(), got);
     if (result == Z_STREAM_END) {
       if (stream.avail_in == 0) return out;
-      // The next member; gzip itself ignores what follows the last one and is none, and so do we.
+      // The next member. Bytes after the last member are ignored, as gzip itself does.
       if (stream.avail_in < 2 || stream.next_in[0] != 0x1f || stream.next_in[1] != 0x8b) return out;
       inflateReset(&stream);
     } else if (result != Z_OK || (got == 0 && stream.avail_in == 0)) {

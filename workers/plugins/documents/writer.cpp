@@ -35,7 +35,7 @@ Writer::~Writer() {
 
 asio::awaitable<void> Writer::write(Index::Row row) {
   const auto loop = co_await asio::this_coro::executor;
-  // Named, and capturing references alone: g++ 12 destroys other closures of a co_await expression twice.
+  // It is named, and captures references only, as g++ 12 destroys other closures in a co_await expression twice.
   auto hand_over = [this, &row, &loop](auto done) {
     push({.row = std::move(row),
           .done = Done(std::move(done)),
@@ -74,7 +74,7 @@ void Writer::run() {
       failure = std::current_exception();  // tried again with the next batch
     }
     for (std::size_t i = 0; i < batch.size(); ++i) {
-      // One row that SQLite will not take must not fail its neighbours.
+      // A row that SQLite refuses must not make its neighbours fail.
       auto its_failure =
           failure && index && rows.size() > 1 ? try_write(*index, std::span(rows).subspan(i, 1)) : failure;
       asio::post(batch[i].loop,

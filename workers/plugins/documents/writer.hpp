@@ -1,6 +1,7 @@
 #pragma once
 
-/// Group commit for the index: one thread writes what all handlers have gathered meanwhile in one transaction.
+/// Group commit for the index: one thread writes the rows that all handlers have gathered meanwhile, in one
+/// transaction.
 
 #include <boost/asio/any_completion_handler.hpp>
 #include <boost/asio/any_io_executor.hpp>
@@ -20,23 +21,23 @@
 
 namespace documents {
 
-/// SQLite blocks, syncs once a transaction, and has one writer: so neither a loop nor a pool of threads should wait for
-/// it, and many rows should share one sync. Handlers hand over their row and are resumed once it is on disk.
+/// SQLite blocks, syncs once per transaction, and has one writer. So neither a loop nor a pool of threads should wait
+/// for it, and many rows should share one sync. A handler hands over its row, and is resumed once the row is on disk.
 ///
 /// Thread: write() may be awaited on any loop; each is resumed on its own.
 class Writer {
  public:
-  /// Opens or makes the database, in the writer's thread; what fails there fails each write().
+  /// Opens or makes the database in the writer's thread. An error there makes each write() fail.
   explicit Writer(std::string file);
-  /// Writes what was handed over, then ends.
+  /// Writes the rows that were handed over, then ends.
   ~Writer();
   Writer(const Writer&) = delete;
   Writer& operator=(const Writer&) = delete;
 
-  /// Ends when the row is on disk.
+  /// Waits until the row is on disk.
   ///
-  /// Throws: std::runtime_error, with SQLite's reason; nothing was written then.
-  /// Cancellation: none; it is over in a moment, and the row may be on its way to the disk.
+  /// Throws: std::runtime_error, with SQLite's reason; then nothing was written.
+  /// Cancellation: none; the wait is short, and the row may already be under way to the disk.
   boost::asio::awaitable<void> write(Index::Row row);
 
  private:
@@ -44,7 +45,7 @@ class Writer {
   struct Waiting {
     Index::Row row;
     Done done;
-    boost::asio::any_io_executor loop;  ///< kept from running dry meanwhile
+    boost::asio::any_io_executor loop;  ///< has work meanwhile, so that it does not end
   };
 
   void push(Waiting waiting);
@@ -55,7 +56,7 @@ class Writer {
   std::condition_variable changed_;
   std::vector<Waiting> waiting_;
   bool ending_ = false;
-  std::thread thread_;  // last: it uses all of the above
+  std::thread thread_;  // last, as it uses all members above
 };
 
 }  // namespace documents

@@ -13,7 +13,7 @@ std::optional<std::chrono::sys_seconds> date_of(const std::string& text) {
   unsigned day{}, hour{}, minute{}, second{};
   int year{}, end{};
   std::array<char, 4> month{};
-  // std::chrono::parse is not in this library. The weekday says nothing that the date does not.
+  // std::chrono::parse is not in this library. The weekday is skipped, as it follows from the date.
   if (std::sscanf(text.c_str(), "%*3[A-Za-z], %2u %3[A-Za-z] %4d %2u:%2u:%2u GMT%n", &day, month.data(), &year, &hour,
                   &minute, &second, &end) != 6 ||
       static_cast<std::size_t>(end) != text.size() || hour > 23 || minute > 59 || second > 60) {

@@ -20,7 +20,7 @@ std::string_view trimmed(std::string_view text) {
 
 [[noreturn]] void throw_no_answer(http::error why) { throw boost::system::system_error(http::make_error_code(why)); }
 
-/// `HTTP/1.1 200 OK`; the reason may be missing, and the blank before it too.
+/// Reads `HTTP/1.1 200 OK`. The reason may be missing, and the blank before it too.
 unsigned status_of(std::string_view line) {
   constexpr std::string_view version = "HTTP/1.";
   constexpr std::size_t code_at = version.size() + 2;
@@ -46,12 +46,12 @@ void AnswerHead::take(std::string_view bytes) {
     bytes_ += part.size() + 1;
     if (bytes_ > answer_head_most_bytes) {
       if (status_ == 0) throw_no_answer(http::error::header_limit);
-      complete_ = true;  // the status stands
+      complete_ = true;  // the status is known
       return;
     }
     line_ += part;
     if (end == std::string_view::npos) {
-      --bytes_;  // its end is still to come
+      --bytes_;  // its end may still come
       return;
     }
     bytes.remove_prefix(end + 1);
@@ -66,7 +66,7 @@ void AnswerHead::take_line(std::string_view line) {
     interim_ = !line.empty();
   } else if (status_ != 0) {
     take_field(line);
-  } else if (!line.empty()) {  // a blank line too many after a head
+  } else if (!line.empty()) {  // not an extra blank line after a head
     take_status(line);
   }
 }

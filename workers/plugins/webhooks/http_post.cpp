@@ -20,7 +20,7 @@ namespace asio = boost::asio;
 namespace beast = boost::beast;
 namespace http = beast::http;
 
-/// What follows the status line.
+/// The time for all that follows the status line.
 constexpr auto rest_within = std::chrono::seconds(1);
 
 Target target_of(std::string_view url) {
@@ -83,8 +83,8 @@ asio::awaitable<Answer> post(const Target& target, const std::vector<Header>& he
   }
   if (ended == asio::error::eof) ended = http::error::end_of_stream;
   if (head.status() == 0) throw boost::system::system_error(ended);
-  // The body is read out of politeness, so that the subscriber's write does not fail. Who would keep the connection
-  // hears that we do not.
+  // The body is read only so that the subscriber's write does not fail. A subscriber that would keep the connection
+  // hears that it is closed.
   boost::system::error_code ignored;
   stream.socket().shutdown(asio::ip::tcp::socket::shutdown_send, ignored);
   for (std::size_t read = 0; !ended && read < answer_body_most_bytes;) {

@@ -1,13 +1,13 @@
 #pragma once
 
-/// How a subscriber knows that a delivery is ours and unchanged.
+/// Signs deliveries, so that a subscriber knows that they are ours and unchanged.
 
 #include <string>
 #include <string_view>
 
 namespace webhooks {
 
-/// `sha256=` and the HMAC-SHA256 of the body under the secret, in lower-case hex.
+/// Returns `sha256=` and the HMAC-SHA256 of the body under the secret, in lower-case hex.
 std::string signature_of(std::string_view secret, std::string_view body);
 
 }  // namespace webhooks

@@ -1,6 +1,6 @@
 #pragma once
 
-/// A subscriber for the tests: a real HTTP server on loopback that answers what it is told to.
+/// A subscriber for the tests: a real HTTP server on loopback that gives prepared answers.
 
 #include <sys/socket.h>
 
@@ -19,12 +19,12 @@
 
 namespace webhooks {
 
-/// Takes one connection after the other; answers the i-th request with the i-th answer, then with the last. An empty
-/// answer closes the connection without one; `silent` holds it open and says nothing.
+/// Takes one connection after the other. Answers the i-th request with the i-th answer, and later ones with the last.
+/// An empty answer closes the connection without one. `silent` holds it open and sends nothing.
 class Subscriber {
  public:
   static constexpr const char* silent = "silent";
-  /// At the end of an answer: the connection stays open, and no more is said.
+  /// At the end of an answer: the connection stays open, and no more is sent.
   static constexpr std::string_view held_open = "(held open)";
 
   explicit Subscriber(std::vector<std::string> answers)

@@ -14,7 +14,7 @@ using namespace std::chrono_literals;
 
 namespace {
 
-/// What `with:` says.
+/// The options in `with:`.
 struct Settings {
   std::string secret;
   weir::Duration timeout{};
@@ -53,7 +53,7 @@ Settings settings_of(weir::Plugin& plugin) {
   return settings;
 }
 
-/// One shard's deliveries. Shards share nothing, so the limit per host is a shard's too.
+/// One shard's deliveries. Shards share nothing, so the limit per host is also per shard.
 class Webhooks {
  public:
   explicit Webhooks(Settings settings) : settings_(std::move(settings)) {}
@@ -61,8 +61,8 @@ class Webhooks {
   weir::task<> deliver(weir::Context& ctx, const webhooks::Delivery& delivery);
 
  private:
-  /// Whoever is in flight to a host or waits for it owns its semaphore; the last one out takes it along, so that hosts
-  /// are remembered only while there is work for them.
+  /// Each delivery that is in flight to a host, or waits for it, shares the host's semaphore. The last one destroys it,
+  /// so that hosts are kept only while there is work for them.
   std::shared_ptr<weir::Semaphore> in_flight_to(const std::string& host);
 
   Settings settings_;
@@ -93,14 +93,14 @@ weir::task<> Webhooks::deliver(weir::Context& ctx, const webhooks::Delivery& del
   const std::vector<webhooks::Header> headers = {
       {"Content-Type", "application/json"},
       {"X-Weir-Event", delivery.event()},
-      {"X-Weir-Delivery", ctx.name().text()},  // the same however often it comes: what to deduplicate by
+      {"X-Weir-Delivery", ctx.name().text()},  // the same at every attempt: the subscriber deduplicates by it
       {"X-Weir-Id", delivery.id()},
       {"X-Weir-Attempt", std::to_string(ctx.attempt())},
       {"X-Weir-Signature-256", webhooks::signature_of(settings_.secret, delivery.body())},
   };
 
-  // A slow host is not the message's fault: time in line is not the handler's, and what finds no room comes again
-  // later, uncharged.
+  // A slow host is not the message's fault. Time in line is not the handler's, and a message that finds no room comes
+  // again later, without an attempt.
   const auto host = in_flight_to(target.authority);
   const weir::Semaphore::Permit permit = co_await host->acquire();
 
@@ -108,9 +108,9 @@ weir::task<> Webhooks::deliver(weir::Context& ctx, const webhooks::Delivery& del
   try {
     answer = co_await weir::timeout(settings_.timeout, webhooks::post(target, headers, delivery.body()));
   } catch (const boost::system::system_error& error) {
-    if (error.code() == boost::asio::error::operation_aborted) throw;  // we are being cancelled
+    if (error.code() == boost::asio::error::operation_aborted) throw;  // this handler is being cancelled
     throw weir::Retry("no answer: " + error.code().message());
-  }  // weir::TimedOut is a retry already
+  }  // weir::TimedOut is already a retry
 
   const webhooks::Verdict verdict =
       webhooks::verdict_of(answer.status, answer.retry_after, std::chrono::system_clock::now());
@@ -124,7 +124,8 @@ weir::task<> Webhooks::deliver(weir::Context& ctx, const webhooks::Delivery& del
 }  // namespace
 
 WEIR_PLUGIN(plugin) {
-  const auto shard = std::make_shared<Webhooks>(settings_of(plugin));  // the handler's own, as long as the shard lives
+  const auto shard = std::make_shared<Webhooks>(settings_of(plugin));  // the handler keeps it as long as the shard
+                                                                       // lives
   plugin.on<webhooks::Delivery>("webhooks", [shard](weir::Context& ctx, const webhooks::Delivery& delivery) {
     return shard->deliver(ctx, delivery);
   });

@@ -11,7 +11,7 @@ using broker::core::Piece;
 using broker::core::Snapshot;
 using broker::core::Source;
 
-/// Messages [first, first + count) of a segment, whose whole run is `all`.
+/// Adds messages [first, first + count) of a segment. `all` is the segment's whole run.
 void add_slice(const Piece& piece, const v1::Index& index, std::int64_t published_at_us, std::string_view all,
                v1::Delivery& delivery, std::string& run) {
   protocol::slice(index, piece.first, piece.count, *delivery.mutable_index());

@@ -1,6 +1,6 @@
 #pragma once
 
-/// A Deliver frame from the pieces that the core names, read from the store.
+/// Makes a Deliver frame from the pieces that the core names, and reads them from the store.
 
 #include <string>
 
@@ -9,7 +9,7 @@
 
 namespace weir::engine::memory {
 
-/// The encoded frame.
+/// Returns the encoded frame.
 [[nodiscard]] std::string deliver_frame(const broker::core::SendDelivery& action, broker::core::Snapshot& snapshot);
 
 }  // namespace weir::engine::memory

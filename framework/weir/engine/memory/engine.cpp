@@ -1,4 +1,4 @@
-// memory:// as an engine.
+// The engine memory://.
 #include "weir/engine/weir/engine.hpp"
 
 #include <utility>
@@ -24,7 +24,7 @@ class MemoryEngine final : public Engine {
   }
 
  private:
-  std::shared_ptr<MemoryBroker> broker_;  // of every engine with its name; the last one ends it
+  std::shared_ptr<MemoryBroker> broker_;  // shared by all engines of its name; the last one ends it
   Capabilities capabilities_;
 };
 

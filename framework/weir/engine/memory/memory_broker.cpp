@@ -27,7 +27,7 @@ using weir_broker::TransportOwner;
 
 Now now() { return {weir_broker::now(), std::chrono::time_point_cast<Duration>(std::chrono::system_clock::now())}; }
 
-/// The client's end of a connection. Shared with the broker and with what is posted to the client's loop.
+/// The client's end of a connection. The broker shares it, as do functions that are posted to the client's loop.
 class Line : public std::enable_shared_from_this<Line> {
  public:
   Line(asio::any_io_executor executor, TransportOwner& owner) : executor_(std::move(executor)), owner_(&owner) {}
@@ -43,7 +43,7 @@ class Line : public std::enable_shared_from_this<Line> {
     ended_ = why;
     schedule();
   }
-  /// Thread: the client's. Its owner is not called any more, and its loop, which may end now, not posted to.
+  /// Thread: the client's. Afterwards the owner is not called, and nothing is posted to its loop, which may end.
   void drop() {
     owner_ = nullptr;
     const std::lock_guard lock(mutex_);
@@ -194,7 +194,7 @@ std::unique_ptr<Transport> MemoryBroker::Loop::connect(const asio::any_io_execut
   {
     const std::lock_guard lock(mutex_);
     connection = next_connection_++;
-    // With the frames, so that the broker knows the line when HELLO comes.
+    // The line goes with the frames, so that the broker knows it when HELLO comes.
     new_lines_.emplace_back(connection, line);
   }
   return std::make_unique<MemoryTransport>(*this, connection, std::move(line));
@@ -213,11 +213,11 @@ void MemoryBroker::Loop::read() {
     scheduled_ = false;
     frames.swap(inbox_);
   }
-  // After the frames: whoever sent one of these is among them.
+  // New lines are admitted after the frames were taken, so that each frame's sender is among them.
   admit();
   if (core_ == nullptr) return;
   for (auto& [from, bytes] : frames) {
-    if (!lines_.contains(from)) continue;  // of a connection that was cut
+    if (!lines_.contains(from)) continue;  // its connection was cut
     const Slice slice = Slice::of(std::move(bytes));
     const auto run = protocol::decode_bounded(slice.bytes, head_);
     if (run.has_error()) {
@@ -343,7 +343,7 @@ void MemoryBroker::replay(const std::string& queue) {
 
 void MemoryBroker::bury(const ProcessToken& token) {
   loop_->call([&] {
-    // A connection of its own, for as long as the report takes.
+    // The report has a connection of its own for as long as it takes.
     const Connection reporter = ~Connection{0};
     broker::core::Actions unheard;
     v1::Frame frame;

@@ -14,27 +14,27 @@
 
 namespace weir::engine::memory {
 
-/// Thread: any, for everything.
+/// Thread: any, for all calls.
 class MemoryBroker {
  public:
-  /// Starts its thread.
+  /// Starts the broker's thread.
   explicit MemoryBroker(broker::core::Config config);
   MemoryBroker(const MemoryBroker&) = delete;
   MemoryBroker& operator=(const MemoryBroker&) = delete;
-  /// Connections end; their clients try for ever to come back.
+  /// Ends the connections. Their clients try for ever to connect again.
   ~MemoryBroker();
 
-  /// What sessions and producers connect by; lives as long as the broker.
+  /// The connector of sessions and producers. It lives as long as the broker.
   [[nodiscard]] weir_broker::Connector& connector();
 
-  /// As a crash and a start: connections end, and what was committed is recovered.
+  /// Acts as a crash and a start: connections end, and committed messages are recovered.
   void restart();
-  /// Every connection ends, without a word to the core.
+  /// Ends every connection, without telling the core.
   void cut();
 
   [[nodiscard]] v1::Queues queues();
   [[nodiscard]] v1::Workers workers();
-  /// A queue's dead letters, with their histories and payloads.
+  /// Returns a queue's dead letters, with their histories and payloads.
   [[nodiscard]] std::vector<v1::DeadLetter> dead(const std::string& queue);
   /// Sends a queue's dead letters back to it.
   void replay(const std::string& queue);
@@ -47,7 +47,7 @@ class MemoryBroker {
   std::unique_ptr<Loop> loop_;
 };
 
-/// An engine over a broker of its own (whose queues are `config`'s), or a shared one.
+/// Makes an engine over a broker of its own, with the queues of `config`, or over a shared one.
 [[nodiscard]] std::unique_ptr<Engine> make_engine(std::shared_ptr<MemoryBroker> broker);
 [[nodiscard]] Capabilities capabilities();
 

@@ -27,7 +27,7 @@ v1::Record parse_record(const std::string& bytes, const Place& place) {
 
 core::DueBy due_by(const v1::Record& record) { return record.by_wall() ? core::DueBy::wall : core::DueBy::broker; }
 
-/// Applies writes one by one, each as the LMDB store does.
+/// Applies writes one by one, in the same way as the LMDB store.
 class Apply {
  public:
   explicit Apply(Maps& maps) : maps_(maps) {}

@@ -1,9 +1,9 @@
 #pragma once
 
-/// The store port over plain maps: what memory:// keeps its queues in, and what tests put under the core.
+/// The store port over plain maps. memory:// keeps its queues in it, and tests run the core on it.
 ///
-/// It obeys exactly as the LMDB store does, and holds the same encodings; it only forgets with the process. A broker
-/// that "restarts" on the same MemoryStore recovers, as from a disk.
+/// It behaves exactly as the LMDB store, and holds the same encodings, but only as long as the process lives. A broker
+/// that "restarts" on the same MemoryStore recovers as from a disk.
 
 #include <map>
 #include <memory>
@@ -18,7 +18,7 @@ namespace weir::engine::memory {
 
 namespace core = broker::core;
 
-/// Thread: one at a time, snapshots included.
+/// Thread: one at a time, also for snapshots.
 class MemoryStore final : public core::Store {
  public:
   explicit MemoryStore(StoreId id = random_id<StoreId>()) : id_(id) {}
@@ -27,7 +27,7 @@ class MemoryStore final : public core::Store {
   void commit(const core::Batch& batch) override;
   [[nodiscard]] std::unique_ptr<core::Snapshot> snapshot() override;
   [[nodiscard]] std::uint64_t commits() const { return commits_; }
-  /// The id of its next start, instead of one at random.
+  /// Sets the id of the store's next start, instead of a random one.
   void starts_as(StartId id) { next_start_ = id; }
 
   struct DueKey {
@@ -41,7 +41,7 @@ class MemoryStore final : public core::Store {
     std::map<core::SegmentKey, v1::SegmentHead> heads;
     std::map<Place, std::string> records;  ///< encoded v1::Record
     std::map<Place, std::string> dead;     ///< encoded v1::Record
-    /// The exact time, and the bytes of the record's Body.
+    /// The exact time, and the size of the record's Body in bytes.
     std::map<DueKey, std::pair<std::int64_t, std::uint32_t>> due;
     std::map<std::pair<ProcessToken, std::uint32_t>, v1::SessionNote> sessions;
     std::map<PublisherId, v1::PublisherMark> publishers;

@@ -1,4 +1,4 @@
-// A session's HELLO and WELCOME: what it claims, and what becomes of it.
+// A session's HELLO, with its claims, and WELCOME, with the answers to them.
 #include <algorithm>
 #include <tuple>
 
@@ -8,9 +8,10 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// A claim is at most 60 bytes: a part of a HELLO with so many stays below 64 KiB.
+/// A claim is at most 60 bytes. So a part of a HELLO with 1,000 claims stays below 64 KiB.
 constexpr int claims_a_part = 1000;
-/// One with attachments has fewer, and of those so many bytes at most (more only if one queue's types are).
+/// A part with attachments has at most 256 claims, and at most this many bytes of attachments (more only if the types
+/// of one queue are larger).
 constexpr int claims_beside_attachments = 256;
 constexpr std::size_t attachments_a_part = 32 * 1024;
 
@@ -22,7 +23,8 @@ void SessionMachine::hello(Instant) {
   hello.set_shard(options_.shard);
   hello.set_group(options_.group);
   auto* window = hello.mutable_window();
-  window->set_epoch(++window_epoch_);  // HELLOs of several connections may be read in any order: this is the newest
+  window->set_epoch(++window_epoch_);  // the broker may read the HELLOs of several connections in any order; this is
+                                       // the newest
   if (!stopping_) {
     window->set_messages(options_.window.messages.value);
     window->set_bytes(options_.window.bytes.value);
@@ -32,7 +34,7 @@ void SessionMachine::hello(Instant) {
   send_claims(send_attachments(std::move(hello)));
 }
 
-/// All parts but the last, which is returned: claims follow in it.
+/// Sends all parts but the last, and returns that one: claims follow in it.
 v1::Hello SessionMachine::send_attachments(v1::Hello part) {
   std::size_t bytes = 0;
   for (const Attachment& attachment : options_.queues) {
@@ -131,7 +133,7 @@ void SessionMachine::welcomed(Instant now, const v1::Welcome& welcome) {
   incarnation_ = welcome.incarnation();
   say_window();
   send_settlements(now);
-  // What was settled while the leases had no names.
+  // Settlements that were made while the leases had no names.
   std::vector<Settlement> deferred;
   deferred.swap(deferred_);
   if (!deferred.empty()) settle(now, deferred);
@@ -152,9 +154,9 @@ void SessionMachine::answer_claims(const v1::Welcome& welcome) {
         };
         return place_of(a) < place_of(b);
       });
-      if (from == to) continue;  // nothing that was claimed
-      // A message may be claimed twice: settled once, and delivered here again since. Answers come in the order of the
-      // claims: what is held first, then what was settled, older leases first.
+      if (from == to) continue;  // was not claimed
+      // A message may be claimed twice: it was settled, and then delivered here again. Answers come in the order of the
+      // claims: first the held ones, then the settled ones, older leases first.
       auto at = std::find_if(from, to, [](const Claimed& claim) { return claim.held && is_unanswered(claim); });
       if (at == to) at = std::find_if(from, to, [](const Claimed& claim) { return is_unanswered(claim); });
       if (at == to) continue;
@@ -162,7 +164,7 @@ void SessionMachine::answer_claims(const v1::Welcome& welcome) {
       at->new_lease = answer.lease() + i;
     }
   }
-  // What was not answered is not ours.
+  // A claim without an answer is lost.
   std::vector<std::optional<std::uint64_t>> settled(settlements_.count().settlements);
   for (const Claimed& claim : claims_) {
     const bool granted = claim.answer == Claimed::Answer::granted;
@@ -180,7 +182,7 @@ void SessionMachine::answer_claims(const v1::Welcome& welcome) {
 }
 
 void SessionMachine::disconnected(Instant now) {
-  // Deliveries that found no ticket were never claimed: they return to the queue, uncounted.
+  // Deliveries that found no ticket were not claimed. They return to the queue, uncounted.
   stash_.clear();
   stash_lost_.clear();
   std::vector<Settlement> deferred;

@@ -72,11 +72,11 @@ void Client::send_all() {
 void Client::arm() {
   const Instant next = machine_.next_tick();
   if (next == Instant::max()) {
-    // It is done for good: nothing of it keeps the loop running.
+    // The machine is done for good. The timer is cancelled, so that it does not keep the loop running.
     if (std::exchange(armed_for_, next) != next) timer_.cancel();
     return;
   }
-  // A later time than the one armed needs no new arming: it is looked at again then.
+  // A time later than the armed one needs no new arming: the armed timer looks again.
   if (next >= armed_for_) return;
   armed_for_ = next;
   timer_.expires_at(std::chrono::steady_clock::time_point(next.time_since_epoch()));
@@ -95,7 +95,7 @@ void Client::tell() {
     if (notice_) {
       if (was_up_) {
         notice_("connected", connector_.name());
-      } else if (!machine_.last_error().empty()) {  // else it said goodbye itself
+      } else if (!machine_.last_error().empty()) {  // else the machine itself said goodbye
         notice_("connection_lost", connector_.name() + ": " + machine_.last_error());
       }
     }
@@ -114,7 +114,7 @@ void Client::on_frame(Slice bytes) {
 void Client::on_turn() {
   if (!received_) return;
   received_ = false;
-  // Destroys the transport that calls us, if the session has ended.
+  // If the session has ended, this destroys the transport that calls this function.
   carry_out();
   wake();
 }
@@ -128,7 +128,7 @@ void Client::on_ended(std::string why) {
 task<> Client::changed() {
   boost::system::error_code ignored;
   co_await changed_.async_wait(asio::redirect_error(asio::use_awaitable, ignored));
-  // Being woken and being cancelled look alike to a timer.
+  // A timer's wait ends in the same way by a wake-up and by a cancellation.
   const auto state = co_await asio::this_coro::cancellation_state;
   if (state.cancelled() != asio::cancellation_type::none) {
     throw boost::system::system_error(asio::error::operation_aborted);

@@ -1,6 +1,6 @@
 #pragma once
 
-/// The shell of a client machine: it makes and drops connections, carries frames, and tells the time.
+/// The shell of a client machine. It makes and drops connections, carries frames, and tells the time.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <boost/asio/steady_timer.hpp>
@@ -15,12 +15,12 @@
 
 namespace weir::engine::weir_broker {
 
-/// Something that a person should know: an event's name and words ("connection_lost", why).
+/// Tells a person something: an event's name and a text ("connection_lost", why).
 using Notice = std::function<void(std::string_view event, const std::string& text)>;
 
-/// The monotonic clock, as machines take it.
+/// Returns the time of the monotonic clock, as machines take it.
 [[nodiscard]] Instant now();
-/// This process, with a seed of its own.
+/// Returns the settings of this process, with a new seed.
 [[nodiscard]] ClientSettings this_process();
 
 /// Thread: the executor's one thread, for everything. `connector` and `machine` outlive it.
@@ -29,11 +29,11 @@ class Client final : TransportOwner {
   Client(asio::any_io_executor executor, Connector& connector, ClientMachine& machine, Notice notice);
   ~Client() override;
 
-  /// To be called once the machine may be used; connects as soon as the machine wants it.
+  /// Call it once the machine may be used. Connects as soon as the machine wants it.
   void start();
-  /// After anything was done to the machine: what it has to send leaves, and what it wants of its shell is done.
+  /// Call it after each call of the machine. Sends the machine's frames, and does what it wants of its shell.
   void carry_out();
-  /// Ends at the next change that may matter to whoever waits: check again then.
+  /// Waits until something may have changed. Check then what you wait for.
   /// Cancellation: terminal.
   task<> changed();
   void wake() { changed_.cancel(); }
@@ -54,11 +54,11 @@ class Client final : TransportOwner {
   std::unique_ptr<Transport> transport_;
   asio::steady_timer timer_;
   Instant armed_for_ = Instant::max();
-  asio::steady_timer changed_;  // never expires: whoever waits is woken by its cancellation
+  asio::steady_timer changed_;  // never expires: its cancellation wakes the waiters
   bool received_ = false;       // since the last turn
   bool was_up_ = false;
   std::string told_;
-  std::shared_ptr<int> alive_ = std::make_shared<int>();  // the timer's handler asks whether we still are
+  std::shared_ptr<int> alive_ = std::make_shared<int>();  // tells the timer's handler whether the client still exists
 };
 
 }  // namespace weir::engine::weir_broker

@@ -8,11 +8,11 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// A broker's file allows 500 ms to 1 h. Beyond these a beat would turn the loop without end, or overflow.
+/// A broker's file allows 500 ms to 1 h. Beyond these bounds a beat would turn the loop without end, or overflow.
 constexpr Duration session_timeout_least = std::chrono::milliseconds(1);
 constexpr Duration session_timeout_most = std::chrono::hours(24);
 
-/// Trying again will not help.
+/// True if trying again will not help.
 bool is_final(v1::Error::Code code) {
   switch (code) {
     case v1::Error::WRONG_VERSION:
@@ -25,7 +25,7 @@ bool is_final(v1::Error::Code code) {
   }
 }
 
-/// About what it was sent, not about the client.
+/// True if the error is about a frame's content, not about the client.
 bool is_of_content(v1::Error::Code code) { return code == v1::Error::MALFORMED || code == v1::Error::TOO_LARGE; }
 
 }  // namespace
@@ -54,7 +54,7 @@ void ClientMachine::frame(Instant now, Slice bytes) {
   turned(now);
   if (!is_open()) return;
   heard_at_ = now;
-  // A batch keeps its frame; where nobody kept the last one, its memory serves again.
+  // A batch keeps its frame. If no batch kept the last one, its memory is reused.
   if (spare_ == nullptr || spare_.use_count() > 1) spare_ = std::make_shared<Received>();
   const auto received_frame = spare_;
   received_frame->bytes = std::move(bytes);
@@ -93,7 +93,7 @@ void ClientMachine::up(Instant now, const v1::Welcome& welcome) {
                : welcome.store() != store_ ? Store::another
                : welcome.store_is_older()  ? Store::older
                                            : Store::same;
-  // From now on all that is held is of this one.
+  // From now on all deliveries that are held are of this store.
   store_ = welcome.store();
   start_ = welcome.start();
   heard_ = welcome.commits();
@@ -127,7 +127,7 @@ Duration ClientMachine::turned(Instant now) {
 }
 
 Duration ClientMachine::welcome_patience() const {
-  // A broker that is only slow must be able to answer at last.
+  // The time grows, so that a slow broker can answer at last.
   return settings_.welcome_most * (1U << std::min(welcomes_missed_, 3U));
 }
 
@@ -151,7 +151,7 @@ void ClientMachine::end(Instant now, std::string why) {
   state_ = State::idle;
   last_error_ = std::move(why);
   outbox.clear();
-  // Between half the pause and all of it, so that a thousand clients do not return as one wave.
+  // A random time between half the pause and all of it, so that 1,000 clients do not return as one wave.
   const Duration whole = std::min(settings_.pause_most, settings_.pause_first * (1U << std::min(pauses_, 10U)));
   ++pauses_;
   open_at_ = now + whole / 2 + whole / 2 * (random_() % 1000) / 1000;
@@ -177,7 +177,7 @@ void ClientMachine::goodbye(Instant now) {
 }
 
 void ClientMachine::tick(Instant now) {
-  // Whoever did not turn cannot have heard: what waits to be read is read first.
+  // A client that did not turn cannot have heard anything. So it first reads what waits.
   const bool was_away = turned(now) > silence_most() / 3;
   if (state_ == State::opening) {
     if (was_away) welcome_by_ = now + settings_.welcome_most;
@@ -201,7 +201,7 @@ Instant ClientMachine::next_tick() const {
     case State::opening:
       return std::min({own, welcome_by_, turned_at_ + silence_most() / 6});
     case State::up:
-      // Often enough to know that it turns.
+      // Ticks often enough to know that the loop turns.
       return std::min({own, heard_at_ + silence_most(), turned_at_ + silence_most() / 6});
     case State::done:
       return Instant::max();
@@ -232,7 +232,7 @@ std::uint64_t ClientMachine::send(v1::Frame& head, std::span<const std::string_v
   head.set_number(++number_out_);
   std::size_t run_bytes = 0;
   for (const std::string_view piece : run) run_bytes += piece.size();
-  // The run is appended: bytes that a megabyte is about to be copied over need not be zeros first.
+  // The run is appended, so that up to a megabyte need not be set to zero before it is copied over.
   const std::size_t size = protocol::encoded_size(head, run_bytes);
   std::string& bytes = outbox.emplace_back();
   bytes.reserve(size);

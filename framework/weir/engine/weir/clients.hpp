@@ -1,6 +1,6 @@
 #pragma once
 
-/// Sessions and producers over whatever connects to a Weir broker: a socket, or this process's memory.
+/// Sessions and producers over any connection to a Weir broker: a socket, or this process's memory.
 
 #include <memory>
 
@@ -10,7 +10,7 @@
 
 namespace weir::engine::weir_broker {
 
-/// `connector` outlives what is made.
+/// Lifetime: `connector` outlives what is made.
 [[nodiscard]] std::unique_ptr<Session> make_session(asio::any_io_executor executor, Connector& connector,
                                                     SessionOptions options, Notice notice);
 [[nodiscard]] std::unique_ptr<Producer> make_producer(asio::any_io_executor executor, Connector& connector,

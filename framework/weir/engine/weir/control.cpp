@@ -14,7 +14,7 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// libzmq would look for it for ever, and only say that nobody answers. Throws: Error.
+/// Checks that the host exists. libzmq would look for it for ever, and only say that there is no answer. Throws: Error.
 void need_host(const std::string& url) {
   std::string host = endpoint_of(url).substr(std::string_view("tcp://").size());
   host.resize(std::min(host.rfind(':'), host.size()));
@@ -47,7 +47,8 @@ class ControlMachine final : public ClientMachine {
     *head.mutable_hello() = hello_of(v1::CONTROL);
     send(head);
   }
-  // Asked again after a reconnect: looking twice is harmless, and so is replaying or purging what is not there.
+  // The request is sent again after a reconnect. That is harmless, also for a replay or a purge of messages that are
+  // gone.
   void welcomed(Instant, const v1::Welcome&) override {
     if (request_.has_control() && !reply) send(request_);
   }
@@ -92,7 +93,8 @@ v1::ControlReply Control::request(v1::ControlRequest request) {
   if (!std::exchange(state.has_host, true)) need_host(state.url);
   state.machine.ask(std::move(request));
   state.client.start();
-  // While the broker is there it is at it, however long it takes: 3,000,000 dead letters are replayed in some 10 s.
+  // While the broker is connected it works on the request, however long that takes: a replay of 3,000,000 dead letters
+  // takes some 10 s.
   for (auto deadline = std::chrono::steady_clock::now() + state.limit;
        !state.machine.reply && !state.machine.failure();) {
     if (state.loop.run_one_until(deadline) == 0 && std::chrono::steady_clock::now() >= deadline) {

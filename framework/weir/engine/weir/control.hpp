@@ -1,6 +1,6 @@
 #pragma once
 
-/// Looking and steering: a blocking client for people's commands.
+/// A blocking client for the commands of people.
 
 #include <memory>
 #include <string>
@@ -12,12 +12,12 @@ namespace weir::engine::weir_broker {
 
 class Control {
  public:
-  /// Nothing is connected yet. Throws: Error when the URL is wrong.
+  /// Does not connect yet. Throws: Error if the URL is wrong.
   explicit Control(const std::string& url, Duration limit = std::chrono::seconds(3));
   ~Control();
 
-  /// Sends a request (its id is set here), and awaits its reply for `limit`.
-  /// Throws: Error when no broker answers, saying which and what to do; Refused with the broker's words when it says
+  /// Sends a request, after setting its id, and waits for the reply for at most `limit`.
+  /// Throws: Error if no broker answers, with its address and what to do; Refused with the broker's words if it says
   /// no.
   [[nodiscard]] v1::ControlReply request(v1::ControlRequest request);
 

@@ -26,7 +26,8 @@ v1::Started::Part part_of(StartedDelivery::Part part) {
   return v1::Started::SUSPENDED;
 }
 
-/// Of those whose handlers waited so many are named, as all fits one frame: what is not named returns unsuspected.
+/// At most 8,192 deliveries whose handlers waited are named, so that all fit one frame. The others return and are not
+/// suspect.
 constexpr std::size_t suspended_most = 8192;
 
 v1::DeathReport report_of(const ProcessToken& process, const DeadProcess& dead) {

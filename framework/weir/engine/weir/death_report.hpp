@@ -9,9 +9,9 @@
 
 namespace weir::engine::weir_broker {
 
-/// Tells the broker that the process with this token is dead. Tries until it is answered, or until `limit` is over.
-/// Blocking; makes a ZeroMQ context, so it must not run in a process that still forks.
-/// Throws: Error when the URL is wrong.
+/// Reports to the broker that the process with this token is dead. Tries until there is an answer, or until `limit` is
+/// over. Blocks. It makes a ZeroMQ context, so it must not run in a process that still forks.
+/// Throws: Error if the URL is wrong.
 [[nodiscard]] DeathAnswer report_death(const std::string& url, const ProcessToken& process, const DeadProcess& dead,
                                        Duration limit);
 

@@ -12,13 +12,13 @@ namespace weir::engine::weir_broker {
 
 inline constexpr std::uint16_t port_default = 7733;
 
-/// libzmq's endpoint for a weir:// URL. Throws: Error, which says what is wrong with it.
+/// Returns libzmq's endpoint for a weir:// URL. Throws: Error, which says what is wrong with the URL.
 [[nodiscard]] std::string endpoint_of(const std::string& url);
 
-/// What the embedded broker can do.
+/// Returns the abilities of the embedded broker.
 [[nodiscard]] Capabilities capabilities();
 
-/// Throws: Error when the URL is wrong. Nothing is connected yet.
+/// Does not connect yet. Throws: Error if the URL is wrong.
 [[nodiscard]] std::unique_ptr<Engine> make_engine(const std::string& url, Notice notice = {});
 
 }  // namespace weir::engine::weir_broker

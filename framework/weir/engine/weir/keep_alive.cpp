@@ -35,7 +35,7 @@ class KeepAliveMachine final : public ClientMachine {
     send(head_);
   }
 
-  std::promise<void> connected;  ///< for the first time
+  std::promise<void> connected;  ///< set at the first connection
 
  protected:
   void hello(Instant) override {
@@ -45,18 +45,18 @@ class KeepAliveMachine final : public ClientMachine {
     send(head);
   }
   void welcomed(Instant now, const v1::Welcome&) override {
-    beat();  // at once: it is known now what session timeout holds
+    beat();  // at once: the session timeout is known now
     if (std::exchange(was_connected_, true)) {
       vouch(now);
     } else {
       connected.set_value();
-      next_ = now + session_timeout() / 4;  // its sessions are only now saying HELLO
+      next_ = now + session_timeout() / 4;  // its sessions are just saying HELLO
     }
   }
-  // An unknown token is no matter: the process's sessions are about to say HELLO, or have said goodbye.
+  // An unknown token is no error: the process's sessions are about to say HELLO, or have said goodbye.
   void received(Instant, const std::shared_ptr<Received>&) override {}
   void ticked(Instant now) override {
-    // The thread itself tells whether the process ran: it does nothing else.
+    // The thread does nothing else, so its own run shows that the process ran.
     ran_at_ = now;
     beat();
     if (now >= next_) vouch(now);
@@ -77,7 +77,7 @@ class KeepAliveMachine final : public ClientMachine {
   v1::Frame head_;
 };
 
-/// Has a loop and a connection of its own.
+/// The keep-alive's thread, with a loop and a connection of its own.
 class KeepAliveThread final : public KeepAlive {
  public:
   KeepAliveThread(const std::string& url, KeepAliveOptions options, const Notice& notice)

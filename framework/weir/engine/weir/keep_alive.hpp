@@ -1,7 +1,7 @@
 #pragma once
 
-/// The thread that vouches for a worker process: it has its own socket and loop, and says what each shard is doing, so
-/// that a handler which blocks one is seen.
+/// The thread that sends a worker process's keep-alives, with a socket and a loop of its own. It reports what each
+/// shard is doing, so that a handler that blocks a shard is seen.
 
 #include <memory>
 #include <string>
@@ -11,7 +11,7 @@
 
 namespace weir::engine::weir_broker {
 
-/// Starts it. Throws: Error when the URL is wrong.
+/// Starts the thread. Throws: Error if the URL is wrong.
 [[nodiscard]] std::unique_ptr<KeepAlive> make_keep_alive(const std::string& url, KeepAliveOptions options,
                                                          const Notice& notice);
 

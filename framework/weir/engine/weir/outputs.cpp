@@ -7,7 +7,7 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// Entry `n` of a column that is empty while nobody uses it.
+/// Sets entry `n` of a column, which is empty until an entry has a value.
 void set_entry(google::protobuf::RepeatedPtrField<std::string>& column, int n, std::string_view value) {
   if (column.empty() && value.empty()) return;
   while (column.size() < n) column.Add();
@@ -22,7 +22,7 @@ void set_entry(google::protobuf::RepeatedField<Value>& column, int n, Value valu
 }
 
 void set_type(v1::Index& index, int n, std::string_view type) {
-  // Nearly always the type of the message before.
+  // The type is nearly always that of the message before.
   int at = index.types_size() - 1;
   if (!index.type_of().empty()) at = static_cast<int>(index.type_of(n - 1));
   if (at < 0 || index.types(at) != type) {
@@ -66,7 +66,7 @@ Outgoing view_of(const Output& output) {
 }
 
 void Outputs::add(const Output& output, std::uint32_t queue, std::uint64_t lease) {
-  // The newest group of the lane, unless it is full. There are few lanes.
+  // Takes the newest group of the lane, unless it is full. There are few lanes.
   Group* group = nullptr;
   for (auto at = groups_.rbegin(); at != groups_.rend() && group == nullptr; ++at) {
     if (at->head.queue() == queue && at->head.priority() == output.priority) group = &*at;

@@ -1,6 +1,6 @@
 #pragma once
 
-/// What handlers published, grouped by lane for one settle frame.
+/// The outputs of handlers, grouped by lane for one settle frame.
 
 #include <cstdint>
 #include <string>
@@ -13,7 +13,7 @@ namespace weir::engine::weir_broker {
 
 class Outputs {
  public:
-  /// `output` is viewed until finish(). `lease` is the one under whose ack it leaves.
+  /// `output` must live until finish(). It leaves with the ack of `lease`.
   void add(const Output& output, std::uint32_t queue, std::uint64_t lease);
   /// Appends the groups to `settle` and their Bodies to `run`, in the same order.
   void finish(v1::Settle& settle, std::string& run);
@@ -27,7 +27,7 @@ class Outputs {
   std::vector<Group> groups_;
 };
 
-/// The most that an output takes beside its Body: its place in every column, and its group's share.
+/// The most bytes that an output takes beside its Body: its place in every column, and its group's share.
 [[nodiscard]] std::uint64_t head_bytes(const Output& output);
 /// Appends one message to a group's columns. Absent columns stay absent for as long as no message uses them.
 void append_message(v1::Index& index, const Outgoing& message);

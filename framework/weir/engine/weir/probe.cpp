@@ -7,7 +7,7 @@ namespace weir::engine::weir_broker {
 
 bool Probe::refused(std::uint64_t under_way, std::uint64_t all) {
   suspects_ = all;
-  if (!std::exchange(seen_, true)) return false;  // once more as it was
+  if (!std::exchange(seen_, true)) return false;  // all is sent once more, unchanged
   const bool found = under_way == 1;
   most_ = found ? std::max<std::uint64_t>(1, all / 2) : std::max<std::uint64_t>(1, under_way / 2);
   return found;

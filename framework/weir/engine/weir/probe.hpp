@@ -1,10 +1,10 @@
 #pragma once
 
-/// What the broker refuses ends the session with all that it was sent. Sent again as it was, it would for ever: so the
-/// second time less is sent at once, half of what was under way each time, until one message alone has ended a session.
-/// That one did it, and its owner is told; the rest goes on.
+/// Finds the message that the broker refuses. A refusal ends the session with all that it was sent, and would do so for
+/// ever if all was sent again unchanged. So after the second refusal fewer messages are sent at once, each time half of
+/// those that were under way, until one message alone has ended a session. Its owner is told, and the rest goes on.
 ///
-/// Only ends with words of the broker about what it was sent count here. A lost connection says nothing of anybody.
+/// Only ends that the broker explains by what it was sent count here. A lost connection makes no message a suspect.
 
 #include <cstdint>
 #include <limits>
@@ -13,12 +13,12 @@ namespace weir::engine::weir_broker {
 
 class Probe {
  public:
-  /// The broker refused what it was sent, and ended the session: so many messages were unanswered, of `all` that are to
-  /// be sent again. True: it was one alone; it is to be sent no more.
+  /// The broker refused what it was sent, and ended the session. `under_way` messages were unanswered, of `all` that
+  /// are to be sent again. Returns true if one message was under way alone: it is not sent again.
   [[nodiscard]] bool refused(std::uint64_t under_way, std::uint64_t all);
-  /// Once all that was under suspicion is, nobody is.
+  /// `messages` were answered. Once all suspects are, no message is under suspicion.
   void answered(std::uint64_t messages);
-  /// How many may be unanswered at once.
+  /// The most messages that may be unanswered at once.
   [[nodiscard]] std::uint64_t most() const { return most_; }
   [[nodiscard]] bool active() const { return most_ != unbounded; }
 

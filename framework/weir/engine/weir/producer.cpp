@@ -26,10 +26,10 @@ class WeirProducer final : public Producer {
   }
 
   task<> room(std::string_view queue) override {
-    // The view need not outlive the call's first suspension.
+    // A copy: the caller's view need not outlive the first suspension.
     const std::string name(queue);
     if (!started_) start();
-    // What is gathered may be what the window is full of: it leaves within two milliseconds.
+    // The window may be full of gathered messages. They leave within 2 ms.
     flush();
     while (!machine_.has_room(name)) {
       client_.carry_out();

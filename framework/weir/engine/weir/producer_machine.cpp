@@ -10,17 +10,18 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// The broker keeps a publisher's mark for an hour; away for nearly so long, one cannot be sure of it.
+/// The broker keeps a publisher's mark for one hour. After 50 minutes away it may be gone.
 constexpr Duration mark_kept = std::chrono::minutes(50);
-/// Frames of few messages on their way at once: enough that the broker has the next one while it commits the last.
+/// The most unanswered frames with few messages: enough that the broker has the next frame while it commits the last.
 constexpr std::size_t flushed_most = 8;
 constexpr Duration gathered_for = std::chrono::milliseconds(2);
-/// Of names in a HELLO, which may have 64 KiB in all; the others follow when they are asked for.
+/// The most bytes of queue names in a HELLO, which may have 64 KiB in all. The other names follow when they are used.
 constexpr std::size_t hello_names_bytes = 32 * 1024;
-/// No broker has a queue of a longer name.
+/// No broker has a queue with a longer name.
 constexpr std::size_t queue_name_bytes_most = 100;
 
-/// Of a group with that index, as protocol/bounds.hpp counts them: each entry of a column of text, any other column.
+/// The most fields of a group with that index, as protocol/bounds.hpp counts them: one per entry of a text column, and
+/// one per other column.
 std::size_t fields_most_of(const v1::Index& index) {
   constexpr std::size_t others = 16;
   return others + static_cast<std::size_t>(index.types_size() + index.key_size() + index.unique_id_size());
@@ -35,7 +36,7 @@ ProducerMachine::Queue& ProducerMachine::queue(std::string_view name) {
   if (last_queue_ != nullptr && last_queue_->name == name) return *last_queue_;
   auto at = queues_.find(name);
   if (at == queues_.end()) {
-    // What is no name must not get into a HELLO: it would be malformed, each time.
+    // A wrong name must not get into a HELLO: each HELLO would be malformed.
     if (name.size() > queue_name_bytes_most ||
         !google::protobuf::internal::IsStructurallyValidUTF8(name.data(), static_cast<int>(name.size()))) {
       throw UnknownQueue("a queue's name of " + std::to_string(name.size()) +
@@ -209,7 +210,7 @@ void ProducerMachine::put(Group& group, std::uint32_t first, std::uint32_t count
   out->set_first_number(group.first + first);
   out->set_epoch(group.epoch);
   if (whole) {
-    // Lent for the encoding: no copy of 256 keys.
+    // The index is lent for the encoding, which saves a copy of 256 keys.
     out->mutable_index()->Swap(&group.index);
     swapped_.push_back(&group);
   } else {
@@ -286,12 +287,12 @@ void ProducerMachine::welcomed(Instant now, const v1::Welcome& welcome) {
 }
 
 void ProducerMachine::disconnected(Instant now) {
-  // It may learn of it late: the broker counts from the end that it saw itself.
+  // The client may learn late of the end. The broker counts from the end that it saw itself.
   if (left_at_ == Instant::max()) left_at_ = std::min(now, away_since());
   head_.Clear();
   run_.clear();
   run_bytes_ = columns_ = fields_ = 0;
-  // Taken from the caller within credit: they are numbered now, and go out with what is sent again.
+  // These messages were taken within credit. They are numbered now, and leave with those that are sent again.
   for (GroupPtr& open : open_) number(std::move(open));
   open_.clear();
   flushed_.clear();
@@ -313,12 +314,12 @@ void ProducerMachine::received(Instant now, const std::shared_ptr<Received>& fra
 }
 
 void ProducerMachine::window_changed(Queue& queue, const v1::Window& window) {
-  // What was gathered was let in by the old window, and says so.
+  // The old window let in the gathered messages, and they leave under its epoch.
   const auto gathered = [&](const GroupPtr& group) { return group->queue == &queue; };
   if (std::any_of(open_.begin(), open_.end(), gathered)) flush_at_once();
   const Load before = queue.window;
   set_window(queue, window);
-  // Until it hears this, the broker must hold room for all that the larger window allowed.
+  // Until the broker hears of the new epoch, it must keep room for all that the larger window allowed.
   if (queue.window.messages < before.messages || queue.window.bytes < before.bytes) {
     interest_.Clear();
     interest_.mutable_window()->set_queue(window.queue());
@@ -377,7 +378,7 @@ void ProducerMachine::answer(Group& group, std::uint32_t first, std::uint32_t co
 
 void ProducerMachine::emit(const Group& group, std::uint32_t first, std::uint32_t count, const Confirmation& what,
                            const v1::Confirmed::Run* place) {
-  std::uint32_t at = 0;  // in the group, where the caller's run begins
+  std::uint32_t at = 0;  // the place in the group where the caller's run begins
   for (const auto& [callers_first, callers_count] : group.callers) {
     const std::uint32_t from = std::max(first, at);
     const std::uint32_t to = std::min(first + count, at + callers_count);
@@ -408,7 +409,7 @@ void ProducerMachine::trim() {
     sent_.pop_front();
     if (spare_.size() >= 64) continue;
     group->index.Clear();
-    // A large message's memory is not kept.
+    // The memory of a large message is not kept for reuse.
     if (group->run.capacity() > 2 * protocol::segment_bytes_most) group->run = {};
     group->run.clear();
     group->callers.clear();

@@ -1,4 +1,4 @@
-// What is unanswered when a session begins is sent again: all at once, or in pieces if it ended sessions before.
+// Sends unanswered messages again when a session begins: all at once, or in pieces if they have ended sessions before.
 #include <algorithm>
 
 #include "weir/engine/weir/producer_machine.hpp"
@@ -37,7 +37,7 @@ void ProducerMachine::resend_some() {
     }
     put_until_ = group->first + i;
   }
-  // Numbers of those that were answered long ago leave gaps.
+  // Messages that were answered long ago leave gaps in the numbers.
   if (room > 0) put_until_ = next_number_;
   send_frame();
   trim();
@@ -48,7 +48,7 @@ bool ProducerMachine::refused(Instant, const std::string& why) {
   for (const GroupPtr& group : sent_) all += group->count - group->answered_count;
   if (all == 0) return false;
   if (!probe_.refused(holds_back() ? under_way_ : all, all)) return true;
-  // It was sent in the order of numbers: the one that was under way is the first.
+  // Messages are sent in the order of their numbers, so the one that was under way is the first.
   Confirmation what;
   what.answer = Confirmation::Answer::refused;
   what.reason = why;

@@ -9,7 +9,7 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// How long a settlement waits that the store had no room for.
+/// How long a settlement waits if the store had no room for it.
 constexpr Duration store_full_pause = std::chrono::milliseconds(500);
 
 }  // namespace
@@ -44,7 +44,7 @@ std::optional<Batch> SessionMachine::take(Instant now) {
   for (const Ticket ticket : batch.lost) free(ticket);
   unstash(now);
   if (batch.deliveries.empty() && batch.lost.empty() && batch.recalls.empty())
-    return take(now);  // all of it was lost before it was taken
+    return take(now);  // all deliveries were lost before they were taken
   return batch;
 }
 
@@ -64,7 +64,7 @@ void SessionMachine::received(Instant now, const std::shared_ptr<Received>& fram
   } else if (frame->head.has_recall()) {
     recalled(frame->head.recall());
   }
-  // Other kinds are of a later version, or for other clients.
+  // Other kinds of frames are of a later version, or for other clients.
 }
 
 void SessionMachine::recalled(const v1::Recall& recall) {
@@ -77,7 +77,7 @@ void SessionMachine::deliver(Instant now, const std::shared_ptr<Received>& frame
   for (const auto& delivery : frame->head.deliver().deliveries()) {
     messages += static_cast<std::size_t>(delivery.index().lengths_size());
   }
-  // Not an overrun: the broker counts what was lost as gone, and the worker has yet to hear of it.
+  // This is no overrun: the broker counts lost deliveries as gone, but the worker has not heard of them yet.
   if (messages > free_.size() && outstanding_.messages + Messages{messages} <= options_.window.messages) {
     stash_.push_back({frame, messages});
     return;
@@ -115,7 +115,7 @@ bool SessionMachine::fits(Instant now, const Received& frame) {
       end(now, "a delivery's columns: " + right.error().message);
       return false;
     }
-    // A name that several share would have handlers take one message for another.
+    // If several messages shared a name, handlers would take one for another.
     if (const auto named = protocol::check_names(delivery.index()); named.has_error()) {
       end(now, "a delivery's columns: " + named.error().message);
       return false;
@@ -190,7 +190,7 @@ SettledRun SessionMachine::run_of(Ticket ticket, Settlement& settlement) {
   const Held& held = held_[ticket];
   if (settlement.detail != nullptr && (settlement.outcome == Outcome::ack || settlement.outcome == Outcome::release) &&
       settlement.detail->outputs.empty()) {
-    settlement.detail.reset();  // nothing that the broker would keep: a run's equal
+    settlement.detail.reset();  // the broker keeps no details of these outcomes, so the settlement can be part of a run
   }
   SettledRun run{held.segment, held.lease, held.queue, held.index, 1, settlement.outcome, std::move(settlement.detail),
                  held.origin};
@@ -199,7 +199,7 @@ SettledRun SessionMachine::run_of(Ticket ticket, Settlement& settlement) {
 
 void SessionMachine::settle(Instant now, std::span<Settlement> settlements) {
   if (is_opening()) {
-    // HELLO has claimed these leases as held, and WELCOME is about to rename them.
+    // HELLO has claimed these leases as held. WELCOME is about to rename them.
     for (Settlement& settlement : settlements) deferred_.push_back(std::move(settlement));
     return;
   }
@@ -218,12 +218,12 @@ void SessionMachine::settle(Instant now, std::span<Settlement> settlements) {
         runs_.push_back(std::move(run));
       }
     } else if (held.station != Station::lost) {
-      continue;  // it was told to be lost: what it ended with changes nothing
+      continue;  // the worker knows that it is lost: its outcome changes nothing
     }
     free(settlement.ticket);
   }
   if (runs_.empty()) return unstash(now);
-  // Handlers end in any order; neighbours found again are one run.
+  // Handlers end in any order. Sorted, neighbours become one run.
   if (!in_order) {
     std::sort(runs_.begin(), runs_.end(), [](const SettledRun& a, const SettledRun& b) { return a.lease < b.lease; });
   }
@@ -249,11 +249,11 @@ Unconfirmed SessionMachine::unconfirmed() const {
 }
 
 void SessionMachine::settled(Instant now, const v1::Settled& settled) {
-  // First the exceptions: the range that confirms their frame may stand in the same SETTLED.
+  // The exceptions come first: the range that confirms their frame may be in the same SETTLED.
   for (const auto& run : settled.runs()) {
     switch (run.answer()) {
       case v1::Settled::STALE:
-        // Of a settlement: it is done. Of what is held: it was lost.
+        // A settlement under a stale lease is done. A held delivery under one is lost.
         if (!settlements_.stale(run.lease(), run.count())) lose(run.lease(), run.count());
         break;
       case v1::Settled::STORE_FULL:

@@ -2,9 +2,9 @@
 
 /// A worker shard's session with the broker, without I/O.
 ///
-/// What it holds outlives its connections: after a reconnect it claims its leases (what it holds, and what it settled
-/// and heard nothing of), and tickets stay what they were. It never holds more than its window; a broker that sends
-/// more is in error, and the session ends (promise 2).
+/// Its deliveries outlive its connections. After a reconnect it claims its leases: those that it holds, and those that
+/// it settled without an answer. Tickets stay the same. It never holds more than its window: if a broker sends more,
+/// that is an error, and the session ends (promise 2).
 
 #include <deque>
 #include <memory>
@@ -23,18 +23,18 @@ class SessionMachine final : public ClientMachine {
  public:
   SessionMachine(ClientSettings settings, SessionOptions options);
 
-  /// The next deliveries, or losses, if there are any.
+  /// Returns the next deliveries, or losses, if there are any.
   [[nodiscard]] std::optional<Batch> take(Instant now);
-  /// Takes the settlements of one turn: one frame.
+  /// Takes the settlements of one turn, for one frame.
   void settle(Instant now, std::span<Settlement> settlements);
-  /// No more; what was not taken, or still comes, is released unseen.
+  /// Takes no more deliveries. Those that were not taken, or still come, are released unseen.
   void stop_taking(Instant now);
 
   [[nodiscard]] Unconfirmed unconfirmed() const;
   [[nodiscard]] bool has_queue(std::string_view queue) const { return queue_ids_.contains(std::string(queue)); }
   [[nodiscard]] std::string id(const Delivery& delivery) const;
   [[nodiscard]] Bytes message_most() const { return message_most_; }
-  /// Held unsettled, as this side counts.
+  /// The load that is held unsettled, by this side's count.
   [[nodiscard]] Load outstanding() const { return outstanding_; }
 
  protected:
@@ -46,15 +46,15 @@ class SessionMachine final : public ClientMachine {
     return settlements_.session_refused(why, now);
   }
   void ticked(Instant now) override;
-  /// Cut off, nothing can be sent: it would be ticked for nothing, without a pause.
+  /// Never without a connection: nothing can be sent, and the ticks would follow without a pause.
   [[nodiscard]] Instant ticks_next() const override { return is_up() ? settlements_.again_at() : Instant::max(); }
 
  private:
   enum class Station : std::uint8_t {
     free,
-    ready,  ///< in a batch that was not taken yet
-    taken,  ///< with the worker
-    lost,   ///< not ours any more, and the worker has not been told
+    ready,  ///< not yet taken
+    taken,  ///< the worker has it
+    lost,   ///< the worker has not been told yet
   };
   struct Held {
     std::uint64_t segment{};
@@ -65,7 +65,7 @@ class SessionMachine final : public ClientMachine {
     Station station = Station::free;
     LeaseId origin;  ///< the lease as it was delivered, before any WELCOME renamed it
   };
-  /// One message of a HELLO's claims, and what was answered.
+  /// One message of a HELLO's claims, and the answer to it.
   struct Claimed {
     std::uint32_t queue{};
     std::uint64_t segment{};
@@ -106,7 +106,7 @@ class SessionMachine final : public ClientMachine {
   bool ready_has_lost_ = false;
   std::vector<Ticket> lost_;
   std::vector<Batch::Recall> recalls_;
-  // Deliveries that came while the tickets of lost ones were not free yet; and what of them was lost since.
+  // Deliveries that came while the tickets of lost ones were not free yet, and those of them that were lost since.
   struct Stashed {
     std::shared_ptr<Received> frame;
     std::size_t messages{};

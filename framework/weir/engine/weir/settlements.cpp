@@ -9,12 +9,12 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// A settle frame's bounds: larger ones gain nothing. A run has 8 fields, and outputs of 64 KiB some 14,000: within
-/// protocol::messages_head_fields_most.
+/// The bounds of a settle frame. Larger frames gain nothing. A run has 8 fields, and outputs of 64 KiB have some
+/// 14,000, which is within protocol::messages_head_fields_most.
 constexpr std::size_t frame_runs_most = 2048;
 constexpr std::uint64_t frame_bytes_most = protocol::segment_bytes_most;
 
-/// What it weighs in a frame: of outputs their columns, too.
+/// The bytes that a run's details take in a frame, with the columns of its outputs.
 std::uint64_t detail_bytes(const SettledRun& run) {
   if (run.detail == nullptr) return 0;
   std::uint64_t bytes = output_bytes(run) + run.detail->error.size();
@@ -22,7 +22,7 @@ std::uint64_t detail_bytes(const SettledRun& run) {
   return bytes;
 }
 
-/// An output to a queue that is gone since makes the ack a retry.
+/// Makes an ack a retry if one of its outputs goes to a queue that is gone.
 void settle_without_lost_queues(SettledRun& run, const Settlements::QueueIdOf& queue_id) {
   if (run.detail == nullptr) return;
   for (const Output& output : run.detail->outputs) {
@@ -46,7 +46,7 @@ void encode_run(const SettledRun& run, v1::Settle::Run& out) {
   out.set_duration_us(static_cast<std::uint64_t>(std::max(Duration{0}, run.detail->duration).count()));
 }
 
-/// Messages [from, from + count) of a run. Only a plain one can be cut.
+/// Returns messages [from, from + count) of a run. Only a plain run can be cut.
 SettledRun part_of(SettledRun& run, std::uint32_t from, std::uint32_t count) {
   SettledRun part{run.segment, run.lease + from, run.queue, run.first + from,
                   count,       run.outcome,      nullptr,   {run.origin.incarnation, run.origin.counter + from}};
@@ -67,7 +67,7 @@ std::uint64_t output_bytes(const SettledRun& run) {
 void Settlements::add(std::vector<SettledRun>& runs) {
   adding_ = false;
   for (SettledRun& run : runs) {
-    while (run.count > probe_.most()) {  // plain: one with details stands alone
+    while (run.count > probe_.most()) {  // it is plain: a run with details has one message
       const auto most = static_cast<std::uint32_t>(probe_.most());
       add_one(part_of(run, 0, most));
       run = part_of(run, most, run.count - most);
@@ -108,7 +108,7 @@ void Settlements::send(Instant now, const QueueIdOf& queue_id, const Send& send)
     again_at_ = Instant::max();
     for (Frame& frame : frames_) send_one(frame, now, queue_id, send);
   } else if (unsent_) {
-    // What is new stands at the end: no walk over what was sent long ago.
+    // The unsent frames are at the end, so frames that were sent long ago are not walked over.
     auto from = frames_.end();
     while (from != frames_.begin() && std::prev(from)->number == 0) --from;
     for (; from != frames_.end(); ++from) send_one(*from, now, queue_id, send);

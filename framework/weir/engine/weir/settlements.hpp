@@ -1,9 +1,9 @@
 #pragma once
 
-/// Settlements that were made and are not confirmed yet: kept to be sent again when a session is resumed.
+/// Settlements that are not confirmed yet. They are kept, to be sent again when a session is resumed.
 ///
 /// Neighbouring messages with the same plain outcome are one run, so that a turn's acks of a whole segment cost one
-/// entry. One with details (an error, a delay, outputs) stands alone.
+/// entry. A settlement with details (an error, a delay, outputs) is a run by itself.
 
 #include <cstdint>
 #include <deque>
@@ -39,37 +39,37 @@ struct SettledRun {
   }
 };
 
-/// Bytes of the Bodies of a settlement's outputs.
+/// The bytes of the Bodies of a run's outputs.
 [[nodiscard]] std::uint64_t output_bytes(const SettledRun& run);
 
 class Settlements {
  public:
-  /// The broker's id of a queue, by name; nothing if it has none.
+  /// Returns the broker's id of a queue, by name; nothing if it has none.
   using QueueIdOf = std::function<std::optional<std::uint32_t>(std::string_view)>;
-  /// Sends a settle frame; returns its number. The frame and run are the callee's for the call.
+  /// Sends a settle frame and returns its number. It may change the frame; both views end with the call.
   using Send = std::function<std::uint64_t(v1::Frame& frame, std::string_view run)>;
 
-  /// Takes runs (in the order of leases), as one frame, or more if it gets too large. They are unsent until send().
+  /// Takes runs, in the order of leases, as one frame, or as more if it gets too large. They are unsent until send().
   void add(std::vector<SettledRun>& runs);
-  /// Sends every unsent frame that is not to wait.
+  /// Sends every unsent frame that need not wait.
   void send(Instant now, const QueueIdOf& queue_id, const Send& send);
 
   /// Settle frames `first` to `last` are on disk.
   void confirm(std::uint64_t first, std::uint64_t last);
-  /// Leases that are not ours any more: done. Returns whether any settlement was made under them.
+  /// These leases are stale: settlements under them are done. Returns true if there were any.
   bool stale(std::uint64_t lease, std::uint32_t count);
-  /// The store had no room for them: again from `at` on.
+  /// The store had no room for these settlements: sends them again from `at` on.
   void again(std::uint64_t lease, std::uint32_t count, Instant at);
-  /// They were wrong in themselves: an ack becomes a retry that says why, anything else a release, a release is given
-  /// up.
+  /// The broker refused these settlements themselves. An ack becomes a retry with the reason, a release is given up,
+  /// and any other outcome becomes a release.
   void refused(std::uint64_t lease, std::uint32_t count, const std::string& reason, Instant at);
-  /// The broker ended the session over what it was sent. Once that is known to be one settlement, it is treated as
-  /// refused(). Before renew(). False: none was under way.
+  /// The broker ended the session because of what it was sent. Once one settlement is known to be the cause, it is
+  /// treated as in refused(). Call it before renew(). Returns false if no settlement was under way.
   [[nodiscard]] bool session_refused(const std::string& reason, Instant at);
   [[nodiscard]] Instant again_at() const { return again_at_; }
 
-  /// After a reconnect: `new_lease` says for each message, in the order of for_each(), its new lease, or nothing if it
-  /// is stale. All is unsent afterwards.
+  /// Renames the leases after a reconnect. `new_lease` returns the new lease of each message, in the order of
+  /// for_each(), or nothing if it is stale. Afterwards all settlements are unsent.
   void renew(const std::function<std::optional<std::uint64_t>()>& new_lease);
   void for_each(const std::function<void(const SettledRun&)>& visit) const;
 
@@ -80,7 +80,7 @@ class Settlements {
     std::uint64_t number = 0;  ///< 0: unsent
     bool done = false;
     std::uint64_t messages = 0;
-    std::uint64_t bytes = 0;  ///< of details
+    std::uint64_t bytes = 0;  ///< of its details
     Instant not_before = Instant::min();
     std::vector<SettledRun> runs;
   };
@@ -88,22 +88,22 @@ class Settlements {
   void add_one(SettledRun run);
   void send_one(Frame& frame, Instant now, const QueueIdOf& queue_id, const Send& send);
   void send_some(Instant now, const QueueIdOf& queue_id, const Send& send);
-  /// Messages in frames that are sent and not answered.
+  /// The number of messages in frames that are sent and not answered.
   [[nodiscard]] std::uint64_t under_way() const;
   void drop(Frame& frame);
   void forget(const SettledRun& run);
   void trim();
-  /// Takes what is settled under [lease, lease + count) out of its frames.
+  /// Takes the settlements under [lease, lease + count) out of their frames.
   std::vector<SettledRun> take(std::uint64_t lease, std::uint32_t count);
   void retry_later(std::vector<SettledRun> runs, Instant at);
 
   std::deque<Frame> frames_;
-  bool adding_ = false;  ///< the last of them is still being filled
+  bool adding_ = false;  ///< the last frame is still being filled
   Probe probe_;
   Unconfirmed count_;
   bool unsent_ = false;
   Instant again_at_ = Instant::max();
-  std::vector<std::vector<SettledRun>> spare_;  // emptied vectors: no allocation a frame once warm
+  std::vector<std::vector<SettledRun>> spare_;  // emptied vectors, so that frames need no allocation once warm
   v1::Frame head_;
   std::string run_;
 };

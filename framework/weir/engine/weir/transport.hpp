@@ -1,6 +1,6 @@
 #pragma once
 
-/// How frames travel: over a ZeroMQ socket, or to a broker in this process.
+/// The way of frames: over a ZeroMQ socket, or to a broker in this process.
 
 #include <boost/asio/any_io_executor.hpp>
 #include <memory>
@@ -12,18 +12,19 @@ namespace weir::engine::weir_broker {
 
 namespace asio = boost::asio;
 
-/// Who owns a transport. The calls come on its executor, never from within a call to it; it may be destroyed in any.
+/// The owner of a transport. The calls come on the transport's executor, never from within a call to the transport.
+/// Each of them may destroy the transport.
 class TransportOwner {
  public:
   virtual ~TransportOwner() = default;
   virtual void on_frame(Slice bytes) = 0;
-  /// After each batch of frames.
+  /// Called after each batch of frames.
   virtual void on_turn() = 0;
-  /// The connection is gone, for good.
+  /// The connection is gone for good.
   virtual void on_ended(std::string why) = 0;
 };
 
-/// One connection. Its end drops it; what was sent before still leaves, if there is anyone to take it.
+/// One connection. Its destructor drops it. Frames that were sent before still leave, if the peer is there.
 class Transport {
  public:
   virtual ~Transport() = default;
@@ -34,10 +35,10 @@ class Transport {
 class Connector {
  public:
   virtual ~Connector() = default;
-  /// Throws: Error when it cannot even try.
+  /// Throws: Error if it cannot even try.
   [[nodiscard]] virtual std::unique_ptr<Transport> connect(const asio::any_io_executor& executor,
                                                            TransportOwner& owner) = 0;
-  /// Where to, for people.
+  /// The address that it connects to, for people.
   [[nodiscard]] virtual std::string name() const = 0;
 };
 

@@ -5,11 +5,11 @@
 namespace weir::engine::weir_broker {
 namespace {
 
-/// 128 MiB is the most that a broker may allow a message.
+/// 128 MiB is the largest message that a broker may allow.
 constexpr std::size_t received_bytes_most = (128 + 1) * 1024 * 1024;
-/// For a GOODBYE, and settlements before it.
+/// Time for a GOODBYE to leave, and for the settlements before it.
 constexpr std::chrono::milliseconds linger{500};
-/// For TCP that died without a word; the broker's beats see to the rest.
+/// Finds a TCP connection that died silently. The broker's beats find the other cases.
 constexpr std::chrono::seconds dead_after{8};
 
 class ZmqTransport final : public Transport, async::PumpOwner {

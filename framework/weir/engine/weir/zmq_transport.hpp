@@ -9,10 +9,10 @@
 
 namespace weir::engine::weir_broker {
 
-/// Makes connections to one endpoint. Must outlive them.
+/// Makes connections to one endpoint. Lifetime: it must outlive them.
 class ZmqConnector final : public Connector {
  public:
-  /// `endpoint` as libzmq has it: tcp://127.0.0.1:7733.
+  /// `endpoint` is libzmq's, such as tcp://127.0.0.1:7733.
   explicit ZmqConnector(std::string endpoint) : endpoint_(std::move(endpoint)) {}
   [[nodiscard]] std::unique_ptr<Transport> connect(const asio::any_io_executor& executor,
                                                    TransportOwner& owner) override;

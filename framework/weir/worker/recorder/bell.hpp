@@ -1,6 +1,6 @@
 #pragma once
 
-/// What a watch waits for while nothing runs: the next thread that enters a handler's code.
+/// The signal that a thread enters a handler's code, for a watch that waits while no handler runs.
 
 #include <atomic>
 #include <chrono>
@@ -9,13 +9,13 @@
 
 namespace weir::worker::recorder {
 
-/// One watch waits; any thread rings. Where nobody waits for it, a ring is one relaxed load.
+/// One watch waits, and any thread rings. If the watch does not wait, a ring is one relaxed load.
 ///
-/// An entry in the very moment in which the watch begins to wait may go unheard (no fence is paid for that): the
-/// watch waits no longer than it may look away.
+/// A ring at the very moment in which the watch begins to wait may be missed, as a fence would cost time. So the
+/// watch never waits longer than it may look away.
 class Bell {
  public:
-  /// Waits, at most `most`, and if `for_ring`, only until it rings. True if it is closed.
+  /// Waits at most `most`, and if `for_ring`, only until it rings. Returns true if it is closed.
   bool wait(std::chrono::nanoseconds most, bool for_ring) {
     std::unique_lock lock(mutex_);
     armed_.store(for_ring, std::memory_order_relaxed);
@@ -30,7 +30,7 @@ class Bell {
     }
   }
 
-  /// Ends each wait, for ever.
+  /// Ends this and each later wait.
   void close() {
     const std::scoped_lock lock(mutex_);
     closed_ = true;

@@ -21,7 +21,7 @@ std::string seconds(std::chrono::nanoseconds time) {
   return text;
 }
 
-/// Was it sent by nobody of the process itself? Then it says nothing about whose thread it met.
+/// True if another process sent the signal. Then the thread that took it proves nothing.
 bool is_foreign(const Marked& mark) {
   if (mark.kind != MarkKind::signal) return false;
   return (mark.code == SI_USER || mark.code == SI_QUEUE || mark.code == SI_TKILL) && mark.sender != 0;
@@ -60,7 +60,7 @@ Verdict blame(const Record& record, const HowItDied& death) {
   const auto at_of = [&](const Marked& mark) { return mark.at.count() != 0 ? mark.at : death.at; };
   for (const Marked& mark : record.marks) {
     const Delivery* const delivery = mark.slot && !is_foreign(mark) ? record.find(*mark.slot) : nullptr;
-    // A stuck handler may have ended after all, while the others drained.
+    // A stuck handler may have ended after all, while the other handlers drained.
     if (delivery == nullptr || (mark.slot_state != 0 && mark.slot_state != delivery->slot_state)) continue;
     if (std::ranges::any_of(verdict.started, [&](const Blamed& other) { return other.delivery == *delivery; }))
       continue;

@@ -10,7 +10,7 @@
 namespace weir::worker::recorder {
 namespace {
 
-/// The i-th of the structs at `offset`; nothing beyond the end.
+/// Returns the i-th of the structs at `offset`; nothing beyond the end.
 template <class T>
 std::optional<T> read_at(std::span<const std::byte> bytes, std::uint64_t offset, std::uint64_t i = 0) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -27,7 +27,7 @@ std::string_view string_at(std::span<const std::byte> bytes, const Elf64_Shdr& s
   return {begin, strnlen(begin, most)};
 }
 
-/// Where the file's first byte lies, by its own account: 0 in a shared object.
+/// Returns the address of the file's first byte, as the file says it: 0 in a shared object.
 std::uint64_t first_address(std::span<const std::byte> bytes, const Elf64_Ehdr& header) {
   for (std::uint64_t i = 0; i < header.e_phnum; ++i) {
     const auto segment = read_at<Elf64_Phdr>(bytes, header.e_phoff, i);
@@ -55,7 +55,7 @@ std::string_view function_at(std::span<const std::byte> bytes, std::uint64_t at)
   if (!header || std::memcmp(header->e_ident, ELFMAG, SELFMAG) != 0 || header->e_ident[EI_CLASS] != ELFCLASS64)
     return {};
   const std::uint64_t address = first_address(bytes, *header) + at;
-  // The whole table, if the file was not stripped of it; else what it exports.
+  // The whole table, if it was not stripped; else the exported symbols.
   for (const std::uint32_t kind : {SHT_SYMTAB, SHT_DYNSYM}) {
     for (std::uint64_t i = 0; i < header->e_shnum; ++i) {
       const auto table = read_at<Elf64_Shdr>(bytes, header->e_shoff, i);

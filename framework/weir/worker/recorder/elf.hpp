@@ -1,10 +1,10 @@
 #pragma once
 
-/// The names of functions in a program or shared object: what its symbol tables say.
+/// Finds the names of functions in the symbol tables of a program or shared object.
 ///
-/// Pure, and bounds-checked: the file may be another than the one that crashed, or none at all. (libbacktrace, which
-/// knows lines too, was tried: it reads the symbols of everything that is loaded for each file that it is asked about,
-/// 2 s a crash on a busy machine; and a release has no lines.)
+/// Pure, and bounds-checked, as the file may be another one than the file that crashed, or no ELF file. (libbacktrace,
+/// which knows lines too, was tried. For each file that it is asked about it reads the symbols of all loaded files,
+/// which takes 2 s per crash on a busy machine. A release has no lines.)
 
 #include <cstddef>
 #include <cstdint>
@@ -13,8 +13,8 @@
 
 namespace weir::worker::recorder {
 
-/// The name, as the linker knows it, of the function that covers `at`, counted from where the file's first byte lies in
-/// memory. Empty if the file names none there.
+/// Returns the linker's name of the function that covers `at`, counted from the file's first byte in memory. Empty if
+/// the file names no function there.
 [[nodiscard]] std::string_view function_at(std::span<const std::byte> elf, std::uint64_t at);
 
 }  // namespace weir::worker::recorder

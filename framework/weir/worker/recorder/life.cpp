@@ -44,7 +44,7 @@ bool has_handled(int file) {
     const ssize_t got = pread(file, lines.data(), count * sizeof lines[0],
                               static_cast<off_t>(shape.slots_at() + first * sizeof lines[0]));
     const auto read = static_cast<std::size_t>(std::max<ssize_t>(got, 0)) / sizeof lines[0];
-    // 1: the first delivery's handler has started; 2: it has ended.
+    // The state is 1 once the first delivery's handler has started, and 2 once it has ended.
     if (std::any_of(lines.begin(), lines.begin() + static_cast<std::ptrdiff_t>(read),
                     [](const auto& line) { return line.state >= 2; }))
       return true;

@@ -1,7 +1,7 @@
 #pragma once
 
-/// What a parent asks its child's flight recorder, while the child lives and after: little, and nothing that it
-/// believes.
+/// The few facts that a parent reads from its child's flight recorder, while the child lives and afterwards. It trusts
+/// none of them.
 
 #include <cstdint>
 #include <optional>
@@ -11,18 +11,18 @@
 namespace weir::worker::recorder {
 
 struct Life {
-  /// Of the keep-alive thread. 0: it has not run yet.
+  /// The beats of the keep-alive thread. 0: it has not run yet.
   std::uint64_t beats = 0;
-  /// As the broker said it last, within reason (0.1 s to a day); nothing before that thread has run.
+  /// The broker's last value, if it is between 0.1 s and a day; nothing before that thread has run.
   std::optional<Duration> session_timeout;
-  /// The process ends, or ended, by Weir's own code.
+  /// True if the process ends, or ended, by Weir's own code.
   bool ending = false;
 };
 
-/// Nothing if `file` is no recorder (yet): the child has not come so far.
+/// Returns nothing if `file` is no recorder yet, as the child has not laid it out.
 [[nodiscard]] std::optional<Life> read_life(int file);
 
-/// Has any handler ended, in any way but with its process?
+/// True if any handler has ended before its process did.
 [[nodiscard]] bool has_handled(int file);
 
 }  // namespace weir::worker::recorder

@@ -7,7 +7,7 @@
 namespace weir::worker::recorder {
 namespace {
 
-/// A hexadecimal number and what ends it, taken off `text`.
+/// Takes a hexadecimal number, and the `end` that follows it, off `text`.
 std::optional<std::uint64_t> take_hex(std::string_view& text, char end) {
   std::uint64_t value = 0;
   const auto [at, error] = std::from_chars(text.data(), text.data() + text.size(), value, 16);
@@ -33,7 +33,7 @@ MemoryMap::MemoryMap(std::string_view text) {
     const auto offset = take_hex(line, ' ');
     if (!offset) continue;
     std::string file(line.substr(std::min(line.find('/'), line.size())));
-    // A file's first mapping is of its beginning; the later ones lie above.
+    // A file's first mapping is its beginning. Later ones have higher addresses.
     const bool follows = !ranges_.empty() && ranges_.back().file == file && *offset != 0;
     const std::uint64_t base = follows ? ranges_.back().base : *begin - *offset;
     ranges_.push_back({*begin, *end, base, std::move(file)});

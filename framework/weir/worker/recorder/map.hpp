@@ -1,6 +1,6 @@
 #pragma once
 
-/// Where a process's files lay in its memory: /proc/PID/maps, read. Pure.
+/// Reads from /proc/PID/maps where a process's files were in its memory. Pure.
 
 #include <cstdint>
 #include <optional>
@@ -10,17 +10,17 @@
 
 namespace weir::worker::recorder {
 
-/// A place in a file's code, for whoever knows its symbols.
+/// A place in a file's code, to find its symbol by.
 struct InFile {
   std::string file;
-  std::uint64_t at{};  ///< from where the file's first byte lay
+  std::uint64_t at{};  ///< counted from the file's first byte in memory
 };
 
 class MemoryMap {
  public:
-  /// `text` is of another process, and may be cut off anywhere; lines that are none are left out.
+  /// `text` comes from another process, and may be cut off anywhere. Malformed lines are left out.
   explicit MemoryMap(std::string_view text);
-  /// Nothing if no file lay there.
+  /// Returns nothing if no file was there.
   [[nodiscard]] std::optional<InFile> find(std::uint64_t address) const;
 
  private:
@@ -30,7 +30,7 @@ class MemoryMap {
     std::uint64_t base{};
     std::string file;
   };
-  std::vector<Range> ranges_;  ///< by address
+  std::vector<Range> ranges_;  ///< in the order of addresses
 };
 
 }  // namespace weir::worker::recorder

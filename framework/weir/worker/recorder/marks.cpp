@@ -20,21 +20,22 @@ namespace {
 
 using namespace std::chrono_literals;
 
-/// What ends a process for what its code did. Not SIGPIPE: a write without a reader fails, and ends nobody.
+/// The signals that end a process because of its own code. Not SIGPIPE: a write without a reader fails, and does not
+/// end the process.
 constexpr std::array deadly{SIGSEGV, SIGBUS, SIGABRT, SIGFPE, SIGILL, SIGSYS, SIGTRAP};
 constexpr int stack_signal = SIGURG;
 constexpr std::size_t handler_stack_bytes = 64 * 1024;
-/// The handler's own, before the one that was interrupted.
+/// The frames of the signal handler itself, before the interrupted one.
 constexpr std::size_t handler_frames = 8;
 
 std::atomic<Recorder*> recorder{nullptr};
-/// Whose the recorder is: a handler may fork, and what becomes of that process is not this one's death.
+/// The process that the recorder belongs to. A handler may fork, and the end of the fork is not this process's death.
 std::atomic<pid_t> owner{0};
 thread_local Own own_lines;
 
 std::int64_t steady_ns() {
   timespec now{};
-  clock_gettime(CLOCK_MONOTONIC, &now);  // what steady_clock is; safe in a signal handler
+  clock_gettime(CLOCK_MONOTONIC, &now);  // the clock of steady_clock; safe in a signal handler
   return std::int64_t{now.tv_sec} * 1'000'000'000 + now.tv_nsec;
 }
 
@@ -50,8 +51,8 @@ std::uint64_t pc_of(const void* context) {
 #endif
 }
 
-/// The interrupted code's frames, without the handler's. glibc's backtrace() is safe here once it has been called: its
-/// first call loads libgcc.
+/// Takes the frames of the interrupted code, without the signal handler's. glibc's backtrace() is safe here once it has
+/// been called before, as its first call loads libgcc.
 template <class Store>
 std::uint32_t take_frames(const void* context, const Store& store) {
   std::array<void*, frames_most + handler_frames> all{};
@@ -61,14 +62,15 @@ std::uint32_t take_frames(const void* context, const Store& store) {
   while (first < count && reinterpret_cast<std::uint64_t>(all[first]) != pc) ++first;
   store(0, pc);
   std::size_t kept = 1;
-  // Not among them: it jumped to where no code is. What the unwinder found then is the handler's.
+  // If the program counter is not among the frames, the code jumped to a place without code, and the unwinder found
+  // only the handler's frames.
   for (std::size_t i = first + 1; i < count && kept < frames_most; ++i) {
     store(kept++, reinterpret_cast<std::uint64_t>(all[i]));
   }
   return static_cast<std::uint32_t>(kept);
 }
 
-/// Asked for by one thread, filled by another in its signal handler.
+/// A stack that one thread asks for, and another fills in its signal handler.
 struct Capture {
   enum State : std::uint32_t { idle, asked, writing, done };
   std::atomic<std::uint32_t> state{idle};
@@ -90,7 +92,7 @@ void on_stack_signal(int, siginfo_t*, void* context) {
   errno = error;
 }
 
-/// What `line` runs at this moment.
+/// Fills in what `line` runs at this moment.
 void fill_running(Recorder& of, ThreadLine& line) {
   const std::uint64_t running = line.running;
   line.mark.running = running;
@@ -115,7 +117,7 @@ void on_deadly_signal(int signal, siginfo_t* info, void* context) {
     fill_running(into, line);
     mark.frames[0] = pc_of(context);
     mark.frame_count = 1;
-    // What is needed to know the culprit stands; from here on a second fault may end it.
+    // All facts that name the culprit are written. A second fault from here on may end the process.
     mark.frame_count = take_frames(
         context, [&](std::size_t i, std::uint64_t frame) { mark.frames[i].store(frame, std::memory_order_relaxed); });
     mark.kind = static_cast<std::uint32_t>(MarkKind::signal);
@@ -125,10 +127,10 @@ void on_deadly_signal(int signal, siginfo_t* info, void* context) {
   struct sigaction action {};
   action.sa_handler = SIG_DFL;
   sigaction(signal, &action, nullptr);
-  raise(signal);  // blocked until this returns
+  raise(signal);  // it stays blocked until this function returns
 }
 
-/// Where this thread is, the caller's caller first.
+/// Takes the frames of this thread, the caller's caller first.
 std::uint32_t take_frames_here(Mark& mark) {
   std::array<void*, frames_most + 2> all{};
   const auto count = static_cast<std::size_t>(std::max(0, backtrace(all.data(), static_cast<int>(all.size()))));
@@ -141,7 +143,8 @@ std::uint32_t take_frames_here(Mark& mark) {
 void on_exit_called(int status, void*) {
   Recorder& into = *recorder.load();
   if (getpid() != owner || into.is_ending()) return;
-  // A callback's, or a thread's of its own: whose, nobody knows, but it was no other thread's code.
+  // Without a line it is a callback's thread, or one of the plugin's own. Its handler is unknown, but no other thread's
+  // code called exit.
   ThreadLine& line = own_lines.line != nullptr ? *own_lines.line : into.others();
   Mark& mark = line.mark;
   mark.at = steady_ns();
@@ -153,14 +156,14 @@ void on_exit_called(int status, void*) {
   _exit(status);
 }
 
-/// This thread's stack for signal handlers, with a page below that nobody may touch.
+/// This thread's stack for signal handlers, with a guard page below.
 class HandlerStack {
  public:
   HandlerStack() {
     const auto page = static_cast<std::size_t>(sysconf(_SC_PAGESIZE));
     bytes_ = handler_stack_bytes + page;
     void* const at = mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_STACK, -1, 0);
-    if (at == MAP_FAILED) return;  // then an overflow is known by its message, without its stack
+    if (at == MAP_FAILED) return;  // then an overflow still has its message, but no stack
     memory_ = static_cast<char*>(at);
     mprotect(memory_, page, PROT_NONE);
     stack_t stack{};
@@ -195,7 +198,7 @@ void set_handler(int signal, void (*handler)(int, siginfo_t*, void*), int flags)
 
 void install(Recorder& into) {
   void* first[1];
-  (void)backtrace(first, 1);  // it loads libgcc
+  (void)backtrace(first, 1);  // the first call loads libgcc
   owner = getpid();
   recorder = &into;
   for (const int signal : deadly) set_handler(signal, on_deadly_signal, 0);
@@ -210,7 +213,8 @@ bool is_installed() { return recorder.load() != nullptr; }
 
 void mark_exits() {
   if (!is_installed()) return;
-  // One for each thread that runs handlers: while one is at it, another that calls exit() gets the next.
+  // One for each thread that runs handlers: while one thread is in on_exit_called, another that calls exit() gets the
+  // next one.
   for (std::size_t i = 0; i < recorder.load()->threads().size(); ++i) on_exit(on_exit_called, nullptr);
 }
 
@@ -243,7 +247,7 @@ std::vector<std::uint64_t> stack_of(const ThreadLine& of) {
   const auto end = std::chrono::steady_clock::now() + 100ms;
   while (capture.state.load(std::memory_order_acquire) != Capture::done) {
     auto state = std::uint32_t{Capture::asked};
-    // Once it writes, it ends.
+    // Once the other thread writes, it also finishes.
     if (std::chrono::steady_clock::now() > end && capture.state.compare_exchange_strong(state, Capture::idle))
       return {};
     std::this_thread::sleep_for(200us);

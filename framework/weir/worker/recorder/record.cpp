@@ -12,10 +12,10 @@
 namespace weir::worker::recorder {
 namespace {
 
-/// Lines for one history, and names for one message's queue: more is noise.
+/// The most bytes of log that one history gets. More would not help the reader.
 constexpr std::size_t log_bytes_most = 8 * 1024;
 
-/// The struct at `at`; nothing beyond the end.
+/// Returns the struct at `at`; nothing beyond the end.
 template <class T>
 std::optional<T> copy_at(std::span<const std::byte> bytes, std::size_t at) {
   static_assert(std::is_trivially_copyable_v<T>);
@@ -34,14 +34,14 @@ std::vector<std::string_view> lines_of(std::string_view text) {
   std::vector<std::string_view> lines;
   while (!text.empty()) {
     const auto end = text.find('\n');
-    if (end == std::string_view::npos) break;  // cut off
+    if (end == std::string_view::npos) break;  // the last line is cut off
     lines.push_back(text.substr(0, end));
     text.remove_prefix(end + 1);
   }
   return lines;
 }
 
-/// A thread's `running`: the slot whose code it ran.
+/// Returns the slot whose code a thread ran, from its `running`.
 std::optional<std::uint32_t> slot_of(std::uint64_t running, const Shape& shape) {
   const auto number = static_cast<std::uint32_t>(running);
   if (number == 0 || number > shape.all_slots()) return std::nullopt;
@@ -50,7 +50,8 @@ std::optional<std::uint32_t> slot_of(std::uint64_t running, const Shape& shape) 
 
 std::optional<Marked> marked(const MarkOf<Plain>& mark, const Shape& shape) {
   const auto kind = static_cast<MarkKind>(mark.kind);
-  // `writing` as well: a second signal in the midst of it. What there is stands, above all whose thread it was.
+  // `writing` counts too: a second signal came while it was written. The facts so far hold, above all whose thread it
+  // was.
   if (kind == MarkKind::none || kind > MarkKind::exited) return std::nullopt;
   Marked out{.kind = kind == MarkKind::writing ? MarkKind::signal : kind,
              .signal = mark.signal,
@@ -66,7 +67,7 @@ std::optional<Marked> marked(const MarkOf<Plain>& mark, const Shape& shape) {
   return out;
 }
 
-/// As text that can stand in a history: nobody vouches for these bytes.
+/// Returns untrusted bytes as text for a history.
 std::string printable(std::string_view text) {
   std::string out(text);
   for (char& c : out) {
@@ -93,7 +94,7 @@ std::vector<std::string> log_of(std::span<const std::byte> bytes, const Shape& s
   return out;
 }
 
-/// What ended last in each shard, the shards in turns: there is no clock in it.
+/// Returns the deliveries that ended last in each shard, one shard after the other in turn, as they have no times.
 std::vector<EndedDelivery> ended_of(std::span<const std::byte> bytes, const Shape& shape,
                                     const std::vector<std::string_view>& names, const std::vector<Delivery>& started) {
   std::set<std::tuple<std::string_view, std::uint64_t, std::uint32_t>> seen;
@@ -123,7 +124,7 @@ const Delivery* Record::find(std::uint32_t slot) const {
 }
 
 WallTime Record::wall(std::chrono::nanoseconds steady) const {
-  // Unsigned: these are numbers of a process that went wrong, and may overflow.
+  // Unsigned, as numbers of a process that went wrong may overflow.
   const auto sum = static_cast<std::uint64_t>(steady.count()) + static_cast<std::uint64_t>(wall_minus_steady.count());
   return WallTime(std::chrono::duration_cast<Duration>(std::chrono::nanoseconds(static_cast<std::int64_t>(sum))));
 }
@@ -147,7 +148,7 @@ std::optional<Record> read_record(std::span<const std::byte> bytes) {
     const auto line = copy_at<SlotLineOf<Plain>>(bytes, shape.slots_at() + i * sizeof(SlotLine));
     if (!line || line->state % 2 == 0) continue;
     const std::uint64_t queue = line->place >> 32;
-    if (queue >= names.size()) return std::nullopt;  // somebody wrote over it: what it does not name had begun as well
+    if (queue >= names.size()) return std::nullopt;  // overwritten: more may have begun
     out.started.push_back({.slot = i,
                            .slot_state = line->state,
                            .queue = printable(names[queue]),

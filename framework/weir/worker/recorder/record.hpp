@@ -1,9 +1,9 @@
 #pragma once
 
-/// What a flight recorder's file says, once its process is dead.
+/// Reads a flight recorder's file, once its process is dead.
 ///
-/// Pure: bytes in, values out. The bytes are those of a process that went wrong, so nothing in them is believed:
-/// whatever they are, this returns, and what it returns fits into them.
+/// Pure: bytes in, values out. The bytes come from a process that went wrong, so none of them is trusted: for any bytes
+/// it returns, and its result is bounded by them.
 
 #include <chrono>
 #include <cstdint>
@@ -26,7 +26,7 @@ struct Delivery {
   std::uint32_t index{};
   std::uint32_t attempt{};
   std::chrono::nanoseconds started{};  ///< steady clock
-  std::uint64_t memory{};              ///< the process's, when it started; bytes
+  std::uint64_t memory{};              ///< the process's when the handler started; bytes
   friend bool operator==(const Delivery&, const Delivery&) = default;
 };
 
@@ -53,24 +53,24 @@ struct Marked {
 };
 
 struct Record {
-  std::vector<Delivery> started;  ///< by slot
-  /// Each place once, and none that is in `started`: those that ended last first, the shards in turns.
+  std::vector<Delivery> started;  ///< in the order of slots
+  /// Each place once, and none that is in `started`. Latest first, the shards in turn.
   std::vector<EndedDelivery> ended;
-  /// Numbers of the slots that were on a CPU: a shard's, or a thread's of offload. Each once.
+  /// The numbers of the slots that were on a CPU, of a shard or of a thread of offload. Each once.
   std::vector<std::uint32_t> on_cpu;
   std::vector<Marked> marks;
   bool ending = false;  ///< the process ended by Weir's own code
   std::chrono::nanoseconds wall_minus_steady{};
   std::uint64_t memory_at_start{};
   std::uint64_t memory{};
-  std::vector<std::string> log;  ///< the last lines, oldest first; what is no printable ASCII is a '?'
+  std::vector<std::string> log;  ///< the last lines, oldest first; a '?' replaces all but printable ASCII
   std::string map;               ///< /proc/self/maps; empty if no signal was taken
 
   [[nodiscard]] const Delivery* find(std::uint32_t slot) const;
   [[nodiscard]] WallTime wall(std::chrono::nanoseconds steady) const;
 };
 
-/// Nothing if the bytes are no recorder's, or another version's, or somebody wrote over them.
+/// Returns nothing if the bytes are no recorder's, are of another version, or were overwritten.
 [[nodiscard]] std::optional<Record> read_record(std::span<const std::byte> bytes);
 
 }  // namespace weir::worker::recorder

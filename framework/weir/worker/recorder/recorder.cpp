@@ -37,7 +37,7 @@ Recorder::Recorder(const Size& size, std::optional<int> file) {
             .names_bytes = static_cast<std::uint32_t>(std::min(names.size(), names_bytes_most))};
   if (!shape_.is_sane()) throw Error("shards × concurrency is more than 1048576 handlers in one process");
   bytes_ = shape_.bytes();
-  // Zeros, and memory only where something was written.
+  // The pages are zero, and take memory only once they are written.
   const int flags = file ? MAP_SHARED : MAP_PRIVATE | MAP_ANONYMOUS;
   const bool sized = !file || ftruncate(*file, static_cast<off_t>(bytes_)) == 0;
   void* const at = sized ? mmap(nullptr, bytes_, PROT_READ | PROT_WRITE, flags, file.value_or(-1), 0) : MAP_FAILED;
@@ -119,7 +119,7 @@ void Recorder::log(std::string_view text) {
 
 void Recorder::save_map() {
   if (map_begun_.exchange(true)) {
-    // Two threads crash at once: the second must not end the process under the first's hands.
+    // If two threads crash at once, the second must not end the process before the first is done.
     const timespec pause{.tv_sec = 0, .tv_nsec = 1'000'000};
     for (int i = 0; i < 100 && !map_saved_; ++i) nanosleep(&pause, nullptr);
     return;
@@ -144,7 +144,7 @@ std::uint64_t resident_bytes() {
   char text[128];
   const ssize_t size = read(file, text, sizeof text);
   close(file);
-  // Pages: all, resident, …
+  // The file counts pages: all, resident, …
   std::uint64_t pages = 0;
   ssize_t at = 0;
   while (at < size && text[at] != ' ') ++at;

@@ -1,12 +1,12 @@
 #pragma once
 
-/// The flight recorder of a worker process: who runs what, in memory that outlives it.
+/// The flight recorder of a worker process: which thread runs which message, in memory that outlives the process.
 ///
 /// A MAP_SHARED page takes a relaxed store in 0.3 ns, and keeps it through SIGSEGV, abort, stack overflow, _exit and
-/// SIGKILL. The parent makes the file (no name: memfd), the child lays it out and writes, and once the child is dead
-/// the reporter reads (record.hpp) and decides who is to blame (blame.hpp).
+/// SIGKILL. The parent makes the file (without a name: memfd). The child lays it out and writes. Once the child is
+/// dead, the reporter reads it (record.hpp) and decides which message is to blame (blame.hpp).
 ///
-/// Thread: each line has one writer, its shard's or the pool's thread; any may read while they write.
+/// Thread: each line has one writer, its shard's or the pool's thread. Any thread may read meanwhile.
 
 #include <chrono>
 #include <cstdint>
@@ -22,12 +22,12 @@
 
 namespace weir::worker::recorder {
 
-/// Threads of offload that have lines; async/offload.cpp has no more.
+/// The number of threads of offload that have lines. async/offload.cpp starts no more.
 inline constexpr std::uint32_t pool_lines = 8;
 
-/// A delivery as its handler starts.
+/// A delivery whose handler starts.
 struct Starts {
-  std::uint32_t queue{};  ///< index into the names that the recorder was made with
+  std::uint32_t queue{};  ///< index into the recorder's names of queues
   std::uint64_t segment{};
   std::uint32_t index{};
   std::uint32_t attempt{};
@@ -36,9 +36,9 @@ struct Starts {
   std::chrono::steady_clock::time_point deadline;
 };
 
-/// What a thread has on the CPU.
+/// The delivery that a thread has on the CPU.
 struct OnCpu {
-  std::uint64_t running{};  ///< another number at each entry
+  std::uint64_t running{};  ///< a new number at each entry
   std::chrono::steady_clock::time_point since;
   std::uint32_t slot{};  ///< its number in the process
   std::uint64_t slot_state{};
@@ -51,12 +51,12 @@ class Recorder {
 
   struct Size {
     std::uint32_t shards{};
-    std::uint32_t slots{};  ///< of a shard
+    std::uint32_t slots{};  ///< per shard
     std::vector<std::string> queues;
   };
 
-  /// In `file`, which it keeps mapped and closes; or, without one, in this process's own memory.
-  /// Throws: Error when there is no room for it.
+  /// Uses `file`, which it keeps mapped and closes, or, without one, this process's own memory.
+  /// Throws: Error if there is no room for it.
   explicit Recorder(const Size& size, std::optional<int> file = {});
   Recorder(const Recorder&) = delete;
   Recorder& operator=(const Recorder&) = delete;
@@ -72,8 +72,8 @@ class Recorder {
 
   void starts(std::uint32_t slot, const Starts& what) {
     SlotLine& line = slots_[slot];
-    // Between the two, and after the end before it, nobody's: whoever reads at any instant sees a whole delivery or
-    // none. (The fence orders the stores; on x86-64 it costs nothing.)
+    // Between the two stores, and since the end of the delivery before, the line has no delivery. So a reader sees at
+    // any instant a whole delivery or none. (The fence orders the stores. On x86-64 it costs nothing.)
     const std::uint64_t state = line.state.load(std::memory_order_relaxed);
     std::atomic_thread_fence(std::memory_order_release);
     line.segment.store(what.segment, std::memory_order_relaxed);
@@ -84,10 +84,10 @@ class Recorder {
     line.memory.store(header_->memory.load(std::memory_order_relaxed), std::memory_order_relaxed);
     line.state.store(state + 1, std::memory_order_release);
   }
-  /// `ring`: its shard's.
+  /// `ring` is that of the slot's shard.
   void ends(std::uint32_t slot, EndedRing& ring) {
     SlotLine& line = slots_[slot];
-    // First: at no instant it is in neither.
+    // Written first, so that at each instant the delivery is in the ring or in its line.
     const std::uint64_t number = ring.next.load(std::memory_order_relaxed);
     auto& ended = ring.ended[number % ended_most];
     ended.segment.store(line.segment.load(std::memory_order_relaxed), std::memory_order_relaxed);
@@ -103,7 +103,7 @@ class Recorder {
     line.running.store(entry << 32 | (slot + 1), std::memory_order_release);
     bell_.ring();
   }
-  /// Nobody's; the entry's number stays.
+  /// The thread runs no slot's code. The entry's number stays.
   static void leave(ThreadLine& line) {
     line.running.store(line.running.load(std::memory_order_relaxed) & ~std::uint64_t{UINT32_MAX},
                        std::memory_order_relaxed);
@@ -111,12 +111,12 @@ class Recorder {
   }
   /// Rings at an entry.
   [[nodiscard]] Bell& bell() { return bell_; }
-  /// Nothing while no handler is on the CPU, or one changes just now.
+  /// Returns nothing while no handler is on the CPU, or while it changes.
   [[nodiscard]] std::optional<OnCpu> on_cpu(const ThreadLine& line) const;
-  /// Nothing unless its handler has started and not ended.
+  /// Returns nothing unless the slot's handler has started and not ended.
   [[nodiscard]] std::optional<std::pair<std::uint64_t, Starts>> started(std::uint32_t slot) const;
 
-  /// Was a handler of the shard marked as stuck, and has not ended since?
+  /// True if a handler of the shard was marked as stuck, and has not ended since.
   [[nodiscard]] bool is_stuck(std::uint32_t shard);
 
   /// The keep-alive thread has run, and knows this session timeout.
@@ -124,15 +124,16 @@ class Recorder {
     header_->life.session_timeout.store(session_timeout.count(), std::memory_order_relaxed);
     header_->life.beats.fetch_add(1, std::memory_order_relaxed);
   }
-  /// From here on the process ends by our own code.
+  /// From here on the process ends by Weir's own code.
   void ending() { header_->ending.store(1, std::memory_order_relaxed); }
   [[nodiscard]] bool is_ending() const { return header_->ending.load(std::memory_order_relaxed) != 0; }
-  /// Looks at the process's memory and at the clocks. Now and then; safe in a signal handler.
+  /// Notes the process's memory and the clocks. Called from time to time. Safe in a signal handler.
   void sample();
   [[nodiscard]] std::uint64_t memory() const { return header_->memory.load(std::memory_order_relaxed); }
-  /// One of the last lines of log.
+  /// Adds a line to the last lines of log.
   void log(std::string_view line);
-  /// Copies /proc/self/maps, once; while another thread does, waits for it, at most 100 ms. Safe in a signal handler.
+  /// Copies /proc/self/maps once. If another thread is copying it, waits for that, at most 100 ms. Safe in a signal
+  /// handler.
   void save_map();
 
  private:
@@ -149,10 +150,11 @@ class Recorder {
   std::atomic<bool> map_saved_{false};
 };
 
-/// The process's resident memory now, bytes; 0 if it cannot be had. Safe in a signal handler.
+/// Returns the process's resident memory now, in bytes; 0 if it is unknown. Safe in a signal handler.
 [[nodiscard]] std::uint64_t resident_bytes();
 
-/// A file without a name for a recorder, closed at exec; its descriptor is `least` or above. Throws: Error.
+/// Makes a file without a name for a recorder. It is closed at exec, and its descriptor is `least` or above. Throws:
+/// Error.
 [[nodiscard]] int make_file(int least);
 
 }  // namespace weir::worker::recorder

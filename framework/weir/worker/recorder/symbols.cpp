@@ -20,7 +20,7 @@
 namespace weir::worker::recorder {
 namespace {
 
-/// A file's bytes, read as they are looked at; none if it cannot be read.
+/// A file's bytes, which are read when they are used; none if the file cannot be read.
 class FileBytes {
  public:
   explicit FileBytes(const std::string& path) {
@@ -75,7 +75,7 @@ std::vector<std::string> names_of(const MemoryMap& map, std::span<const std::uin
       continue;
     }
     const auto& file = files.try_emplace(place->file, place->file).first->second;
-    // A call may be a function's last instruction: look before where it returns to.
+    // A call may be a function's last instruction, so look one byte before the return address.
     const std::string_view function = function_at(file.view(), i > 0 && place->at > 0 ? place->at - 1 : place->at);
     const std::string in = place->file.substr(place->file.rfind('/') + 1);
     names.push_back(function.empty() ? in + "+" + hex(place->at) : demangled(function) + " in " + in);
