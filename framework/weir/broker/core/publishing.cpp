@@ -316,7 +316,7 @@ std::optional<Place> join_segment(State& state, const Queue& queue, const Incomi
                     open.bytes + group.run.bytes.size() <= protocol::segment_bytes_most;
   if (!fits) return std::nullopt;
   protocol::append(group.index, open.contents->index);
-  for (const NameRun& named : group.names) append(named, open.contents->names);
+  for (const NameRun& named : group.names) core::append(named, open.contents->names);
   open.contents->run.push_back(group.run);
   open.bytes += group.run.bytes.size();
   return Place{queue.id, key.segment, count};
