@@ -39,11 +39,28 @@ def names(cell):
     return re.findall(r"`([^`]+)`", cell)
 
 
+TAG = re.compile(r"^ *// RULE: (\w+)$", re.M)
+SOURCE = {name: (ROOT / name).read_text() for name in TRACKED
+          if name.startswith("framework/weir/") and name.endswith((".cpp", ".hpp")) and (ROOT / name).exists()}
+
+
+def defines(text, name):
+    """Whether a function, a type or a constant of that name is defined or declared there."""
+    return re.search(rf"\b{re.escape(name)}\s*\(", text) or re.search(
+        rf"\b(?:struct|class|enum class|constexpr [\w:<> ]+?) {re.escape(name.split('::')[-1])}\b", text)
+
+
 def is_code(name):
-    path, _, what = name.partition("#")
-    file = ROOT / "framework/weir" / path
-    # As written, or broken over lines.
-    return what and file.exists() and "".join(what.split()) in "".join(file.read_text().split())
+    """FILE#NAME is a function, a type or a constant; FILE@TAG is where `// RULE: TAG` stands."""
+    path, sign, what = re.fullmatch(r"([^#@]+)([#@])(.+)", name).groups()
+    text = SOURCE.get(f"framework/weir/{path}", "")
+    if sign == "@":
+        return TAG.findall(text).count(what) == 1
+    return re.fullmatch(r"[\w:]+", what) and defines(text, what)
+
+
+def code_of(cell):
+    return [name for name in names(cell) if re.match(r"[\w/]+\.[ch]pp[#@]", name)]
 
 
 CHECKS = set(re.findall(r'"([a-z]+(?:_[a-z]+)+)"', text_of(("tests/simulation/",), (".cpp", ".hpp"))))
@@ -65,8 +82,15 @@ def test_no_cell_is_empty_without_saying_why():
 
 
 def test_places_in_the_code_exist():
-    missing = [name for row in rows() for name in names(row[1]) if "#" in name and not is_code(name)]
+    missing = [name for row in rows() for name in code_of(row[1]) if not is_code(name)]
     assert not missing, f"not in framework/weir: {missing}"
+
+
+def test_every_tag_in_the_code_stands_in_a_table():
+    there = {f"{name.removeprefix('framework/weir/')}@{tag}" for name, text in SOURCE.items() for tag in TAG.findall(text)}
+    told = {name for row in [*rows(), *rules()] for name in code_of(row[1])}
+    assert not there - told, f"`// RULE:` without a row in tests/README.md or RULES.md: {sorted(there - told)}"
+    assert len(there) >= 60, f"only {len(there)} tags: where are they?"
 
 
 def test_checks_of_the_simulator_exist():
@@ -86,7 +110,7 @@ def test_each_rule_has_its_four_cells():
 
 
 def test_what_sees_a_rule_broken_exists():
-    missing = [name for row in rules() for name in names(row[1]) if "#" in name and not is_code(name)]
+    missing = [name for row in rules() for name in code_of(row[1]) if not is_code(name)]
     missing += [name for row in rules() for name in names(row[2])
                 if not (name in CHECKS or name in TESTS or (ROOT / name).exists() or ("." not in name and "/" not in name))]
     assert not missing, f"RULES.md names what is not there: {missing}"

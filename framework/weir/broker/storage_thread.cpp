@@ -113,6 +113,7 @@ void StorageThread::tend_room(bool must) {
   if (enough) {
     log::info("store_has_room", {{"bytes", room.sum()}, {"reserve", reserve_}});
   } else {
+    // RULE: reserve_stops_publishing
     log::warn("store_low_on_room", {{"bytes", room.sum()},
                                     {"reserve", reserve_},
                                     {"doing", "publishing waits, settling goes on: make room on its disk"}});

@@ -56,6 +56,7 @@ class Freezes {
     const Duration limit =
         session_timeouts * (look.life ? look.life->session_timeout : std::nullopt).value_or(session_timeout_default);
     if (look.now - fresh_at_ < limit) return Found::alive;
+    // RULE: frozen_child_is_replaced
     if (!look.is_traced) return Found::frozen;
     fresh_at_ = look.now;  // once the debugger lets it go, it has that time again
     return std::exchange(told_, true) ? Found::alive : Found::traced;

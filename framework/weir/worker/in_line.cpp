@@ -31,6 +31,7 @@ void Slot::leaves_line() {
   if (--lines_ > 0) return;
   const Clock::duration waited = Clock::now() - in_line_since_;
   in_line_left_ = std::max(Clock::duration{0}, in_line_left_ - waited);
+  // RULE: time_in_line_is_not_the_handlers
   context_.put_off(waited);
   slots_.on_cpu_.may_run_until(number_, context_.deadline());
   if (slots_.current_ != this) arm();  // otherwise it is armed once the handler suspends again

@@ -56,6 +56,7 @@ Leftovers::Ended Leftovers::end(std::chrono::milliseconds grace) {
     if (alive.empty() || now >= asked_at_ + grace + after_sigkill) return ended;
     if (now >= asked_at_ + grace) {
       for (const pid_t pid : alive) {
+        // RULE: forked_copies_end_with_the_worker
         kill(pid, SIGKILL);
         killed.insert(pid);
       }

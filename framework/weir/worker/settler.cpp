@@ -99,6 +99,7 @@ void Settler::flush() {
 std::uint64_t Settler::room() const {
   const engine::Unconfirmed unconfirmed = session_.unconfirmed();
   const std::uint64_t settlements = unconfirmed.settlements + gathered_.size();
+  // RULE: unconfirmed_settlements_are_bounded
   if (settlements >= unconfirmed_most) return 0;
   if (unconfirmed.output_bytes + gathered_output_bytes_ >= output_bytes_most_) return 0;
   return unconfirmed_most - settlements;

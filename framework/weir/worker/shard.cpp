@@ -15,6 +15,7 @@
 namespace weir::worker {
 
 /// The part of drain_last that the goodbye may take.
+// RULE: drain_has_an_end
 constexpr Duration goodbye_most = std::chrono::seconds(1);
 
 Shard::Shard(Home home, std::uint32_t index) : home_(std::move(home)), index_(index), watch_(home_.pulse) {}

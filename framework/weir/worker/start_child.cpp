@@ -21,6 +21,7 @@ namespace {
   // A group of its own: the terminal's Ctrl-C goes to the parent alone, and processes that handlers fork can be ended
   // together. The child also must not outlive the parent.
   setpgid(0, 0);
+  // RULE: child_ends_with_its_parent
   prctl(PR_SET_PDEATHSIG, SIGTERM);
   if (getppid() != parent) _exit(1);
   sigprocmask(SIG_SETMASK, &start.blocked, nullptr);

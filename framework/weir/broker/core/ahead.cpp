@@ -85,6 +85,7 @@ bool run_ahead(State& state, Queue& queue) {
 }
 
 void needs_segment(State& state, const SegmentKey& key) {
+  // RULE: confirmed_without_being_written
   if (const auto at = state.gathering.segments.find(key); at != state.gathering.segments.end())
     at->second.needed = true;
 }
@@ -126,6 +127,7 @@ void tell_elided(State& state, Actions& actions) {
   QueueSet touched;
   std::vector<Answer> answers = std::move(state.elided);
   state.elided.clear();
+  // RULE: unwritten_bears_no_count
   confirm_publishers(state, answers, 0, touched, actions);  // 0: after a crash the store rightly knows less than they
   for (Queue* queue : touched) share_room(state, *queue, actions);
 }

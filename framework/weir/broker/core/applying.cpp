@@ -86,16 +86,19 @@ Duration pause_of(State& state, const Queue& queue, const v1::Settle::Run& outco
 void put_off(State& state, Now now, Worker& worker, const OpenPart& part, const v1::Settle::Run& outcome) {
   const LeaseRun& run = part.run;
   Queue& queue = *state.find_queue(run.key.queue);
+  // RULE: reject_is_a_dead_letter
   const bool counted = outcome.outcome() == v1::RETRY || outcome.outcome() == v1::REJECT;
   const std::uint32_t attempts = counted ? run.attempt : run.attempt - 1;
   const bool dead = outcome.outcome() == v1::REJECT || (counted && attempts >= queue.policy.attempts);
   for (std::uint32_t i = part.first; i < part.last; ++i) {
     std::int64_t at = state.clock_us(now.instant);
     if (!dead) {
+      // RULE: deferral_has_the_first_backoff
       const Duration pause = pause_of(state, queue, outcome, counted ? attempts : 1);
       at += pause.count();
       // The longest pause that was asked for holds: a shorter one does not end it.
       if (outcome.outcome() == v1::THROTTLED) {
+        // RULE: throttled_queue_pauses
         queue.paused_until = std::max(queue.paused_until.value_or(Instant::min()), now.instant + pause);
       }
     }

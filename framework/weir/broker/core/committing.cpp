@@ -117,6 +117,7 @@ void confirm_publishers(State& state, std::vector<Answer>& answers, std::uint64_
       run->set_count(at->count);
       if (at->refused.empty()) {
         run->set_queue(at->place.queue);
+        // RULE: confirmation_tells_the_place
         run->set_segment(at->place.segment);
         run->set_index(at->place.index);
       } else {
@@ -139,6 +140,7 @@ Batch seal(State& state, Now now) {
   batch.writes.reserve(pending.segments.size() + pending.writes.size() + pending.settled.size());
   for (auto& [key, open] : pending.segments) {
     // No place is given twice: a start goes on above what is reserved in this batch or an earlier one.
+    // RULE: places_are_reserved
     WEIR_ASSERT(key.segment <= state.queues.at(key.queue)->state.segments_reserved(), key.queue, key.segment);
     batch.writes.emplace_back(put(key, open));
     pending.answers.insert(pending.answers.end(), open.answers.begin(), open.answers.end());
@@ -271,10 +273,12 @@ void tell(State& state, Pending& pending, QueueSet& touched, Actions& actions) {
 
 void on_committed(Turn& turn) {
   State& state = turn.state;
+  // RULE: confirmed_by_its_own_commit
   WEIR_ASSERT(state.committing, state.batches);  // nothing is confirmed except by its own commit (promise 1)
   Pending pending = std::move(state.sealed);
   state.sealed = {};
   state.committing = false;
+  // RULE: commits_are_counted
   ++state.commits;
   QueueSet touched;
   noted_and_marked(state, pending, touched);

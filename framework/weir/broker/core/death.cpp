@@ -44,6 +44,7 @@ void on_death(Turn& turn, const Client& client, const v1::DeathReport& death) {
       turn.state.gathering.buried.push_back(client.connection);
       return;
     }
+    // RULE: report_needs_the_token
     refuse(turn.state, client.connection, v1::Error::UNKNOWN_TOKEN,
            "death report: no session of this broker bears this process token", false, turn.actions);
     return;
@@ -54,6 +55,7 @@ void on_death(Turn& turn, const Client& client, const v1::DeathReport& death) {
                   .reporter = client.connection,
                   .blind = process->second.of_two_stores};
   if (finding.blind) {
+    // RULE: no_judgement_over_two_stores
     note(turn.actions, Note::Level::warning, "death_is_not_judged",
          {{"why", finding.why},
           {"doing",
@@ -61,6 +63,7 @@ void on_death(Turn& turn, const Client& client, const v1::DeathReport& death) {
            "is charged or suspect"}});
   }
   // The culprit counts also if it is not held any more, or was claimed while a restart is not over.
+  // RULE: kill_on_purpose_makes_no_suspects
   finding.known =
       death.on_purpose() ||
       std::ranges::any_of(death.started(), [](const v1::Started& one) { return one.part() == v1::Started::CULPRIT; }) ||

@@ -52,6 +52,7 @@ void hand(Turn& turn, Worker& worker, Attached& attached, LeaseRun run, std::uin
   turn.state.effort.spend(piece_ns + static_cast<std::int64_t>(bytes) / byte_ns_divisor);
   worker.take(attached, load, Messages{share_of(worker)});
   // The window holds (promise 2); one message of any size is let through alone.
+  // RULE: window_holds
   WEIR_ASSERT(worker.outstanding.messages.value == 1 || (worker.outstanding.messages <= worker.window.messages &&
                                                          worker.outstanding.bytes <= worker.window.bytes),
               worker.outstanding.messages.value, worker.outstanding.bytes.value, worker.window.messages.value,
@@ -71,6 +72,7 @@ void hand(Turn& turn, Worker& worker, Attached& attached, LeaseRun run, std::uin
   const std::uint64_t lease = turn.state.next_lease;
   turn.state.next_lease += run.count;
   // No lease id twice (promise 3): a worker's leases rise and do not overlap.
+  // RULE: no_lease_id_twice
   WEIR_ASSERT(worker.leases.empty() || worker.leases.rbegin()->first + worker.leases.rbegin()->second.count <= lease,
               lease);
   worker.leases.emplace_hint(worker.leases.end(), lease, std::move(run));
@@ -82,6 +84,7 @@ bool hand_record(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
     if (!knows(attached, at->type)) continue;
     if (!protocol::admits(worker.window, worker.outstanding, at->bytes)) return false;
     RecordHead head = std::move(*at);
+    // RULE: one_live_lease_of_a_record
     queue.ready_records.erase(at);
     hand(turn, worker, attached, std::move(head));
     return true;
@@ -114,8 +117,11 @@ Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentK
   }
   if (last == first) return Handed::none_now;
   // A restart must know what a session may hold: nothing goes out beyond its lane's committed mark.
+  // RULE: nothing_beyond_the_delivery_mark
+  // RULE: session_is_noted_before_its_first_delivery
   WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
   // One live lease per message (promise 3): a message that is handed over is not taken yet.
+  // RULE: one_live_lease_when_handed_over
   WEIR_ASSERT(segment.taken.next_set(first) >= last, key.queue, key.segment, first, last);
   segment.taken.set(first, last);
   watch(turn.now, *attached.queue, key, first);
@@ -354,6 +360,8 @@ void make_ready(State& state, Queue& queue, const SegmentKey& key, std::uint32_t
   const auto at = lane.segments.find(key.segment);
   if (at == lane.segments.end()) return;
   // A message that comes back was taken, and has not ended (promise 3).
+  // RULE: ended_messages_do_not_return
+  // RULE: one_live_lease_when_returned
   WEIR_ASSERT(
       at->second.taken.next_clear(first) >= first + count && at->second.settled.next_set(first) >= first + count,
       key.queue, key.segment, first, count);

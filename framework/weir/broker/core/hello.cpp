@@ -116,6 +116,7 @@ void hello_worker(Turn& turn, Client& client, Named named) {
     number_worker(turn.state, *slot);
   }
   Worker& worker = *slot;
+  // RULE: older_hello_replaces_no_newer_one
   if (hello.window().epoch() < worker.window_epoch) {
     // It is read late, after a broker's pause. Taken for the newest it would give back what its worker holds since.
     refuse(turn, client.connection, v1::Error::REPLACED, "a newer session of this worker has said HELLO already");
@@ -177,6 +178,7 @@ void hello_publisher(State& state, Client& client, const v1::Hello& hello, Actio
     // Its mark is gone, or is another store's, and so is what it had published: it goes on with higher numbers. Each
     // WELCOME tells it so until it publishes: a connection may be cut before it has read the first. (A publisher that
     // speaks of another store has not read it.)
+    // RULE: forgotten_publisher_is_told
     publisher.in_doubt = hello.store() == state.store_id.view();
     publisher.taken = std::max(publisher.taken, answered);
     publisher.committed = std::max(publisher.committed, answered);

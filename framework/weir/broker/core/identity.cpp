@@ -27,8 +27,10 @@ std::optional<std::uint64_t> commits_of(const State& state, std::string_view sta
 SpeaksOf speaks_of(const State& state, const v1::Hello& hello, bool claims_something) {
   const bool has_nothing = !claims_something && hello.lowest_unanswered() <= 1;
   if (hello.store().empty() && has_nothing) return SpeaksOf::this_store;  // it was never welcomed
+  // RULE: another_store_is_told_apart
   if (hello.store() != state.store_id.view()) return SpeaksOf::another_store;
   const auto most = commits_of(state, hello.start());
+  // RULE: older_copy_is_told_apart
   return most && hello.heard() <= *most ? SpeaksOf::this_store : SpeaksOf::later_store;
 }
 

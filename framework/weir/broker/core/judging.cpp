@@ -184,6 +184,7 @@ class Judging final : public Work {
       if (finding_.known) {
         if (held->is(v1::Started::CULPRIT)) {
           // It may do it again: it is tried like those that were on the CPU.
+          // RULE: culprit_is_tried
           pay(turn, *held, std::max(held->suspicion(), v1::WAS_ON_CPU), attempt_of(*held, finding_.why));
         }
       } else if (only_) {

@@ -1,4 +1,5 @@
 // Looking: lists of queues and workers, for people. States are derived here, by counting what there is.
+// RULE: states_are_derived
 #include <algorithm>
 
 #include "weir/broker/core/state.hpp"

@@ -56,6 +56,7 @@ class Naming final : public Work {
 
   /// False: the effort is spent.
   bool look(State& state, Worker& worker) {
+    // RULE: lost_connection_keeps_its_leases
     if (granted_from_ == 0) {
       granted_from_ = state.next_lease;
       // Nothing is held until it is named. This is not sliced: another worker's claim may end one of these leases

@@ -175,6 +175,7 @@ std::set<std::uint64_t> take_outputs(State& state, Now now, Worker& worker, cons
       if (held == nullptr) continue;
       if (state.runs_ahead && held->source == Source::segment) bears_outputs(state, held->key);
       if (excluded.contains(lease)) continue;
+      // RULE: outputs_are_named_after_their_source
       const MessageName name = names.of(name_of(state, *held, offset), ordinal);
       append({name.publisher, name.number, 1}, leaving.names);
       leaving.indexes.push_back(static_cast<std::uint32_t>(i));

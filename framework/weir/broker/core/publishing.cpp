@@ -33,6 +33,7 @@ void answer_again(State& state, const Publisher& publisher, std::uint64_t first,
     }
   };
   std::uint64_t at = first;
+  // RULE: answered_again_up_to_the_committed_mark
   const std::uint64_t written = std::min(last, publisher.committed);
   for (const auto& range : publisher.mark.refused()) {
     // One range may go on with messages that are refused and not committed yet: these are answered at their commit.
@@ -64,6 +65,7 @@ Due due_of(const State& state, Now now, const v1::Index& index, int column) {
   if (index.delay_us_size() > 0) {
     delay_us = static_cast<std::int64_t>(std::min<std::uint64_t>(index.delay_us(column), never / 2));
   }
+  // RULE: wall_time_is_due_by_the_wall_clock
   if (index.deliver_at_us_size() > 0) {
     const std::int64_t at_us = std::clamp<std::int64_t>(index.deliver_at_us(column), 0, never);
     if (at_us - micros(now.wall) > delay_us) return {at_us, DueBy::wall};
@@ -110,6 +112,7 @@ PublisherWindow* window_for(Turn& turn, Client& client, Queue& queue, const v1::
     window = queue.windows.find(publisher.id);
   }
   PublisherWindow& open = window->second;
+  // RULE: resend_needs_no_credit
   if (group.epoch() >= open.first_epoch) {
     window_seen(turn.state, queue, publisher, group.epoch(), turn.actions);
     const std::uint64_t n = load.messages.value;
@@ -141,6 +144,7 @@ bool take(Turn& turn, Client& client, const v1::Group& group, Queue& queue, cons
     return false;
   }
   client.numbered = last;
+  // RULE: resend_is_not_stored_again
   if (last <= publisher.taken) {  // sent again
     answer_again(turn.state, publisher, first, last, turn.actions);
     return true;
@@ -160,9 +164,11 @@ bool take(Turn& turn, Client& client, const v1::Group& group, Queue& queue, cons
   queue.unanswered += load;
   window->used = true;
   publisher.taken = last;
+  // RULE: publisher_has_a_mark
   publisher.mark.set_mark(last);
   if (answer.refused.empty()) {
     const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
+    // RULE: name_is_publisher_and_number
     const NameRun names{publisher.id, first, static_cast<std::uint32_t>(n)};
     answer.place = take_group(turn.state, turn.now, queue, {lane, group.index(), {&names, 1}, run});
     const auto at = turn.state.gathering.segments.find({queue.id, lane, answer.place.segment});
@@ -245,6 +251,7 @@ std::string why_not(const State&, const Queue& queue, std::uint64_t messages, st
     }
   }
   const DeadPolicy& dead = queue.policy.dead;
+  // RULE: full_of_dead_letters_refuses
   if (dead.most && dead.on_full == OnDeadFull::refuse && queue.dead >= *dead.most) {
     return "queue '" + queue.name + "' has " + std::to_string(queue.dead.value) +
            " dead letters, which is its most; look at them (weir dead list " + queue.name + "), then replay or purge";
@@ -373,6 +380,7 @@ Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
   }
   const SegmentKey key{queue.id, lane, queue.next_segment++};
   if (key.segment > queue.state.segments_reserved()) {
+    // RULE: segment_numbers_are_reserved
     queue.state.set_segments_reserved(key.segment + reservation_step);
   }
   OpenSegment open;

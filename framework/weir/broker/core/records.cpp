@@ -243,6 +243,7 @@ Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move) {
   const Source source = move.source;
   const bool dead = move.dead;
   // Attempts end (promise 4): a message that has made its last one is dead.
+  // RULE: attempts_end
   WEIR_ASSERT(dead || !move.attempt || move.attempts < queue.policy.attempts, key.queue, key.segment, place.index,
               move.attempts, queue.policy.attempts);
   state.gathering.moved.push_back({place, dead ? 0 : move.at_us});

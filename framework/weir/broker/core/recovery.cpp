@@ -148,6 +148,7 @@ std::optional<Claimed> claimed_message(State& state, Queue& queue, SegmentNumber
   const Place place{queue.id, number, index};
   auto head = snapshot.record_head(place);
   // A record keeps the lease of the last outcome applied to it: that outcome, or an older one, was heard already.
+  // RULE: retry_sent_twice_counts_once
   if (!head || head->lease >= wanted.lease) return std::nullopt;
   if (!queue.loaded.insert(place).second &&
       !take_over(state, wanted, {queue.id, head->lane, place.segment}, head->bytes, actions)) {
@@ -165,6 +166,7 @@ void recover_queue(State& state, Recovered::Queue& found) {
   queue->name = found.state.name();
   queue->state = std::move(found.state);
   queue->found_up_to = queue->state.segments_reserved();
+  // RULE: segments_start_above_the_reserved
   queue->next_segment = queue->found_up_to + 1;
   queue->records = found.records.messages;
   queue->live = found.records;
@@ -174,6 +176,7 @@ void recover_queue(State& state, Recovered::Queue& found) {
     const SegmentNumber mark = queue->state.delivery_marks(lane);
     LaneState& the_lane = queue->lanes[static_cast<std::size_t>(lane)];
     the_lane.mark_committed = the_lane.mark_asked = mark;
+    // RULE: withheld_until_all_sessions_are_back
     if (!state.recovered) the_lane.withheld = mark;
   }
   // A session may hold records that were due at the start; no session holds those that fall due from now on.
@@ -270,6 +273,7 @@ void claim(Turn& turn, Worker& worker, const v1::Claim& claim, bool settled, v1:
         claim.origin_incarnation() == 0 ? lease : LeaseId{claim.origin_incarnation(), claim.origin_lease() + i};
     std::optional<Claimed> claimed;
     // Only a session that the store noted may claim, and only what an earlier incarnation granted.
+    // RULE: only_noted_sessions_claim
     if (queue != nullptr && worker.recovering && claim.incarnation() < turn.state.incarnation) {
       const Wanted wanted{worker, claim.first() + i, lease, origin};
       claimed = claimed_message(turn.state, *queue, claim.segment(), wanted, *snapshot, turn.actions);

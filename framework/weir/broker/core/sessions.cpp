@@ -166,6 +166,7 @@ void on_frame(Turn& turn, Connection from, const v1::Frame& head, const Slice& r
 void handle_frame(Turn& turn, Client& client, const v1::Frame& head, const Slice& run) {
   const Connection from = client.connection;
   if (head.number() != client.frames_in + 1) {
+    // RULE: frames_have_no_gap
     refuse(turn, from, v1::Error::OUT_OF_SEQUENCE,
            "frame " + std::to_string(head.number()) + " came after frame " + std::to_string(client.frames_in) +
                "; frames count from 1 without a gap");
@@ -259,6 +260,7 @@ void end_worker(State& state, Process& process, Worker& worker, const std::strin
   for (auto& one : worker.attached) std::erase(one.queue->attached, &worker);
   forget_unknown_types(state);
   // Its end is committed before its messages go to another session.
+  // RULE: end_is_committed_before_others_are_sent
   if (!worker.leases.empty()) state.gathering.returning.push_back(std::move(worker.leases));
   state.gathering.writes.emplace_back(ForgetSession{worker.token, worker.shard});
   // It may come back before the commit that noted it is on disk: that commit must not note the new session, as this end
@@ -294,6 +296,7 @@ void sessions_tick(Turn& turn) {
   turn.state.ended.clear();
   const Duration timeout = turn.state.config.session_timeout;
   // The broker itself was away, and could read no keep-alive. Each process gets a fresh session timeout.
+  // RULE: fresh_time_after_a_gap
   if (turn.now.instant - turn.state.last_turn > timeout / 4) {
     for (auto& [token, process] : turn.state.processes) {
       process.last_seen = turn.now.instant;

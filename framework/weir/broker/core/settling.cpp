@@ -74,6 +74,7 @@ class Settling {
   /// Applies a run that waited until all sessions were back.
   void settle_late(State& state, Now now, Worker& worker, const v1::Settle::Run& wanted) {
     next_ = wanted.lease();
+    // RULE: outcomes_wait_for_all_sessions
     may_defer_ = false;
     settle(state, now, worker, wanted, false);
   }
@@ -107,6 +108,7 @@ class Settling {
       if (before) --at;
       if (!before || lease - at->first >= at->second.count) {
         // Its message may be another session's by now: promise 3.
+        // RULE: old_lease_never_settles
         skip(state, next - lease);
         continue;
       }
@@ -131,6 +133,7 @@ class Settling {
       touched.insert(queue);
       if (!run.settled_by_worker) {
         const Load load{Messages{last - first}, Bytes{bytes_of(state, run, first, last)}};
+        // RULE: settling_frees_the_window_at_once
         worker.let_go(worker.attachment(queue), load);
       }
       apply(state, now, worker, {at->first, run, first, last}, wanted);
@@ -141,6 +144,7 @@ class Settling {
   }
 
   void skip(State& state, std::uint64_t count) {
+    // RULE: stale_is_answered
     answer(stale, next_, count, v1::Settled::STALE);
     next_ += count;
     state.effort.spend(stale_ns);

@@ -41,6 +41,7 @@ constexpr Duration shared_after = std::chrono::microseconds(50);
 
 /// The most that each publisher should have: the default, or its share of what a quick or a bounded queue has room for.
 Load fair_share(const State& state, const Queue& queue) {
+  // RULE: full_disk_stops_publishing
   if (!state.room || !queue.in_file) return {};
   Load share = state.config.publisher_window;
   share.bytes = std::min(

@@ -138,6 +138,7 @@ bool Apply::read_from_segment(const core::MoveMessage& move) {
   record_.set_type(index.types(index.type_of().empty() ? 0 : static_cast<int>(index.type_of(column))));
   if (!index.key().empty()) record_.set_key(index.key(column));
   if (!index.unique_id().empty()) record_.set_unique_id(index.unique_id(column));
+  // RULE: names_are_stored
   protocol::put_name(protocol::name_at(index.names(), move.place.index), *record_.mutable_name());
   record_.set_priority(move.lane);
   record_.set_published_at_us(opened_.published_at_us);

@@ -1,6 +1,7 @@
 #pragma once
 
 /// One batch's writes, carried out in one transaction.
+// RULE: one_transaction_a_batch
 
 #include <map>
 #include <string>

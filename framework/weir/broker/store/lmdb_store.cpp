@@ -136,6 +136,7 @@ void LmdbStore::make_new() {
     Databases made;
     made.open(txn.get(), MDB_CREATE);
     lmdb::put(txn.get(), made.meta, layout::format_key, layout::key_of(layout::format_version).view());
+    // RULE: store_has_an_identity
     values::put(txn.get(), made.meta, "store", random_id<StoreId>().view());
     values::put(txn.get(), made.meta, "commits", layout::bytes_of(std::uint64_t{0}).view());
     values::put(txn.get(), made.meta, "starts", "");
@@ -207,11 +208,13 @@ void LmdbStore::commit_with_ballast(Write write) {
       return;
     } catch (const lmdb::Failure& failure) {
       if (!is_want_of_room(failure.code, folder_.path())) {
+        // RULE: failing_disk_ends_the_broker
         throw StoreBroken("data folder " + folder_.path().string() + ": writing failed (" + failure.what() + ") with " +
                           std::to_string(free_on_disk(folder_.path()).value) +
                           " bytes free on it; nothing after the last confirmation was kept: check the disk, and "
                           "start the broker again");
       }
+      // RULE: ballast_lets_settling_go_on
       if (again && ballast_.release(file(), end_of_file())) {
         again = false;
         continue;
@@ -245,6 +248,7 @@ void LmdbStore::identify(MDB_txn* txn, core::Recovered& recovered) {
 core::Recovered LmdbStore::recover() {
   core::Recovered recovered;
   commit_with_ballast([&](MDB_txn* txn) {
+    // RULE: incarnation_rises
     const auto before = values::get(txn, databases_.meta, "incarnation");
     if (!before && lmdb::get(txn, databases_.meta, "incarnation")) {
       throw StoreError("data folder " + folder_.path().string() +
@@ -293,6 +297,7 @@ void LmdbStore::commit(const core::Batch& batch) {
     values::put(txn, databases_.meta, "commits", layout::bytes_of(commits_ + 1).view());
   });
   ++commits_;
+  // RULE: os_syncs_once_a_second
   if (settings_.durability == Durability::os && steady_us() - synced_at_us_ > 1'000'000) {
     synced_at_us_ = steady_us();
     if (const int code = mdb_env_sync(env_, 1); code != 0) {

@@ -64,6 +64,7 @@ void ClientMachine::frame(Instant now, Slice bytes) {
   received_frame->run = *run;
 
   if (head.number() == 0 && head.has_error()) return error(now, head.error());
+  // RULE: frames_from_the_broker_have_no_gap
   if (head.number() != number_in_ + 1) {
     return end(now, "frame " + std::to_string(head.number()) + " came after frame " + std::to_string(number_in_));
   }
@@ -187,6 +188,7 @@ void ClientMachine::tick(Instant now) {
   } else if (state_ == State::up) {
     if (was_away) heard_at_ = now;
     if (now - heard_at_ >= silence_most()) {
+      // RULE: silent_connection_is_given_up
       end(now, "nothing heard for " + std::to_string((now - heard_at_).count() / 1000) + " ms");
     }
   }

@@ -87,6 +87,7 @@ class ClientMachine {
   virtual void hello(Instant now) = 0;
   virtual void welcomed(Instant now, const v1::Welcome& welcome) = 0;
   /// Takes a frame of the session, after its WELCOME. Errors and beats do not come here.
+  // RULE: silence_is_noticed
   virtual void received(Instant now, const std::shared_ptr<Received>& frame) = 0;
   virtual void disconnected(Instant now) { (void)now; }
   /// Takes an error that did not end the session.

@@ -100,6 +100,7 @@ bool SessionMachine::fits(Instant now, const Received& frame) {
     for (const std::uint32_t length : delivery.index().lengths()) {
       bytes += length;
       if (!protocol::admits(options_.window, load, Bytes{length})) {
+        // RULE: worker_checks_its_window
         fail("session of " + options_.group + "/" + std::to_string(options_.shard) + ": the engine delivered " +
              std::to_string(load.messages.value + 1) + " messages and " + std::to_string(load.bytes.value + length) +
              " bytes into a window of " + std::to_string(options_.window.messages.value) + " messages and " +
@@ -116,6 +117,7 @@ bool SessionMachine::fits(Instant now, const Received& frame) {
       return false;
     }
     // If several messages shared a name, handlers would take one for another.
+    // RULE: names_are_checked
     if (const auto named = protocol::check_names(delivery.index()); named.has_error()) {
       end(now, "a delivery's columns: " + named.error().message);
       return false;
