@@ -204,6 +204,61 @@ TEST_F(Suspects, AProcessThatWasEndedOnPurposeIsNotWaitedFor) {
   EXPECT_THAT(indexes(5), Contains(3));
 }
 
+TEST_F(Suspects, TheLastProcessOfAGroupWaitsForOneThatIsCutOffAndMayHaveDied) {
+  attach(2);
+  attach(5);
+  die(1, {{3, on_cpu}, {6, on_cpu}});
+  ASSERT_THAT(held(5), Contains(::testing::Key(3)));
+  Actions actions;
+  broker->core->disconnected(broker->now, of(5), actions);
+  for (const auto& [index, lease] : held(2)) settle(2, index);
+  live(2, 2s);
+  EXPECT_THAT(held(2), Not(Contains(::testing::Key(6))));
+  live(2, 20s);  // the other is lost
+  EXPECT_TRUE(gets(2, 6));
+}
+
+TEST_F(Suspects, AProcessOfTheGroupThatServesOtherQueuesIsNotWaitedFor) {
+  QueuePolicy policy = written_first();
+  policy.attempts = 3;
+  broker = std::make_unique<Broker>(std::vector<QueueConfig>{{"orders", policy}, {"emails", policy}});
+  broker->open_publisher(publisher);
+  broker->publish(publisher, 1, 2);
+  broker->commit();
+  broker->open_keeper(keeper);
+  attach(1);
+  broker->attach(of(2), token(2), 100, {}, {}, "emails");
+  broker->commit();
+  die(1, {{0, on_cpu}});
+  attach(3);
+  EXPECT_THAT(indexes(3), Contains(0));
+}
+
+TEST_F(Suspects, TheLastProcessThatWasKeptForOneTakesOthersWhileItWaits) {
+  die(1, {{3, on_cpu}});
+  attach(2);
+  attach(5);
+  attach(6);
+  broker->publish(publisher, 11, 8);
+  broker->commit();
+  ASSERT_THAT(held(6), Not(IsEmpty()));
+  die(5, {{3, suspended}});
+  for (int i = 0; i < 100 && !held(6).empty(); ++i) settle(6, held(6).begin()->first);
+  ASSERT_THAT(held(6), IsEmpty());  // it is to try 3 alone, and must be quiet before
+  die(2, {});
+  EXPECT_THAT(held(6), Not(IsEmpty()));
+}
+
+TEST_F(Suspects, ADeadLetterWhoseCauseIsKnownIsNoSuspectWhenItIsReplayed) {
+  for (unsigned char process = 1; process <= 3; ++process) {
+    ASSERT_TRUE(gets(process, 3));
+    die(process, {{3, v1::Started::CULPRIT}});
+    attach(static_cast<unsigned char>(process + 1));
+  }
+  EXPECT_EQ(broker->dead({1, 1, 3}).attempts(), 3U);
+  EXPECT_EQ(broker->dead({1, 1, 3}).suspicion(), v1::UNSUSPECTED);
+}
+
 TEST_F(Suspects, AMessageThatEndedItsProcessIsTriedAsOneThatWasOnTheCpu) {
   die(1, {{3, v1::Started::CULPRIT}, {6, v1::Started::CULPRIT}});
   attach(2);

@@ -187,7 +187,8 @@ bool hand_to(Turn& turn, Queue& queue, Worker& worker, std::optional<std::uint64
   if (!turn.state.plugins.empty() && stands_by(turn.state, worker)) return false;
   Attached& attached = *worker.attachment(&queue);
   if (worker.process->alone && !takes_others(turn.state, turn.now, *worker.process)) {
-    return !queue.suspects.empty() && hand_suspect(turn, queue, worker, attached);
+    if (!queue.suspects.empty() && hand_suspect(turn, queue, worker, attached)) return true;
+    if (worker.process->alone) return false;
   }
   const std::uint64_t messages_most = credit(turn.state, turn.now, worker, attached);
   if (messages_most == 0) return false;

@@ -53,16 +53,18 @@ class Judging final : public Work {
         age_(std::min(turn.now.instant - process.since, age_most)),
         finding_(std::move(finding)),
         is_told_(finding_.report != nullptr) {
+    // Its group serves the same queues: whether there are others is seen at any of them.
+    const Queue* queue = nullptr;
     while (!process.workers.empty()) {
       Worker& worker = *process.workers.begin()->second;
+      if (!worker.attached.empty()) queue = worker.attached.front().queue;
       sessions_.push_back(
           {print_worker(worker), worker.group, std::move(worker.trials), std::exchange(worker.leases, {})});
       end_worker(turn.state, process, worker, finding_.why, turn.actions);
     }
-    const bool is_wanted = finding_.report == nullptr || !finding_.report->on_purpose();
-    for (const Gone& gone : sessions_) {
-      if (is_wanted) await_another(turn.state, turn.now, gone.group);
-    }
+    // A lost process has no parent that starts it again, or is killed and reported later.
+    const bool is_started_again = finding_.report != nullptr && !finding_.report->on_purpose();
+    if (is_started_again && queue != nullptr) await_another(turn.state, turn.now, *queue, sessions_.back().group);
     if (finding_.report != nullptr) read(turn.state, *std::exchange(finding_.report, nullptr));
   }
 
@@ -183,9 +185,7 @@ class Judging final : public Work {
       turn.state.effort.spend(move_ns);
       if (finding_.known) {
         if (held->is(v1::Started::CULPRIT)) {
-          // It may do it again: it is tried like those that were on the CPU.
-          // RULE: culprit_is_tried
-          pay(turn, *held, std::max(held->suspicion(), v1::WAS_ON_CPU), attempt_of(*held, finding_.why));
+          pay(turn, *held, suspicion_of_culprit(turn.state, *held), attempt_of(*held, finding_.why));
         }
       } else if (only_) {
         const bool is_it = held->run == only_->run && held->offset == only_->offset;
@@ -196,6 +196,14 @@ class Judging final : public Work {
       }
     }
     return true;
+  }
+
+  /// How a culprit is tried next: it may do it again, like those that were on the CPU. A dead letter is no suspect: what
+  /// it did is known, and it is replayed once its plugin is mended.
+  [[nodiscard]] static v1::Suspicion suspicion_of_culprit(State& state, const Held& held) {
+    const bool is_last = held.run->attempt >= state.find_queue(held.run->key.queue)->policy.attempts;
+    // RULE: culprit_is_tried
+    return is_last ? v1::UNSUSPECTED : std::max(held.suspicion(), v1::WAS_ON_CPU);
   }
 
   /// How the message is tried next.

@@ -289,8 +289,9 @@ void acquit(State& state, const ProcessToken& died_with);
 /// A process died of an unknown cause. True if it was a control, and its death is the plugin's.
 bool control_died(Turn& turn, const ProcessToken& token, const std::string& why, const std::string& stack);
 void controls_tick(Turn& turn);
-/// A process of the group has ended, and was taken out of the state. If the group had several, it is expected back.
-void await_another(State& state, Now now, const std::string& group);
+/// A process of the group, which served the queue, has died, and was taken out of the state. If the group has others
+/// there, it is expected back.
+void await_another(State& state, Now now, const Queue& queue, const std::string& group);
 /// Tries suspects alone in processes that have been quiet for long enough, and suspects that need not wait any more.
 void trials_tick(Turn& turn);
 

@@ -43,17 +43,22 @@ bool serves(const Worker& worker, const Attached& attached, const RecordHead& he
 }
 
 /// Suspects are tried in all processes of a group except one, or in its only process. In an only process, the suspects
-/// that most likely end it wait while another process is expected back. So one process goes on undisturbed.
+/// that most likely end it wait while another process is expected back: one that has ended, or is cut off and may have.
+/// So one process goes on undisturbed.
 bool may_try(const State& state, Now now, const Queue& queue, const Worker& worker, const RecordHead& head) {
   const ProcessToken* spared = nullptr;
   bool several = false;
+  bool one_is_cut_off = false;
   for (Worker* one : queue.attached) {
-    if (one->group != worker.group || !serves(*one, *one->attachment(&queue), head)) continue;
+    if (one->group != worker.group) continue;
+    one_is_cut_off = one_is_cut_off || (one->connection == 0 && one->token != worker.token);
+    if (!serves(*one, *one->attachment(&queue), head)) continue;
     several = several || (spared != nullptr && one->token != *spared);
     if (spared == nullptr || one->token < *spared) spared = &one->token;
   }
   if (several) return worker.token != *spared;
   if (goes_with_others(head.suspicion)) return true;
+  if (one_is_cut_off) return false;
   const auto awaited = state.awaited.find(worker.group);
   return awaited == state.awaited.end() || now.instant >= awaited->second;
 }
@@ -179,12 +184,10 @@ void on_trial(Now now, Worker& worker, std::uint64_t lease, const RecordHead& he
   if (head.suspicion == v1::ALONE) worker.process->alone = head.place;
 }
 
-void await_another(State& state, Now now, const std::string& group) {
-  const auto before = state.awaited.find(group);
-  const bool has_others = std::ranges::any_of(state.processes, [&](const auto& one) {
-    return std::ranges::any_of(one.second.workers, [&](const auto& worker) { return worker.second->group == group; });
-  });
-  if (!has_others && (before == state.awaited.end() || now.instant >= before->second)) return;
+void await_another(State& state, Now now, const Queue& queue, const std::string& group) {
+  const bool has_others = std::ranges::any_of(
+      queue.attached, [&](const Worker* one) { return one->group == group && one->window.messages.value > 0; });
+  if (!has_others) return;  // if it is awaited already, it is so on
   const Instant until = now.instant + back_within;
   state.awaited[group] = until;
   state.next_trial = std::min(state.next_trial, until);
