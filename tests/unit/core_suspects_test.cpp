@@ -212,7 +212,7 @@ TEST_F(Suspects, TheLastProcessOfAGroupWaitsForOneThatIsCutOffAndMayHaveDied) {
   Actions actions;
   broker->core->disconnected(broker->now, of(5), actions);
   for (const auto& [index, lease] : held(2)) settle(2, index);
-  live(2, 2s);
+  live(2, 6s);  // one that ended would not be waited for any more
   EXPECT_THAT(held(2), Not(Contains(::testing::Key(6))));
   live(2, 20s);  // the other is lost
   EXPECT_TRUE(gets(2, 6));

@@ -198,8 +198,8 @@ class Judging final : public Work {
     return true;
   }
 
-  /// How a culprit is tried next: it may do it again, like those that were on the CPU. A dead letter is no suspect: what
-  /// it did is known, and it is replayed once its plugin is mended.
+  /// How a culprit is tried next: it may do it again, like those that were on the CPU. A dead letter is no suspect:
+  /// what it did is known, and it is replayed once its plugin is mended.
   [[nodiscard]] static v1::Suspicion suspicion_of_culprit(State& state, const Held& held) {
     const bool is_last = held.run->attempt >= state.find_queue(held.run->key.queue)->policy.attempts;
     // RULE: culprit_is_tried
