@@ -141,6 +141,26 @@ TEST_F(Controls, ASecondMessageIsChargedOnlyOnceItsPluginHasLivedAsLongWithoutIt
   EXPECT_THAT(indexes(6), ElementsAre(3));  // and goes on
 }
 
+TEST_F(Controls, AfterALongTrialAControlLivesForMinutes) {
+  make_suspects(1, {3, 6});
+  attach(2);
+  die(2, {{3, ended}});
+  attach(3);
+  dies_alone(3, 3);
+  attach(4);
+  die(4, {{6, ended}});
+  attach(5);
+  ASSERT_THAT(indexes(5), ElementsAre(6));
+  live(5, 50min);
+  die(5, {{6, ended}});
+  attach(6);
+  live(6, 6min);
+  EXPECT_EQ(attempts_of(6), 0U);
+  live(6, 20s);
+  ASSERT_EQ(attempts_of(6), 1U);
+  EXPECT_EQ(broker->record({1, 1, 6}).history(0).duration_us(), 3'000'000'000U);
+}
+
 TEST_F(Controls, IfTheProcessDiesWithoutThemNobodyIsChargedAndSuspectsWait) {
   charge_one_and_accuse_another();
   attach(6);

@@ -248,10 +248,11 @@ class Judging final : public Work {
     Accused accused{held.place(), held.lease_id(turn.state),           {}, age_, died_at_,
                     token_,       attempt_of(held, finding_.why + how)};
     const auto trial = held.of->trials.find(held.lease);
-    if (trial != held.of->trials.end()) accused.trial = died_at_ - trial->second.since;
+    const Duration took = trial != held.of->trials.end() ? died_at_ - trial->second.since : Duration{};
+    accused.trial = std::min(took, trial_most);
     if (accused.attempt.started_at_us() == 0) {
-      accused.attempt.set_started_at_us(micros(turn.now.wall) - accused.trial.count());
-      accused.attempt.set_duration_us(static_cast<std::uint64_t>(accused.trial.count()));
+      accused.attempt.set_started_at_us(micros(turn.now.wall) - took.count());
+      accused.attempt.set_duration_us(static_cast<std::uint64_t>(took.count()));
     }
     const bool is_last = held.run->attempt >= turn.state.find_queue(held.run->key.queue)->policy.attempts;
     // The death was not reported. If the message froze the process, its parent kills it three session timeouts after it

@@ -18,7 +18,7 @@ namespace weir::broker::core {
 struct Accused {
   Place place;
   LeaseId lease;     ///< under which it was tried
-  Duration trial{};  ///< from its delivery to the death of its process
+  Duration trial{};  ///< from its delivery to the death of its process, at most trial_most
   Duration age{};    ///< of its process at that death, at most age_most
   Instant earliest;  ///< it is not charged before this: its process may yet come back
   ProcessToken died_with;
@@ -27,6 +27,9 @@ struct Accused {
 
 /// A higher age counts as this one: a plugin that always dies at a certain age is taken to die by then.
 inline constexpr Duration age_most = std::chrono::seconds(10);
+/// A longer trial counts as this one. A handler may have waited for hours, or the machine slept: no process stands by,
+/// and no suspect waits, for that long.
+inline constexpr Duration trial_most = std::chrono::minutes(5);
 
 /// What deaths have shown of a group's plugin.
 struct Plugin {
