@@ -20,24 +20,16 @@ constexpr std::uint32_t body_bytes = 250;
 constexpr SegmentNumber a_commit = 2;
 
 core::PutSegment segment(SegmentNumber number) {
-  static const auto index = [] {
-    auto all = std::make_shared<v1::Index>();
-    all->add_types("bench.Message");
-    for (std::uint32_t i = 0; i < n; ++i) all->add_lengths(body_bytes);
-    all->add_names()->set_publisher("its publisher id");
-    all->mutable_names(0)->set_count(n);
+  static const auto contents = [] {
+    auto all = std::make_shared<core::Contents>();
+    all->index.add_types("bench.Message");
+    for (std::uint32_t i = 0; i < n; ++i) all->index.add_lengths(body_bytes);
+    all->names = {{*PublisherId::from("its publisher id"), 0, n}};
+    all->run = {Slice::of(std::string(n * body_bytes, 'x'))};
+    all->published_at_us = 1;
     return all;
   }();
-  static const Slice run = Slice::of(std::string(n * body_bytes, 'x'));
-  core::PutSegment put;
-  put.key = {1, 4, number};
-  put.index = index;
-  put.run = {run};
-  put.published_at_us = 1;
-  put.head.set_count(n);
-  put.head.set_bytes(n * body_bytes);
-  put.head.add_types("bench.Message");
-  return put;
+  return {{1, 4, number}, contents, n * body_bytes, {}};
 }
 
 /// `next` makes the batch of a number from 1.

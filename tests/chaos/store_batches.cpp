@@ -127,19 +127,19 @@ class Writer {
     batch_.writes.emplace_back(core::PutQueue{queue, state});
   }
 
-  void name_run(v1::NameRun& run, std::uint64_t count) {
-    PublisherId publisher;
-    fill(publisher.bytes, random_);
-    run.set_publisher(std::string(publisher.view()));
-    run.set_first(below(1'000'000));
-    run.set_count(static_cast<std::uint32_t>(count));
+  NameRun names_of(std::uint64_t count) {
+    NameRun run;
+    fill(run.publisher.bytes, random_);
+    run.first = below(1'000'000);
+    run.count = static_cast<std::uint32_t>(count);
+    return run;
   }
 
   void put_segment() {
-    auto index = std::make_shared<v1::Index>();
+    auto contents = std::make_shared<core::Contents>();
+    v1::Index* const index = &contents->index;
     // Mostly of some messages, now and then full, now and then one large message.
     const std::uint64_t count = below(10) == 0 ? 256 : below(10) == 0 ? 1 : 1 + below(40);
-    std::vector<Slice> run;
     std::uint64_t bytes = 0;
     const bool has_types = count > 1;
     index->add_types("t.T");
@@ -152,23 +152,18 @@ class Writer {
       if (keys) index->add_key(text(5));
       if (keys) index->add_unique_id(text(9));
       bytes += body.size();
-      run.push_back(Slice::of(std::move(body)));
+      contents->run.push_back(Slice::of(std::move(body)));
     }
     for (std::uint64_t named = 0; named < count;) {
       const std::uint64_t n = std::min(count - named, 1 + below(100));
-      name_run(*index->add_names(), n);
+      contents->names.push_back(names_of(n));
       named += n;
     }
     const QueueId in = queue();
-    core::PutSegment put{
-        {in, static_cast<Lane>(below(lanes_most)), new_number(in)}, std::move(index), std::move(run), 0, {}};
-    put.published_at_us = static_cast<std::int64_t>(number_);
-    put.head.set_count(static_cast<std::uint32_t>(count));
-    put.head.set_bytes(bytes);
-    put.head.add_types("t.T");
-    if (has_types) put.head.add_types("t.Other");
-    segments_.push_back({put.key, put.head.count(), std::string((count + 7) / 8, '\0')});
-    batch_.writes.emplace_back(std::move(put));
+    contents->published_at_us = static_cast<std::int64_t>(number_);
+    const core::SegmentKey key{in, static_cast<Lane>(below(lanes_most)), new_number(in)};
+    segments_.push_back({key, static_cast<std::uint32_t>(count), std::string((count + 7) / 8, '\0')});
+    batch_.writes.emplace_back(core::PutSegment{key, std::move(contents), bytes, {}});
   }
 
   void put_settled() {

@@ -208,9 +208,8 @@ void Play::fill() {
   queue.state.set_segments_reserved(100);
   for (int lane = 0; lane < 5; ++lane) queue.state.add_delivery_marks(3);
   batch.writes.emplace_back(queue);
-  core::PutSegment segment;
-  segment.key = {1, default_lane, 2};
-  auto index = std::make_shared<v1::Index>();
+  auto contents = std::make_shared<core::Contents>();
+  v1::Index* const index = &contents->index;
   for (std::uint32_t i = 0; i < 5; ++i) {
     index->add_lengths(10);
     index->add_type_of(i % 2);
@@ -219,18 +218,10 @@ void Play::fill() {
   index->add_types("a.A");
   index->add_types("a.B");
   for (const std::uint32_t count : {2U, 3U}) {
-    auto* names = index->add_names();
-    names->set_publisher("its publisher id");
-    names->set_first(count * 10);
-    names->set_count(count);
+    contents->names.push_back({*PublisherId::from("its publisher id"), count * 10, count});
   }
-  segment.index = index;
-  segment.run = {Slice::of(std::string(50, 'x'))};
-  segment.head.set_count(5);
-  segment.head.set_bytes(50);
-  segment.head.add_types("a.A");
-  segment.head.add_types("a.B");
-  batch.writes.emplace_back(segment);
+  contents->run = {Slice::of(std::string(50, 'x'))};
+  batch.writes.emplace_back(core::PutSegment{{1, default_lane, 2}, contents, 50, {}});
   core::PutRecord record;
   record.place = {1, 1, 0};
   record.record.set_type("a.A");

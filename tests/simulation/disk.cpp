@@ -146,21 +146,23 @@ void Ledger::on(const core::PutSegment& write) {
   if (!segment.empty()) throw Broken("no_place_is_given_twice", "a segment is stored over another");
   std::size_t piece = 0;
   std::size_t offset = 0;
-  const auto& settled = write.head.settled();
-  for (int i = 0; i < write.index->lengths_size(); ++i) {
-    while (offset == write.run[piece].bytes.size()) {
+  const std::string& settled = write.settled;
+  const v1::Index& index = write.contents->index;
+  const auto& run = write.contents->run;
+  for (int i = 0; i < index.lengths_size(); ++i) {
+    while (offset == run[piece].bytes.size()) {
       ++piece;
       offset = 0;
     }
-    const std::size_t length = write.index->lengths(i);
-    const auto uid = uid_of(write.run[piece].bytes.substr(offset, length));
+    const std::size_t length = index.lengths(i);
+    const auto uid = uid_of(run[piece].bytes.substr(offset, length));
     offset += length;
     segment.push_back(uid.value_or(0));
     const auto bit = static_cast<std::size_t>(i);
     if (bit / 8 < settled.size() && ((settled[bit / 8] >> (bit % 8)) & 1) != 0) continue;  // a record from the start
-    const int type = write.index->type_of_size() > 0 ? static_cast<int>(write.index->type_of(i)) : 0;
+    const int type = index.type_of_size() > 0 ? static_cast<int>(index.type_of(i)) : 0;
     store(uid.value_or(0), {write.key.queue, write.key.segment, static_cast<std::uint32_t>(i)}, Where::segment,
-          write.key.lane, write.index->types(type), write.index->key_size() > 0 ? write.index->key(i) : std::string());
+          write.key.lane, index.types(type), index.key_size() > 0 ? index.key(i) : std::string());
   }
 }
 

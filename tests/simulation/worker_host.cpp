@@ -79,7 +79,7 @@ class Reporter final : public Endpoint {
       send(head);
     }
     void received(Instant, const std::shared_ptr<engine::weir_broker::Received>& frame) override {
-      answered = answered || frame->head.has_control_reply();
+      answered = answered || frame->head().has_control_reply();
     }
     void warned(Instant, const v1::Error&) override { answered = true; }
 

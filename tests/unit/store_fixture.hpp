@@ -44,26 +44,19 @@ inline core::PutQueue queue_of(QueueId id, const std::string& name) {
 /// A segment of these bodies (as they stand in the run), all of type `t.T`.
 inline core::PutSegment segment_of(core::SegmentKey key, const std::vector<std::string>& bodies,
                                    std::int64_t published_at_us = 1) {
-  auto index = std::make_shared<v1::Index>();
+  auto contents = std::make_shared<core::Contents>();
   std::string run;
   for (const std::string& body : bodies) {
-    index->add_lengths(static_cast<std::uint32_t>(body.size()));
+    contents->index.add_lengths(static_cast<std::uint32_t>(body.size()));
     run += body;
   }
-  index->add_types("t.T");
-  auto* names = index->add_names();
-  names->set_publisher("its publisher id");
-  names->set_first(key.segment * 1000);
-  names->set_count(static_cast<std::uint32_t>(bodies.size()));
-  core::PutSegment put;
-  put.key = key;
-  put.head.set_count(static_cast<std::uint32_t>(bodies.size()));
-  put.head.set_bytes(run.size());
-  put.head.add_types("t.T");
-  put.published_at_us = published_at_us;
-  put.index = std::move(index);
-  put.run = {Slice::of(std::move(run))};
-  return put;
+  contents->index.add_types("t.T");
+  contents->names = {
+      {*PublisherId::from("its publisher id"), key.segment * 1000, static_cast<std::uint32_t>(bodies.size())}};
+  contents->published_at_us = published_at_us;
+  const std::size_t bytes = run.size();
+  contents->run = {Slice::of(std::move(run))};
+  return {key, std::move(contents), bytes, {}};
 }
 
 template <class... Writes>

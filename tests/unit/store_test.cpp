@@ -78,7 +78,9 @@ std::vector<std::uint32_t> due_indexes(LmdbStore& store, core::DueCursor after) 
 TEST_F(StoreTest, ASegmentIsReadBackAsGeneratedCodeReadsIt) {
   LmdbStore store(settings());
   core::PutSegment put = segment_of(first_segment, {"aa", "bbb"}, 42);
-  put.run = {Slice::of("aab"), Slice::of("bb")};
+  auto contents = std::make_shared<core::Contents>(*put.contents);
+  contents->run = {Slice::of("aab"), Slice::of("bb")};
+  put.contents = contents;
 
   store.commit(batch_of(queue_of(1, "orders"), put));
 
@@ -172,12 +174,13 @@ TEST_F(StoreTest, WhatWasDroppedIsGone) {
 TEST_F(StoreTest, AMessageMovedFromItsSegmentKeepsItsColumnsAndBody) {
   LmdbStore store(settings());
   core::PutSegment put = segment_of(first_segment, {"aa", "bbb", "c"}, 42);
-  auto index = std::make_shared<v1::Index>(*put.index);
-  index->add_types("t.Other");
-  for (const std::uint32_t type : {0U, 1U, 0U}) index->add_type_of(type);
-  for (const char* key : {"k0", "k1", "k2"}) index->add_key(key);
-  for (const char* id : {"u0", "u1", "u2"}) index->add_unique_id(id);
-  put.index = index;
+  auto contents = std::make_shared<core::Contents>(*put.contents);
+  v1::Index& index = contents->index;
+  index.add_types("t.Other");
+  for (const std::uint32_t type : {0U, 1U, 0U}) index.add_type_of(type);
+  for (const char* key : {"k0", "k1", "k2"}) index.add_key(key);
+  for (const char* id : {"u0", "u1", "u2"}) index.add_unique_id(id);
+  put.contents = contents;
   store.commit(batch_of(queue_of(1, "orders"), put));
 
   store.commit(batch_of(move_of({1, 1, 1}, Source::segment, 9000), bury(move_of({1, 1, 2}, Source::segment, 77))));

@@ -16,11 +16,16 @@ namespace {
                     " was to be delivered, and the store " + why + ": report this as a defect of Weir");
 }
 
+bool is_stored_segment(const core::Piece& piece) { return piece.source == core::Source::segment && !piece.ahead; }
+
 }  // namespace
 
-const Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_view stored) {
-  Opened& opened = opened_[(key.segment + key.queue * 7 + key.lane) % opened_.size()];
-  if (opened.key == key) return opened;
+Delivering::Opened& Delivering::opened(const core::SegmentKey& key) {
+  return opened_[(key.segment + key.queue * 7 + key.lane) % opened_.size()];
+}
+
+Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_view stored) {
+  Opened& opened = this->opened(key);
   opened.key = {};
   const auto run = protocol::decode(stored, opened.index, opened.published_at_us);
   if (!run) throw StoreBroken("the store is damaged: " + run.error().message);
@@ -38,13 +43,22 @@ const Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::str
 }
 
 bool Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
-  const auto stored = snapshot.segment(piece.key);
-  if (!stored) return false;
-  const Opened& opened = open(piece.key, *stored);
+  std::optional<std::string_view> stored;
+  if (opened(piece.key).key != piece.key) {
+    stored = snapshot.columns(piece.key);
+    if (!stored) return false;
+    open(piece.key, *stored);
+  }
+  Opened& opened = this->opened(piece.key);
   const auto size = static_cast<std::uint32_t>(opened.index.lengths_size());
   if (piece.first + piece.count > size) throw_not_there(piece, "has fewer messages in its segment");
-  if (piece.count == size) {
-    *delivery.mutable_index() = opened.index;
+  const bool whole = piece.count == size;
+  if (!whole || !stored) stored = whole ? snapshot.columns(piece.key) : snapshot.segment(piece.key);
+  if (!stored) return false;
+  if (whole) {
+    to_check_.push_back({runs_.size(), &piece, *stored});
+    delivery.mutable_index()->Swap(&opened.index);  // it is hardly wanted again
+    opened.key = {};
   } else {
     protocol::slice(opened.index, piece.first, piece.count, *delivery.mutable_index());
   }
@@ -61,7 +75,6 @@ void Delivering::add_ahead(const core::Piece& piece, v1::Delivery& delivery) {
   } else {
     protocol::slice(contents.index, piece.first, piece.count, *delivery.mutable_index());
   }
-  delivery.mutable_index()->clear_names();
   protocol::slice_names(contents.names, piece.first, piece.count, *delivery.mutable_index()->mutable_names());
   delivery.set_published_at_us(contents.published_at_us);
   std::size_t skip = 0;
@@ -108,28 +121,55 @@ bool Delivering::add(const core::Piece& piece, core::Snapshot& snapshot, v1::Del
   return true;
 }
 
-async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapshot& snapshot,
-                                  std::vector<core::Piece>& damaged) {
+void Delivering::make_head(const core::SendDelivery& action, core::Snapshot& snapshot,
+                           std::vector<core::Piece>& damaged) {
   frame_.set_number(action.number);
   v1::Deliver& deliver = *frame_.mutable_deliver();
   deliver.Clear();
   deliver.set_commits(action.commits);
   runs_.clear();
-  for (const core::Piece& piece : action.pieces) {
+  to_check_.clear();
+  // What another core has written takes a while to come over: the next pieces come meanwhile.
+  constexpr std::size_t ahead = 4;
+  for (std::size_t i = 0; i < action.pieces.size() + ahead; ++i) {
+    if (i < action.pieces.size() && is_stored_segment(action.pieces[i])) snapshot.prefetch(action.pieces[i].key);
+    if (i < ahead) continue;
+    const core::Piece& piece = action.pieces[i - ahead];
+    if (std::ranges::find(damaged, piece.lease, &core::Piece::lease) != damaged.end()) continue;
     if (add(piece, snapshot, *deliver.add_deliveries())) continue;
     deliver.mutable_deliveries()->RemoveLast();
     damaged.push_back(piece);
   }
   if (deliver.deliveries().empty()) frame_.mutable_beat();  // the frame's number must not be missing
-  std::size_t run_bytes = 0;
-  for (const std::string_view run : runs_) run_bytes += run.size();
-  async::ZmqFrame out(protocol::encoded_size(frame_, run_bytes));
-  char* at = protocol::encode_head(frame_, run_bytes, out.data());
-  for (const std::string_view run : runs_) {
-    if (!run.empty()) std::memcpy(at, run.data(), run.size());
-    at += run.size();
+}
+
+bool Delivering::copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged) const {
+  bool all = true;
+  auto check = to_check_.begin();
+  for (std::size_t i = 0; i < runs_.size(); ++i) {
+    const std::size_t size = runs_[i].size();
+    if (size > 0) std::memcpy(out, runs_[i].data(), size);
+    if (check != to_check_.end() && check->run == i) {
+      if (!snapshot.is_as_written(check->piece->key, check->stored, {out, size})) {
+        damaged.push_back(*check->piece);
+        all = false;
+      }
+      ++check;
+    }
+    out += size;
   }
-  return out;
+  return all;
+}
+
+async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapshot& snapshot,
+                                  std::vector<core::Piece>& damaged) {
+  for (;;) {
+    make_head(action, snapshot, damaged);
+    std::size_t run_bytes = 0;
+    for (const std::string_view run : runs_) run_bytes += run.size();
+    async::ZmqFrame out(protocol::encoded_size(frame_, run_bytes));
+    if (copy_runs(protocol::encode_head(frame_, run_bytes, out.data()), snapshot, damaged)) return out;
+  }
 }
 
 }  // namespace weir::broker

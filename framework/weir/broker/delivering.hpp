@@ -17,7 +17,8 @@ namespace weir::broker {
 class Delivering {
  public:
   /// The frame of `action`; a BEAT if nothing of it is left. Pieces that are not in the store as they were written are
-  /// left out, and appended to `damaged`. Throws: StoreBroken if what was written is not what the core takes it for.
+  /// left out, and appended to `damaged` (then all is made again without them). Throws: StoreBroken if what was written
+  /// is not what the core takes it for.
   [[nodiscard]] async::ZmqFrame frame(const core::SendDelivery& action, core::Snapshot& snapshot,
                                       std::vector<core::Piece>& damaged);
 
@@ -33,7 +34,20 @@ class Delivering {
   /// Slices of one segment go out in several frames: its columns are read once. Each entry is about 1 KiB.
   std::array<Opened, 64> opened_;
 
-  const Opened& open(const core::SegmentKey& key, std::string_view stored);
+  /// A run that is checked once it is copied: that of a whole segment.
+  struct ToCheck {
+    std::size_t run{};  ///< its place in runs_
+    const core::Piece* piece{};
+    std::string_view stored;
+  };
+
+  /// Makes the frame's head, without the pieces that are in `damaged` or turn out to be; and lists the runs.
+  void make_head(const core::SendDelivery& action, core::Snapshot& snapshot, std::vector<core::Piece>& damaged);
+  /// Copies the runs to `out`. False if some were not as they were written: those are appended to `damaged`.
+  bool copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged) const;
+  /// Where the columns of this segment are kept, if they are.
+  Opened& opened(const core::SegmentKey& key);
+  Opened& open(const core::SegmentKey& key, std::string_view stored);
   /// False if the piece is damaged.
   bool add(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
   bool add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
@@ -43,6 +57,7 @@ class Delivering {
   v1::Frame frame_;
   v1::Record record_;
   std::vector<std::string_view> runs_;
+  std::vector<ToCheck> to_check_;
 };
 
 }  // namespace weir::broker

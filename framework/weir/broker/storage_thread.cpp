@@ -19,7 +19,7 @@ constexpr auto full_pause = 100ms;
 Bytes payload_of(const core::Batch& batch) {
   Bytes bytes;
   for (const core::Write& write : batch.writes) {
-    if (const auto* segment = std::get_if<core::PutSegment>(&write)) bytes += Bytes{segment->head.bytes()};
+    if (const auto* segment = std::get_if<core::PutSegment>(&write)) bytes += Bytes{segment->bytes};
     if (const auto* record = std::get_if<core::PutRecord>(&write)) bytes += Bytes{record->body.bytes.size()};
   }
   return bytes;

@@ -47,9 +47,7 @@ void appear(State& state, Queue& queue, const SegmentKey& key, OpenSegment& open
   const v1::Index& index = open.contents->index;
   Segment segment;
   segment.count = static_cast<std::uint32_t>(index.lengths_size());
-  std::vector<std::string> types{index.types().begin(), index.types().end()};
-  std::sort(types.begin(), types.end());
-  segment.types = state.type_sets.intern(std::move(types));
+  segment.types = state.type_sets.intern(index.types());
   segment.settled = segment.taken = open.settled;
   if (ahead) segment.ahead = open.contents;
   const bool keep = ahead || state.ends_kept < ends_kept_most;

@@ -8,6 +8,7 @@ namespace weir::broker::core {
 
 std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
   if (run.source == Source::record) return run.record->bytes.value;
+  if (run.bytes != 0 && first == 0 && last == run.count) return run.bytes;
   Queue* queue = state.find_queue(run.key.queue);
   Segment& segment = queue->lanes[run.key.lane].segments.at(run.key.segment);
   load(state, run.key, segment);

@@ -5,7 +5,6 @@
 
 #include "weir/broker/core/state.hpp"
 #include "weir/message/assert.hpp"
-#include "weir/protocol/names.hpp"
 
 namespace weir::broker::core {
 namespace {
@@ -13,18 +12,11 @@ namespace {
 PutSegment put(const SegmentKey& key, OpenSegment& open) {
   PutSegment write;
   write.key = key;
-  Contents& contents = *open.contents;
-  protocol::slice_names(contents.names, 0, static_cast<std::uint32_t>(contents.index.lengths_size()),
-                        *contents.index.mutable_names());
-  write.index = {open.contents, &contents.index};
-  write.run = contents.run;
-  write.published_at_us = contents.published_at_us;
-  write.head.set_count(static_cast<std::uint32_t>(contents.index.lengths_size()));
-  std::uint64_t bytes = 0;
-  for (const auto length : contents.index.lengths()) bytes += length;
-  write.head.set_bytes(bytes);
-  *write.head.mutable_types() = contents.index.types();
-  if (open.settled.next_set(0) < Bits::size) write.head.set_settled(open.settled.bytes(write.head.count()));
+  write.contents = open.contents;
+  for (const Slice& piece : open.contents->run) write.bytes += piece.bytes.size();
+  if (open.settled.next_set(0) < Bits::size) {
+    write.settled = open.settled.bytes(static_cast<std::uint32_t>(open.contents->index.lengths_size()));
+  }
   return write;
 }
 

@@ -94,12 +94,51 @@ bool hand_record(Turn& turn, Queue& queue, Worker& worker, Attached& attached) {
 
 enum class Handed : std::uint8_t { some, none_that_it_knows, none_now };
 
+/// Neighbouring messages of a segment: [first, last).
+struct Part {
+  std::uint32_t first{};
+  std::uint32_t last{};
+  std::uint64_t bytes{};
+};
+
+/// Hands over these messages of the segment, which are ready.
+Handed hand_part(Turn& turn, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment, Part part) {
+  // A restart must know what a session may hold: nothing goes out beyond its lane's committed mark.
+  // RULE: nothing_beyond_the_delivery_mark
+  // RULE: session_is_noted_before_its_first_delivery
+  WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
+  // One live lease per message (promise 3): a message that is handed over is not taken yet.
+  // RULE: one_live_lease_when_handed_over
+  WEIR_ASSERT(segment.taken.next_set(part.first) >= part.last, key.queue, key.segment, part.first, part.last);
+  segment.taken.set(part.first, part.last);
+  watch(turn.now, *attached.queue, key, part.first);
+  LeaseRun run;
+  run.key = key;
+  run.first = part.first;
+  run.count = part.last - part.first;
+  run.attempt = 1;
+  run.source = Source::segment;
+  run.bytes = part.bytes;
+  hand(turn, worker, attached, std::move(run), part.bytes, segment.ahead);
+  return Handed::some;
+}
+
+/// True if all of the segment is ready and fits into the window.
+bool fits_whole(const Worker& worker, const Segment& segment, std::uint64_t messages_most) {
+  return segment.count <= messages_most && segment.taken.next_set(0) >= segment.count &&
+         worker.outstanding.messages.value + segment.count <= worker.window.messages.value &&
+         worker.outstanding.bytes.value + segment.bytes <= worker.window.bytes.value;
+}
+
 /// Hands over neighbouring ready messages of one segment, as many as the window admits.
 Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentKey& key, Segment& segment,
                   std::uint64_t messages_most) {
   if (segment.ahead && !turn.state.room) return Handed::none_now;  // it appeared while there was room
-  if (!load(turn.state, key, segment)) return Handed::none_that_it_knows;
   const bool all = match(turn.state, attached, segment.types) == Attached::Match::all;
+  if (all && !segment.damaged && fits_whole(worker, segment, messages_most)) {  // the size of each does not matter
+    return hand_part(turn, worker, attached, key, segment, {0, segment.count, segment.bytes});
+  }
+  if (!load(turn.state, key, segment)) return Handed::none_that_it_knows;
   const auto fits_type = [&](std::uint32_t i) {
     if (all) return true;
     return knows(attached, turn.state.type_sets.types(segment.types)[segment.type(i)]);
@@ -116,23 +155,7 @@ Handed hand_slice(Turn& turn, Worker& worker, Attached& attached, const SegmentK
     ++last;
   }
   if (last == first) return Handed::none_now;
-  // A restart must know what a session may hold: nothing goes out beyond its lane's committed mark.
-  // RULE: nothing_beyond_the_delivery_mark
-  // RULE: session_is_noted_before_its_first_delivery
-  WEIR_ASSERT(worker.noted && key.segment <= attached.queue->lanes[key.lane].mark_committed, key.queue, key.segment);
-  // One live lease per message (promise 3): a message that is handed over is not taken yet.
-  // RULE: one_live_lease_when_handed_over
-  WEIR_ASSERT(segment.taken.next_set(first) >= last, key.queue, key.segment, first, last);
-  segment.taken.set(first, last);
-  watch(turn.now, *attached.queue, key, first);
-  LeaseRun run;
-  run.key = key;
-  run.first = first;
-  run.count = last - first;
-  run.attempt = 1;
-  run.source = Source::segment;
-  hand(turn, worker, attached, std::move(run), segment.bytes_of(first, last), segment.ahead);
-  return Handed::some;
+  return hand_part(turn, worker, attached, key, segment, {first, last, segment.bytes_of(first, last)});
 }
 
 bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attached& attached,

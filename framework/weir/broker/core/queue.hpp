@@ -27,16 +27,22 @@ using TypeSet = std::uint32_t;
 /// The types of every type set there is.
 class TypeSets {
  public:
-  TypeSet intern(std::vector<std::string> types) {
-    const auto [at, added] = ids_.try_emplace(std::move(types), static_cast<TypeSet>(sets_.size()));
+  /// `types`: any range of strings, without repetition.
+  template <class Range>
+  TypeSet intern(const Range& types) {
+    if (last_ < sets_.size() && std::ranges::equal(types, *sets_[last_])) return last_;  // mostly
+    std::vector<std::string> sorted(types.begin(), types.end());
+    std::ranges::sort(sorted);
+    const auto [at, added] = ids_.try_emplace(std::move(sorted), static_cast<TypeSet>(sets_.size()));
     if (added) sets_.push_back(&at->first);
-    return at->second;
+    return last_ = at->second;
   }
   [[nodiscard]] const std::vector<std::string>& types(TypeSet set) const { return *sets_[set]; }
 
  private:
   std::map<std::vector<std::string>, TypeSet> ids_;
   std::vector<const std::vector<std::string>*> sets_;
+  TypeSet last_ = 0;  ///< the set that was interned last
 };
 
 /// A segment that is not all settled. The store has its bytes.

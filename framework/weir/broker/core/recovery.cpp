@@ -15,9 +15,7 @@ void recover_segment(State& state, Queue& queue, const Recovered::SegmentEntry& 
   Segment segment;
   segment.count = entry.head.count();
   segment.bytes = entry.head.bytes();
-  std::vector<std::string> types{entry.head.types().begin(), entry.head.types().end()};
-  std::sort(types.begin(), types.end());
-  segment.types = state.type_sets.intern(std::move(types));
+  segment.types = state.type_sets.intern(entry.head.types());
   segment.settled = segment.taken = Bits::from(entry.head.settled());
   queue.live += Load{Messages{segment.count}, Bytes{segment.bytes}};
   if (segment.settled.count() > 0) {

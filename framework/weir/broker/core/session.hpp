@@ -25,7 +25,8 @@ struct LeaseRun {
   std::uint32_t count{};
   std::uint32_t attempt{};
   Source source{};
-  Bits open;  ///< not yet settled; bit i is message first + i
+  std::uint64_t bytes{};  ///< of all its messages together; 0: the segment knows
+  Bits open;              ///< not yet settled; bit i is message first + i
   /// Of a record: its head, in case it comes back.
   std::unique_ptr<RecordHead> record;
   /// After a restart: the lease under which it was claimed.

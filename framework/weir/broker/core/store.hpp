@@ -41,18 +41,24 @@ enum class Source : std::uint8_t {
 
 /// A segment before it is on disk: its columns, and its run in one or more pieces, as they came.
 struct Contents {
-  v1::Index index;  ///< gets its `names` when it is sealed
+  v1::Index index;  ///< without `names`: they stand beside it
   NameRuns names;
   std::vector<Slice> run;
   std::int64_t published_at_us{};
 };
-/// A new segment: its columns, its run in one or more pieces, and its head.
+/// A new segment. A store also keeps its head (`make_head`).
 struct PutSegment {
   SegmentKey key;
-  std::shared_ptr<const v1::Index> index;
-  std::vector<Slice> run;
-  std::int64_t published_at_us{};
-  v1::SegmentHead head;
+  std::shared_ptr<const Contents> contents;
+  std::uint64_t bytes{};  ///< of its run
+  std::string settled;    ///< messages that are records from the start; empty: none
+
+  void make_head(v1::SegmentHead& head) const {
+    head.set_count(static_cast<std::uint32_t>(contents->index.lengths_size()));
+    head.set_bytes(bytes);
+    *head.mutable_types() = contents->index.types();
+    head.set_settled(settled);
+  }
 };
 /// Replaces `settled` in a segment's head.
 struct PutSettled {
@@ -235,6 +241,13 @@ class Snapshot {
   [[nodiscard]] virtual std::optional<std::string_view> segment(SegmentKey key) = 0;
   /// The same, but only the part before the run may be read: the run may be damaged.
   [[nodiscard]] virtual std::optional<std::string_view> columns(SegmentKey key) { return segment(key); }
+  /// columns(key) will be called soon: a store may begin to bring them to the processor's cache.
+  virtual void prefetch(SegmentKey /*key*/) {}
+  /// True if `run`, a copy of the run of `stored`, which columns(key) gave, is as it was written. Where bytes come from
+  /// another core's cache, a copy is checked in a fifth of the time.
+  [[nodiscard]] virtual bool is_as_written(SegmentKey /*key*/, std::string_view /*stored*/, std::string_view /*run*/) {
+    return true;
+  }
   /// An encoded v1::Record; nothing if there is none.
   [[nodiscard]] virtual std::optional<std::string_view> record(Place place) = 0;
   [[nodiscard]] virtual std::optional<std::string_view> dead(Place place) = 0;

@@ -32,8 +32,9 @@ void Apply::put_message(MDB_dbi database, std::string_view key, const google::pr
 
 void Apply::operator()(const core::PutSegment& write) {
   const auto key = layout::key_of(write.key);
-  layout::write_segment(write, lmdb::reserve(txn_, databases_.segments, key.view(), layout::segment_size(write)));
-  put_message(databases_.heads, key.view(), write.head);
+  encoder_.write(write, lmdb::reserve(txn_, databases_.segments, key.view(), encoder_.size(write)));
+  write.make_head(head_);
+  put_message(databases_.heads, key.view(), head_);
   if (opened_.key == write.key) opened_.valid = false;
 }
 

@@ -9,6 +9,7 @@
 
 #include "weir/broker/core/bits.hpp"
 #include "weir/broker/core/store.hpp"
+#include "weir/broker/store/layout.hpp"
 #include "weir/broker/store/lmdb_store.hpp"
 
 namespace weir::broker {
@@ -68,6 +69,7 @@ class Apply {
   lmdb::Cursor due_;
   v1::Record record_;
   v1::SegmentHead head_;
+  layout::SegmentEncoder encoder_;
   std::string body_;
   std::vector<core::Damage> damaged_;
   std::map<core::SegmentKey, core::Bits> kept_;  ///< messages of damaged segments that were to be moved

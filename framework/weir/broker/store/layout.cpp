@@ -41,12 +41,6 @@ void expect_size(std::string_view bytes, std::size_t size, const char* what) {
                     " bytes instead of " + std::to_string(size) + "; restore the data folder from a backup");
 }
 
-std::size_t run_size(const core::PutSegment& segment) {
-  std::size_t size = 0;
-  for (const Slice& piece : segment.run) size += piece.bytes.size();
-  return size;
-}
-
 }  // namespace
 
 QueueKey key_of(QueueId queue) {
@@ -190,28 +184,33 @@ std::string hex(std::string_view bytes) {
   return text;
 }
 
-std::size_t segment_size(const core::PutSegment& segment) {
-  const std::size_t index = segment.index->ByteSizeLong();
-  const std::size_t run = run_size(segment);
-  std::size_t size = 1 + CodedOutputStream::VarintSize64(index) + index;
-  size += 1 + CodedOutputStream::VarintSize64(static_cast<std::uint64_t>(segment.published_at_us));
-  return size + 1 + CodedOutputStream::VarintSize64(run) + run + sums::split_bytes;
+std::size_t SegmentEncoder::size(const core::PutSegment& segment) {
+  const core::Contents& contents = *segment.contents;
+  names_.Clear();
+  protocol::slice_names(contents.names, 0, static_cast<std::uint32_t>(contents.index.lengths_size()),
+                        *names_.mutable_names());
+  index_bytes_ = contents.index.ByteSizeLong() + names_.ByteSizeLong();
+  std::size_t size = 1 + CodedOutputStream::VarintSize64(index_bytes_) + index_bytes_;
+  size += 1 + CodedOutputStream::VarintSize64(static_cast<std::uint64_t>(contents.published_at_us));
+  return size + 1 + CodedOutputStream::VarintSize64(segment.bytes) + segment.bytes + sums::split_bytes;
 }
 
-void write_segment(const core::PutSegment& segment, char* out) {
+void SegmentEncoder::write(const core::PutSegment& segment, char* out) const {
+  const core::Contents& contents = *segment.contents;
   auto* at = reinterpret_cast<std::uint8_t*>(out);
   *at++ = index_tag;
-  at = CodedOutputStream::WriteVarint32ToArray(static_cast<std::uint32_t>(segment.index->GetCachedSize()), at);
-  at = segment.index->SerializeWithCachedSizesToArray(at);
+  at = CodedOutputStream::WriteVarint32ToArray(static_cast<std::uint32_t>(index_bytes_), at);
+  at = contents.index.SerializeWithCachedSizesToArray(at);
+  at = names_.SerializeWithCachedSizesToArray(at);
   *at++ = published_at_tag;
-  at = CodedOutputStream::WriteVarint64ToArray(static_cast<std::uint64_t>(segment.published_at_us), at);
+  at = CodedOutputStream::WriteVarint64ToArray(static_cast<std::uint64_t>(contents.published_at_us), at);
   *at++ = last_field_tag;
-  at = CodedOutputStream::WriteVarint64ToArray(run_size(segment), at);
+  at = CodedOutputStream::WriteVarint64ToArray(segment.bytes, at);
   char* to = reinterpret_cast<char*>(at);
   const std::string_view head(out, static_cast<std::size_t>(to - out));
   const auto key = key_of(segment.key);
   sums::Sum run(key.view());
-  for (const Slice& piece : segment.run) {
+  for (const Slice& piece : contents.run) {
     if (!piece.bytes.empty()) std::memcpy(to, piece.bytes.data(), piece.bytes.size());
     run.add(piece.bytes);
     to += piece.bytes.size();

@@ -82,10 +82,18 @@ struct SessionId {
 /// A key, for people.
 [[nodiscard]] std::string hex(std::string_view bytes);
 
-/// A PutSegment as an encoded v1::Segment, with its sums: its size, and its bytes at `out`. To be called in this order:
-/// the second uses what the first has cached.
-[[nodiscard]] std::size_t segment_size(const core::PutSegment& segment);
-void write_segment(const core::PutSegment& segment, char* out);
+/// Encodes one PutSegment after the other as v1::Segment, with its sums.
+class SegmentEncoder {
+ public:
+  /// How many bytes write() writes for this segment.
+  [[nodiscard]] std::size_t size(const core::PutSegment& segment);
+  /// Writes the segment that size() was called with last.
+  void write(const core::PutSegment& segment, char* out) const;
+
+ private:
+  v1::Index names_;  ///< Protobuf merges parts of a message that follow each other: the columns, then the names
+  std::size_t index_bytes_{};
+};
 
 /// Writes an encoded v1::Record, with its sums, to `out`, which is reused: `head` (without body) and `body`.
 void write_record(const Place& place, const v1::Record& head, std::string_view body, std::string& out);

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <vector>
 
 #include "weir/broker/store/lmdb_store.hpp"
@@ -17,6 +18,8 @@ class LmdbSnapshot final : public core::Snapshot {
   /// Its run is not checked again within a second: slices of one segment go out one after the other.
   [[nodiscard]] std::optional<std::string_view> segment(core::SegmentKey key) override;
   [[nodiscard]] std::optional<std::string_view> columns(core::SegmentKey key) override;
+  void prefetch(core::SegmentKey key) override;
+  [[nodiscard]] bool is_as_written(core::SegmentKey key, std::string_view stored, std::string_view run) override;
   [[nodiscard]] std::optional<std::string_view> record(Place place) override;
   [[nodiscard]] std::optional<std::string_view> dead(Place place) override;
   core::DueWalk due(const core::DueSearch& search, const core::Places& but_for,
@@ -26,6 +29,16 @@ class LmdbSnapshot final : public core::Snapshot {
 
  private:
   LmdbStore& store_;
+  /// The bytes under the key, not checked.
+  [[nodiscard]] std::optional<std::string_view> find(const core::SegmentKey& key);
+
+  /// Segments that were looked up before they are read.
+  struct Found {
+    core::SegmentKey key;  // segment 0: none
+    std::optional<std::string_view> stored;
+  };
+  std::array<Found, 8> found_;
+  std::size_t next_found_ = 0;
   MDB_txn* txn_ = nullptr;
   v1::Record record_;
 };

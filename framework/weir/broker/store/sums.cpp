@@ -80,11 +80,14 @@ std::optional<Split> open_head(std::string_view key, std::string_view stored) {
 
 std::optional<Split> open_split(std::string_view key, std::string_view stored) {
   const auto split = open_head(key, stored);
-  if (!split) return std::nullopt;
-  Sum payload(key);
-  payload.add(split->value.substr(split->head.size()));
-  if (payload.value() != number_at(stored, split->value.size() + 8)) return std::nullopt;
+  if (!split || !is_payload(key, split->value, split->value.substr(split->head.size()))) return std::nullopt;
   return split;
+}
+
+bool is_payload(std::string_view key, std::string_view value, std::string_view payload) {
+  Sum sum(key);
+  sum.add(payload);
+  return sum.value() == number_at({value.data() + value.size(), split_bytes}, 8);
 }
 
 }  // namespace weir::broker::sums

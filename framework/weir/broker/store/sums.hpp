@@ -43,5 +43,7 @@ struct Split {
 [[nodiscard]] std::optional<Split> open_head(std::string_view key, std::string_view stored);
 /// Checks all of it.
 [[nodiscard]] std::optional<Split> open_split(std::string_view key, std::string_view stored);
+/// True if this is the payload that was sealed, or a copy of it; `value` as open_head() gave it.
+[[nodiscard]] bool is_payload(std::string_view key, std::string_view value, std::string_view payload);
 
 }  // namespace weir::broker::sums

@@ -34,11 +34,14 @@ class Apply {
 
   void operator()(const core::PutSegment& write) {
     v1::Segment segment;
-    *segment.mutable_index() = *write.index;
-    segment.set_published_at_us(write.published_at_us);
-    for (const Slice& piece : write.run) segment.mutable_run()->append(piece.bytes);
+    const core::Contents& contents = *write.contents;
+    v1::Index& index = *segment.mutable_index();
+    index = contents.index;
+    protocol::slice_names(contents.names, 0, static_cast<std::uint32_t>(index.lengths_size()), *index.mutable_names());
+    segment.set_published_at_us(contents.published_at_us);
+    for (const Slice& piece : contents.run) segment.mutable_run()->append(piece.bytes);
     maps_.segments[write.key] = segment.SerializeAsString();
-    maps_.heads[write.key] = write.head;
+    write.make_head(maps_.heads[write.key]);
   }
   void operator()(const core::PutSettled& write) {
     const auto head = maps_.heads.find(write.key);

@@ -55,10 +55,14 @@ void ClientMachine::frame(Instant now, Slice bytes) {
   if (!is_open()) return;
   heard_at_ = now;
   // A batch keeps its frame. If no batch kept the last one, its memory is reused.
-  if (spare_ == nullptr || spare_.use_count() > 1) spare_ = std::make_shared<Received>();
+  if (spare_ == nullptr || spare_.use_count() > 1) {
+    spare_ = std::make_shared<Received>();
+  } else {
+    spare_->clear();
+  }
   const auto received_frame = spare_;
   received_frame->bytes = std::move(bytes);
-  v1::Frame& head = received_frame->head;
+  v1::Frame& head = received_frame->head();
   const auto run = protocol::decode(received_frame->bytes.bytes, head);
   if (run.has_error()) return end(now, run.error().message);
   received_frame->run = *run;

@@ -12,6 +12,9 @@
 /// client has heard of. So a broker whose data folder was wiped, or replaced by an older copy, does not take them for
 /// its own.
 
+#include <google/protobuf/arena.h>
+
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -27,11 +30,25 @@
 
 namespace weir::engine::weir_broker {
 
-/// A frame as it came, with its head parsed and its run in place.
-struct Received {
+/// A frame as it came, with its head parsed and its run in place. The head lies in a few blocks: a delivery of many
+/// messages would else be many small allocations.
+class Received {
+ public:
+  Received() { clear(); }
+  void clear() {
+    arena_.Reset();
+    head_ = google::protobuf::Arena::CreateMessage<v1::Frame>(&arena_);
+  }
+  [[nodiscard]] v1::Frame& head() { return *head_; }
+  [[nodiscard]] const v1::Frame& head() const { return *head_; }
+
   Slice bytes;
-  v1::Frame head;
   std::string_view run;
+
+ private:
+  alignas(8) std::array<char, 1024> first_block_;  // most heads need no other
+  google::protobuf::Arena arena_{first_block_.data(), first_block_.size()};
+  v1::Frame* head_ = nullptr;
 };
 
 /// The identity of a client, and its times.

@@ -53,8 +53,8 @@ class ControlMachine final : public ClientMachine {
     if (request_.has_control() && !reply) send(request_);
   }
   void received(Instant, const std::shared_ptr<Received>& frame) override {
-    if (!frame->head.has_control_reply() || frame->head.control_reply().id() != last_id_) return;
-    reply = frame->head.control_reply();
+    if (!frame->head().has_control_reply() || frame->head().control_reply().id() != last_id_) return;
+    reply = frame->head().control_reply();
   }
 
  private:

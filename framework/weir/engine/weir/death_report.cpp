@@ -76,7 +76,7 @@ class DeathMachine final : public ClientMachine {
     send(head);
   }
   void received(Instant, const std::shared_ptr<Received>& frame) override {
-    if (frame->head.has_control_reply()) answer = DeathAnswer::reported;
+    if (frame->head().has_control_reply()) answer = DeathAnswer::reported;
   }
   void warned(Instant, const v1::Error& error) override {
     if (error.code() == v1::Error::UNKNOWN_TOKEN) answer = DeathAnswer::unknown;

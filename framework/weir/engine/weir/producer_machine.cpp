@@ -301,13 +301,13 @@ void ProducerMachine::disconnected(Instant now) {
 }
 
 void ProducerMachine::received(Instant now, const std::shared_ptr<Received>& frame) {
-  if (frame->head.has_confirmed()) {
-    for (const auto& run : frame->head.confirmed().runs()) confirmed(run);
+  if (frame->head().has_confirmed()) {
+    for (const auto& run : frame->head().confirmed().runs()) confirmed(run);
     trim();
     if (holds_back()) resend_some();
     if (flush_by_ != Instant::max()) flush(now);
-  } else if (frame->head.has_window()) {
-    const v1::Window& window = frame->head.window();
+  } else if (frame->head().has_window()) {
+    const v1::Window& window = frame->head().window();
     const auto at = by_id_.find(window.queue());
     if (at != by_id_.end() && window.epoch() >= at->second->epoch) window_changed(*at->second, window);
   }

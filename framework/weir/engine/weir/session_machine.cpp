@@ -57,12 +57,12 @@ void SessionMachine::unstash(Instant now) {
 }
 
 void SessionMachine::received(Instant now, const std::shared_ptr<Received>& frame) {
-  if (frame->head.has_deliver()) {
+  if (frame->head().has_deliver()) {
     deliver(now, frame);
-  } else if (frame->head.has_settled()) {
-    settled(now, frame->head.settled());
-  } else if (frame->head.has_recall()) {
-    recalled(frame->head.recall());
+  } else if (frame->head().has_settled()) {
+    settled(now, frame->head().settled());
+  } else if (frame->head().has_recall()) {
+    recalled(frame->head().recall());
   }
   // Other kinds of frames are of a later version, or for other clients.
 }
@@ -74,7 +74,7 @@ void SessionMachine::recalled(const v1::Recall& recall) {
 
 void SessionMachine::deliver(Instant now, const std::shared_ptr<Received>& frame) {
   std::size_t messages = 0;
-  for (const auto& delivery : frame->head.deliver().deliveries()) {
+  for (const auto& delivery : frame->head().deliver().deliveries()) {
     messages += static_cast<std::size_t>(delivery.index().lengths_size());
   }
   // This is no overrun: the broker counts lost deliveries as gone, but the worker has not heard of them yet.
@@ -91,7 +91,7 @@ bool SessionMachine::fits(Instant now, const Received& frame) {
   std::size_t offset = 0;
   Load load = outstanding_;
   std::uint64_t messages = 0;
-  for (const auto& delivery : frame.head.deliver().deliveries()) {
+  for (const auto& delivery : frame.head().deliver().deliveries()) {
     if (!attachments_.contains(delivery.queue())) {
       end(now, "a delivery of queue " + std::to_string(delivery.queue()) + ", which this session did not attach");
       return false;
@@ -136,12 +136,12 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
   Batch batch;
   batch.owner = frame;
   std::size_t messages = 0;
-  for (const auto& delivery : frame->head.deliver().deliveries()) {
+  for (const auto& delivery : frame->head().deliver().deliveries()) {
     messages += static_cast<std::size_t>(delivery.index().lengths_size());
   }
   batch.deliveries.reserve(messages);
   std::size_t offset = 0;
-  for (const auto& delivery : frame->head.deliver().deliveries()) {
+  for (const auto& delivery : frame->head().deliver().deliveries()) {
     const v1::Index& index = delivery.index();
     const std::uint32_t queue = attachments_.at(delivery.queue());
     const WallTime published_at{Duration{delivery.published_at_us()}};
