@@ -20,12 +20,8 @@ bool is_stored_segment(const core::Piece& piece) { return piece.source == core::
 
 }  // namespace
 
-Delivering::Opened& Delivering::opened(const core::SegmentKey& key) {
-  return opened_[(key.segment + key.queue * 7 + key.lane) % opened_.size()];
-}
-
 Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_view stored) {
-  Opened& opened = this->opened(key);
+  Opened& opened = opened_[(key.segment + key.queue * 7 + key.lane) % opened_.size()];
   opened.key = {};
   const auto run = protocol::decode(stored, opened.index, opened.published_at_us);
   if (!run) throw StoreBroken("the store is damaged: " + run.error().message);
@@ -42,29 +38,37 @@ Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_vi
   return opened;
 }
 
+bool Delivering::Checked::lately(const core::SegmentKey& key) const {
+  const One& one = ones_[at(key)];
+  return one.key == key && std::chrono::steady_clock::now() < one.until;
+}
+
+void Delivering::Checked::note(const core::SegmentKey& key) {
+  ones_[at(key)] = {key, std::chrono::steady_clock::now() + std::chrono::seconds(1)};
+}
+
 bool Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
-  std::optional<std::string_view> stored;
-  if (opened(piece.key).key != piece.key) {
-    stored = snapshot.columns(piece.key);
-    if (!stored) return false;
-    open(piece.key, *stored);
-  }
-  Opened& opened = this->opened(piece.key);
+  const auto stored = snapshot.columns(piece.key);
+  if (!stored) return false;
+  Opened& opened = open(piece.key, *stored);
+  const std::string_view run = stored->substr(opened.run_at);
   const auto size = static_cast<std::uint32_t>(opened.index.lengths_size());
   if (piece.first + piece.count > size) throw_not_there(piece, "has fewer messages in its segment");
-  const bool whole = piece.count == size;
-  if (!whole || !stored) stored = whole ? snapshot.columns(piece.key) : snapshot.segment(piece.key);
-  if (!stored) return false;
-  if (whole) {
+  delivery.set_published_at_us(opened.published_at_us);
+  if (piece.count == size) {
     to_check_.push_back({runs_.size(), &piece, *stored});
+    runs_.push_back(run);
     delivery.mutable_index()->Swap(&opened.index);  // it is hardly wanted again
     opened.key = {};
-  } else {
-    protocol::slice(opened.index, piece.first, piece.count, *delivery.mutable_index());
+    return true;
   }
-  delivery.set_published_at_us(opened.published_at_us);
+  if (!checked_.lately(piece.key)) {
+    if (!snapshot.is_as_written(piece.key, *stored, run)) return false;
+    checked_.note(piece.key);
+  }
+  protocol::slice(opened.index, piece.first, piece.count, *delivery.mutable_index());
   const std::uint32_t from = opened.offsets[piece.first];
-  runs_.push_back(stored->substr(opened.run_at + from, opened.offsets[piece.first + piece.count] - from));
+  runs_.push_back(run.substr(from, opened.offsets[piece.first + piece.count] - from));
   return true;
 }
 

@@ -4,6 +4,7 @@
 /// slices of runs, in one allocation.
 
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <vector>
 
@@ -34,6 +35,23 @@ class Delivering {
   /// Slices of one segment go out in several frames: its columns are read once. Each entry is about 1 KiB.
   std::array<Opened, 64> opened_;
 
+  /// The segments whose runs were found to be as they were written within the last second: a segment goes out in
+  /// several slices, and the other queues have their turns between them.
+  class Checked {
+   public:
+    [[nodiscard]] bool lately(const core::SegmentKey& key) const;
+    void note(const core::SegmentKey& key);
+
+   private:
+    struct One {
+      core::SegmentKey key;
+      std::chrono::steady_clock::time_point until;
+    };
+    static constexpr std::size_t most = 8192;  // 1,000 queues with several segments each
+    [[nodiscard]] static std::size_t at(const core::SegmentKey& key) { return (key.segment + key.queue * 7) % most; }
+    std::vector<One> ones_ = std::vector<One>(most);
+  };
+
   /// A run that is checked once it is copied: that of a whole segment.
   struct ToCheck {
     std::size_t run{};  ///< its place in runs_
@@ -45,8 +63,6 @@ class Delivering {
   void make_head(const core::SendDelivery& action, core::Snapshot& snapshot, std::vector<core::Piece>& damaged);
   /// Copies the runs to `out`. False if some were not as they were written: those are appended to `damaged`.
   bool copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged) const;
-  /// Where the columns of this segment are kept, if they are.
-  Opened& opened(const core::SegmentKey& key);
   Opened& open(const core::SegmentKey& key, std::string_view stored);
   /// False if the piece is damaged.
   bool add(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
@@ -58,6 +74,7 @@ class Delivering {
   v1::Record record_;
   std::vector<std::string_view> runs_;
   std::vector<ToCheck> to_check_;
+  Checked checked_;
 };
 
 }  // namespace weir::broker

@@ -2,6 +2,7 @@
 
 #include <google/protobuf/io/coded_stream.h>
 
+#include <boost/endian/conversion.hpp>
 #include <cstring>
 
 #include "weir/broker/store/store_error.hpp"
@@ -20,17 +21,16 @@ constexpr std::uint8_t last_field_tag = (15 << 3) | 2;  // `run` and `body`
 
 template <class Number>
 char* append(Number number, char* out) {
-  for (std::size_t i = sizeof(Number); i-- > 0;) *out++ = static_cast<char>(number >> (8 * i));
-  return out;
+  boost::endian::endian_store<Number, sizeof(Number), boost::endian::order::big>(reinterpret_cast<unsigned char*>(out),
+                                                                                 number);
+  return out + sizeof(Number);
 }
 
 /// Takes a big-endian number off the front.
 template <class Number>
 Number take(std::string_view& bytes) {
-  Number number = 0;
-  for (std::size_t i = 0; i < sizeof(Number); ++i) {
-    number = static_cast<Number>(number << 8) | static_cast<unsigned char>(bytes[i]);
-  }
+  const auto number = boost::endian::endian_load<Number, sizeof(Number), boost::endian::order::big>(
+      reinterpret_cast<const unsigned char*>(bytes.data()));
   bytes.remove_prefix(sizeof(Number));
   return number;
 }

@@ -15,7 +15,6 @@ class LmdbSnapshot final : public core::Snapshot {
   LmdbSnapshot(const LmdbSnapshot&) = delete;
   LmdbSnapshot& operator=(const LmdbSnapshot&) = delete;
 
-  /// Its run is not checked again within a second: slices of one segment go out one after the other.
   [[nodiscard]] std::optional<std::string_view> segment(core::SegmentKey key) override;
   [[nodiscard]] std::optional<std::string_view> columns(core::SegmentKey key) override;
   void prefetch(core::SegmentKey key) override;
@@ -37,8 +36,10 @@ class LmdbSnapshot final : public core::Snapshot {
     core::SegmentKey key;  // segment 0: none
     std::optional<std::string_view> stored;
   };
-  std::array<Found, 8> found_;
-  std::size_t next_found_ = 0;
+  std::array<Found, 16> found_;
+  [[nodiscard]] Found& found(const core::SegmentKey& key) {
+    return found_[(key.segment + key.queue) % found_.size()];  // neighbours in a frame have places of their own
+  }
   MDB_txn* txn_ = nullptr;
   v1::Record record_;
 };

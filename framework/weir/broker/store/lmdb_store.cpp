@@ -306,13 +306,6 @@ void LmdbStore::commit(const core::Batch& batch) {
   }
 }
 
-bool LatelyChecked::lately(const core::SegmentKey& key) const {
-  const One& one = ones_[at(key)];
-  return one.key == key && steady_us() < one.until_us;
-}
-
-void LatelyChecked::note(const core::SegmentKey& key) { ones_[at(key)] = {key, steady_us() + 1'000'000}; }
-
 std::unique_ptr<core::Snapshot> LmdbStore::snapshot() { return std::make_unique<LmdbSnapshot>(*this); }
 
 Bytes LmdbStore::free_pages() {

@@ -49,21 +49,6 @@ struct Room {
   [[nodiscard]] Bytes sum() const { return disk + ballast + pages; }
 };
 
-/// The segments that were read and found whole within the last second. Thread: the one that reads.
-class LatelyChecked {
- public:
-  [[nodiscard]] bool lately(const core::SegmentKey& key) const;
-  void note(const core::SegmentKey& key);
-
- private:
-  struct One {
-    core::SegmentKey key;
-    std::int64_t until_us{};  ///< steady clock
-  };
-  [[nodiscard]] static std::size_t at(const core::SegmentKey& key) { return (key.segment + key.queue * 7) % 64; }
-  std::array<One, 64> ones_;
-};
-
 class LmdbStore final : public core::Store {
  public:
   /// Throws: StoreError (not writable, in use, not a store, of another format, address space limited).
@@ -118,7 +103,6 @@ class LmdbStore final : public core::Store {
   std::int64_t synced_at_us_ = 0;  ///< steady clock; for Durability::os
   std::string scratch_;
   std::vector<core::Damage> damaged_;
-  LatelyChecked checked_;
   std::mutex idle_mutex_;
   std::vector<MDB_txn*> idle_;  ///< ended reads, kept: renewing one takes no lock and allocates nothing
 };

@@ -30,20 +30,14 @@ LmdbSnapshot::~LmdbSnapshot() {
 }
 
 std::optional<std::string_view> LmdbSnapshot::find(const core::SegmentKey& key) {
-  const auto found = std::ranges::find(found_, key, &Found::key);
-  return found != found_.end() ? found->stored
-                               : lmdb::get(txn_, store_.databases_.segments, layout::key_of(key).view());
+  const Found& found = this->found(key);
+  return found.key == key ? found.stored : lmdb::get(txn_, store_.databases_.segments, layout::key_of(key).view());
 }
 
 std::optional<std::string_view> LmdbSnapshot::segment(core::SegmentKey key) {
   const auto stored = find(key);
-  if (!stored) return std::nullopt;
-  const auto bytes = layout::key_of(key);
-  const bool was_checked = store_.checked_.lately(key);
-  const auto split = was_checked ? sums::open_head(bytes.view(), *stored) : sums::open_split(bytes.view(), *stored);
-  if (!split) return std::nullopt;
-  if (!was_checked) store_.checked_.note(key);
-  return split->value;
+  const auto split = stored ? sums::open_split(layout::key_of(key).view(), *stored) : std::nullopt;
+  return split ? std::optional(split->value) : std::nullopt;
 }
 
 std::optional<std::string_view> LmdbSnapshot::columns(core::SegmentKey key) {
@@ -57,9 +51,8 @@ bool LmdbSnapshot::is_as_written(core::SegmentKey key, std::string_view stored, 
 }
 
 void LmdbSnapshot::prefetch(core::SegmentKey key) {
-  if (std::ranges::find(found_, key, &Found::key) != found_.end()) return;
   const auto stored = find(key);
-  found_[next_found_++ % found_.size()] = {key, stored};
+  found(key) = {key, stored};
   if (!stored || stored->empty()) return;
   constexpr std::size_t line = 64;  // bytes of a cache line
   __builtin_prefetch(stored->data());

@@ -4,20 +4,19 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/endian/conversion.hpp>
 
 namespace weir::broker::sums {
 namespace {
 
 /// Little-endian on every machine: a store may be carried to another one.
 char* append(std::uint32_t number, char* out) {
-  for (int shift = 0; shift < 32; shift += 8) *out++ = static_cast<char>(number >> shift);
-  return out;
+  boost::endian::store_little_u32(reinterpret_cast<unsigned char*>(out), number);
+  return out + 4;
 }
 
 std::uint32_t number_at(std::string_view bytes, std::size_t at) {
-  std::uint32_t number = 0;
-  for (std::size_t i = 4; i-- > 0;) number = number << 8 | static_cast<unsigned char>(bytes[at + i]);
-  return number;
+  return boost::endian::load_little_u32(reinterpret_cast<const unsigned char*>(bytes.data() + at));
 }
 
 /// The head's sum also covers the number that says where the payload begins.
