@@ -62,7 +62,7 @@ void appear(State& state, Queue& queue, const SegmentKey& key, OpenSegment& open
   }
   segment.bytes = end;
   state.wake(queue);
-  LaneState& lane = queue.lanes[key.lane];
+  LaneState& lane = queue.use(key.lane);
   lane.ready[segment.types].insert(key.segment);
   lane.segments.emplace_hint(lane.segments.end(), key.segment, std::move(segment));
 }

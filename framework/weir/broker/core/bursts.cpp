@@ -27,7 +27,8 @@ bool has_room(State& state, Worker& worker) {
 std::uint64_t ready_in(const Queue& queue, std::uint64_t most) {
   std::uint64_t ready = 0;
   std::size_t looked_at = 0;
-  for (const LaneState& lane : queue.lanes) {
+  for (std::uint16_t lanes = queue.used_lanes; lanes != 0;) {
+    const LaneState& lane = queue.lanes[take_highest(lanes)];
     for (const auto& [types, segments] : lane.ready) {
       for (const SegmentNumber number : segments) {
         const Segment& segment = lane.segments.at(number);

@@ -164,7 +164,7 @@ bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attache
   SegmentNumber after = 0;
   for (int passed = 0; passed < passed_over_most; ++passed) {
     // The oldest segment above `after` of any type set that this worker knows at least in part.
-    std::set<SegmentNumber>* of = nullptr;
+    SegmentNumbers* of = nullptr;
     SegmentNumber oldest = ~SegmentNumber{0};
     for (auto& [types, ready] : the_lane.ready) {
       if (ready.empty() || match(turn.state, attached, types) == Attached::Match::none) continue;
@@ -188,9 +188,8 @@ bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attache
 }
 
 bool hand_from_lanes(Turn& turn, Queue& queue, Worker& worker, Attached& attached, std::uint64_t messages_most) {
-  for (Lane lane = lanes_most; lane-- > 0;) {
-    if (queue.lanes[lane].ready.empty()) continue;
-    if (hand_from_lane(turn, queue, lane, worker, attached, messages_most)) return true;
+  for (std::uint16_t lanes = queue.used_lanes; lanes != 0;) {
+    if (hand_from_lane(turn, queue, take_highest(lanes), worker, attached, messages_most)) return true;
   }
   return false;
 }

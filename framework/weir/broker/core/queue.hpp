@@ -4,6 +4,9 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
+#include <boost/container/deque.hpp>
+#include <boost/container/flat_set.hpp>
 #include <deque>
 #include <limits>
 #include <map>
@@ -72,10 +75,14 @@ struct Segment {
   }
 };
 
+/// Segment numbers in rising order. They come at the end and go at the beginning, mostly.
+using SegmentNumbers =
+    boost::container::flat_set<SegmentNumber, std::less<>, boost::container::deque<SegmentNumber>>;
+
 struct LaneState {
   std::map<SegmentNumber, Segment> segments;
   /// Segments with something ready, by type set. Filled only above `withheld`.
-  std::map<TypeSet, std::set<SegmentNumber>> ready;
+  std::map<TypeSet, SegmentNumbers> ready;
   /// Segments up to this one may have been delivered before a restart: they wait until all noted sessions are back.
   SegmentNumber withheld{};
   SegmentNumber mark_committed{};  ///< segments up to this one may be delivered
@@ -128,6 +135,8 @@ struct Queue {
   SegmentNumber next_segment = 1;
   SegmentNumber found_up_to{};  ///< segments that the start found are at or below this
   std::array<LaneState, lanes_most> lanes;
+  /// The lanes that have had a segment since the start, as bits. Most queues use one, and the others are not looked at.
+  std::uint16_t used_lanes{};
   std::size_t hidden{};  ///< segments that are not on disk, and have not appeared in their lanes ahead of that
 
   /// All messages that are not gone or dead, from the moment that they were taken.
@@ -171,11 +180,22 @@ struct Queue {
   std::map<std::string, Instant> unknown_since;
   std::optional<Place> dead_walk;  ///< where the walk over old dead letters stands
 
+  LaneState& use(Lane lane) {
+    used_lanes = static_cast<std::uint16_t>(used_lanes | 1U << lane);
+    return lanes[lane];
+  }
   void ready(RecordHead head, bool first) {
     auto& heads = head.suspicion == v1::UNSUSPECTED ? ready_records : suspects[head.suspicion];
     first ? heads.push_front(std::move(head)) : heads.push_back(std::move(head));
   }
 };
+
+/// The highest of these lanes, which is taken out of them. `lanes`: as Queue::used_lanes, not 0.
+inline Lane take_highest(std::uint16_t& lanes) {
+  const auto lane = static_cast<Lane>(std::bit_width(lanes) - 1);
+  lanes = static_cast<std::uint16_t>(lanes & ~(1U << lane));
+  return lane;
+}
 
 /// By id, not by address: a run of the simulator must not depend on where the heap puts things.
 struct ById {

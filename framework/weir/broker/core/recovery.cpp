@@ -24,7 +24,7 @@ void recover_segment(State& state, Queue& queue, const Recovered::SegmentEntry& 
       queue.live -= Load{Messages{1}, Bytes{segment.bytes_of(i, i + 1)}};
     }
   }
-  LaneState& lane = queue.lanes[entry.lane];
+  LaneState& lane = queue.use(entry.lane);
   if (entry.number > lane.withheld) lane.ready[segment.types].insert(entry.number);
   queue.next_segment = std::max(queue.next_segment, entry.number + 1);
   lane.segments.emplace_hint(lane.segments.end(), entry.number, std::move(segment));

@@ -20,8 +20,8 @@ constexpr std::uint64_t lots_of_a_window = 64;
 
 bool has_ready(const State& state, const Queue& queue) {
   if (!queue.ready_records.empty()) return true;
-  for (const auto& lane : queue.lanes) {
-    for (const auto& [types, ready] : lane.ready) {
+  for (std::uint16_t lanes = queue.used_lanes; lanes != 0;) {
+    for (const auto& [types, ready] : queue.lanes[take_highest(lanes)].ready) {
       if (!ready.empty()) return true;
     }
   }
