@@ -15,9 +15,13 @@ constexpr Duration delay_most = std::chrono::hours(24) * 365 * 100;
 
 std::string to(std::string_view queue) { return "publish to '" + std::string(queue) + "': "; }
 
-void check_size(std::string_view queue, const char* what, std::string_view value, std::size_t most) {
-  if (value.size() <= most) return;
-  throw TooLarge(to(queue) + what + " of " + std::to_string(value.size()) + " bytes; at most " + std::to_string(most));
+[[noreturn]] void throw_too_large(std::string_view queue, const char* what, std::size_t size, std::size_t most) {
+  throw TooLarge(to(queue) + what + " of " + std::to_string(size) + " bytes; at most " + std::to_string(most));
+}
+
+// Inlined, as it is asked for each message.
+inline void check_size(std::string_view queue, const char* what, std::string_view value, std::size_t most) {
+  if (value.size() > most) throw_too_large(queue, what, value.size(), most);
 }
 
 }  // namespace

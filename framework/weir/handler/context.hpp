@@ -37,7 +37,8 @@ class Headers {
   /// The most headers in braces. For more, name an array or a vector.
   static constexpr std::size_t listed_most = 8;
 
-  Headers() = default;
+  // Not "= default": then "= {}" would fill `listed_` with zeros, and mostly there are no headers.
+  Headers() {}
   // Not an initializer_list: g++ 12 compiles none in an expression with co_await. The views are copied, as a list in
   // braces ends with its expression.
   Headers(HeaderView a) : Headers(Listed(), 1, {a}) {}
@@ -59,17 +60,22 @@ class Headers {
       : elsewhere_(std::span<const HeaderView>(range).data()), count_(std::span<const HeaderView>(range).size()) {}
 
   [[nodiscard]] std::span<const HeaderView> view() const {
-    return {elsewhere_ != nullptr ? elsewhere_ : listed_.data(), count_};
+    return {elsewhere_ != nullptr ? elsewhere_ : listed_.views.data(), count_};
   }
 
  private:
   struct Listed {};
   Headers(Listed, std::size_t count, const std::array<HeaderView, listed_most>& listed)
       : count_(count), listed_(listed) {}
+  union Views {
+    Views() {}
+    Views(const std::array<HeaderView, listed_most>& all) : views(all) {}
+    std::array<HeaderView, listed_most> views;
+  };
 
   const HeaderView* elsewhere_ = nullptr;
   std::size_t count_ = 0;
-  std::array<HeaderView, listed_most> listed_{};
+  Views listed_;
 };
 
 /// How a published message is to be delivered. The strings and the array of headers are views.

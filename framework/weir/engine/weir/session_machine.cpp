@@ -147,6 +147,9 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
     const WallTime published_at{Duration{delivery.published_at_us()}};
     auto names = index.names().begin();
     NameRun named = protocol::name_run(*names);
+    const bool of_one_type = index.type_of().empty();
+    const std::string_view first_type = index.types(0);
+    const bool have_keys = !index.key().empty();
     for (int i = 0; i < index.lengths_size(); ++i) {
       const std::uint32_t bytes = index.lengths(i);
       const Ticket ticket = free_.back();
@@ -169,8 +172,8 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
       one.name = {named.publisher, named.first++};
       --named.count;
       one.published_at = published_at;
-      one.type = index.types(index.type_of().empty() ? 0 : static_cast<int>(index.type_of(i)));
-      if (!index.key().empty()) one.key = index.key(i);
+      one.type = of_one_type ? first_type : std::string_view(index.types(static_cast<int>(index.type_of(i))));
+      if (have_keys) one.key = index.key(i);
       one.body = frame->run.substr(offset, bytes);
       offset += bytes;
     }
