@@ -53,7 +53,7 @@ void become_records(State& state, Worker& worker, Lease at) {
   const LeaseRun run = std::move(at->second);
   worker.leases.erase(at);
   Queue& queue = *state.find_queue(run.key.queue);
-  Segment& segment = queue.lanes[run.key.lane].segments.at(run.key.segment);
+  Segment& segment = find_segment(queue, run.key);
   const auto& types = state.type_sets.types(segment.types);
   const bool named = load_names(state, run.key, segment);  // while the segment is there
   const std::int64_t due_us = long_due_us(run.key.segment);
@@ -87,7 +87,7 @@ void become_records(State& state, Worker& worker, Lease at) {
                                                     run.attempt - 1, LeaseId{}, std::nullopt, v1::UNSUSPECTED});
     queue.loaded.insert(place);
     queue.records += Messages{1};
-    settle_bits(state, queue, run.key, index, index + 1);
+    settle_bits(state, queue, run.key, segment, {index, index + 1});
   }
 }
 
@@ -117,7 +117,7 @@ void compaction_tick(State& state, Now now) {
   std::uint32_t records = 0;
   for (auto& [key, held] : all) {
     Queue& queue = *state.find_queue(key.queue);
-    Segment& segment = queue.lanes[key.lane].segments.at(key.segment);
+    Segment& segment = find_segment(queue, key);
     // Some of the segment may be ready, leased lately, or about to return from a session that has ended.
     if (held.messages < left(segment) || !is_worth_it(state, key, segment)) continue;
     if ((records += held.messages) > records_most) return;

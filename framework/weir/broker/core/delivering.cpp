@@ -119,6 +119,7 @@ Handed hand_part(Turn& turn, Worker& worker, Attached& attached, const SegmentKe
   run.attempt = 1;
   run.source = Source::segment;
   run.bytes = part.bytes;
+  run.segment = &segment;
   hand(turn, worker, attached, std::move(run), part.bytes, segment.ahead);
   return Handed::some;
 }

@@ -75,6 +75,12 @@ struct Segment {
   }
 };
 
+/// Messages [first, last) of a segment.
+struct Range {
+  std::uint32_t first{};
+  std::uint32_t last{};
+};
+
 /// Segment numbers in rising order. They come at the end and go at the beginning, mostly.
 using SegmentNumbers =
     boost::container::flat_set<SegmentNumber, std::less<>, boost::container::deque<SegmentNumber>>;
@@ -131,7 +137,8 @@ struct Queue {
   std::string name;
   QueuePolicy policy;
   bool in_file = false;
-  v1::QueueState state;  ///< totals and reservations, as stored
+  v1::QueueState state;        ///< totals and reservations, as stored
+  std::uint64_t changed_in{};  ///< the last batch that brings a change of it
   SegmentNumber next_segment = 1;
   SegmentNumber found_up_to{};  ///< segments that the start found are at or below this
   std::array<LaneState, lanes_most> lanes;
@@ -195,6 +202,11 @@ inline Lane take_highest(std::uint16_t& lanes) {
   const auto lane = static_cast<Lane>(std::bit_width(lanes) - 1);
   lanes = static_cast<std::uint16_t>(lanes & ~(1U << lane));
   return lane;
+}
+
+/// The segment, which must be there.
+inline Segment& find_segment(Queue& queue, const SegmentKey& key) {
+  return queue.lanes[key.lane].segments.at(key.segment);
 }
 
 /// By id, not by address: a run of the simulator must not depend on where the heap puts things.

@@ -252,7 +252,7 @@ Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move) {
   state.changed(queue);
   if (source == Source::segment) {
     needs_segment(state, key);
-    settle_bits(state, queue, key, place.index, place.index + 1);
+    settle_bits(state, queue, key, find_segment(queue, key), {place.index, place.index + 1});
     if (!dead) queue.records += Messages{1};
   } else if (dead) {
     queue.records -= Messages{1};
@@ -265,10 +265,9 @@ Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move) {
   return state.gathering.moved.back();
 }
 
-void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last) {
-  Segment& segment = queue.lanes[key.lane].segments.at(key.segment);
-  segment.settled.set(first, last);
-  segment.taken.set(first, last);
+void settle_bits(State& state, Queue& queue, const SegmentKey& key, Segment& segment, Range messages) {
+  segment.settled.set(messages.first, messages.last);
+  segment.taken.set(messages.first, messages.last);
   state.changed(key);
   if (segment.ahead && segment.finished()) settled_ahead(state, queue, key);
 }

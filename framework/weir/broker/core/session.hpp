@@ -26,6 +26,8 @@ struct LeaseRun {
   std::uint32_t attempt{};
   Source source{};
   std::uint64_t bytes{};  ///< of all its messages together; 0: the segment knows
+  /// The segment, if it is known; it stays where it is as long as one of its messages is not settled.
+  Segment* segment{};
   Bits open;              ///< not yet settled; bit i is message first + i
   /// Of a record: its head, in case it comes back.
   std::unique_ptr<RecordHead> record;
@@ -111,6 +113,9 @@ struct Worker {
   }
 
   [[nodiscard]] Attached* attachment(const Queue* queue) {
+    // Mostly it serves neighbouring ids, all of them.
+    const std::size_t guess = attached.empty() ? 0 : queue->id - attached.front().queue->id;
+    if (guess < attached.size() && attached[guess].queue == queue) return &attached[guess];
     const auto at =
         std::lower_bound(attached.begin(), attached.end(), queue,
                          [](const Attached& one, const Queue* wanted) { return one.queue->id < wanted->id; });

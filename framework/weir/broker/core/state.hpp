@@ -179,7 +179,9 @@ class State {
 
   /// The queue may have something to deliver: workers with room ask it.
   void wake(Queue& queue) { waiting.emplace(queue.id, &queue); }
-  void changed(Queue& queue) { gathering.queues.insert(queue.id); }
+  void changed(Queue& queue) {
+    if (std::exchange(queue.changed_in, batches + 1) != batches + 1) gathering.queues.insert(queue.id);
+  }
   void changed(const SegmentKey& key) { gathering.settled.insert(key); }
 };
 
@@ -491,8 +493,8 @@ void load_due(State& state, Now now, Queue& queue);
 bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
 /// Moves one message of the queue, which is taken, from its source to a record due at `at_us`, or to the dead letters.
 Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move);
-/// Messages [first, last) of a segment are settled: their bits are set, and the segment is dropped with the last one.
-void settle_bits(State& state, Queue& queue, const SegmentKey& key, std::uint32_t first, std::uint32_t last);
+/// These messages of the segment are settled: their bits are set, and the segment is dropped with the last one.
+void settle_bits(State& state, Queue& queue, const SegmentKey& key, Segment& segment, Range messages);
 void records_tick(Turn& turn);
 
 // clocks.cpp
