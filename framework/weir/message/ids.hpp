@@ -3,6 +3,7 @@
 /// Identity: places, leases, process tokens, publishers, stores.
 
 #include <array>
+#include <bit>
 #include <compare>
 #include <cstdint>
 #include <functional>
@@ -53,7 +54,14 @@ struct LeaseId {
 template <class Kind>
 struct RandomId {
   std::array<unsigned char, 16> bytes{};
-  friend constexpr auto operator<=>(const RandomId&, const RandomId&) = default;
+  /// In the order of the bytes, eight at a time: ids are compared for each message.
+  friend constexpr std::strong_ordering operator<=>(const RandomId& a, const RandomId& b) {
+    const auto first = a.number(0) <=> b.number(0);
+    return first != 0 ? first : a.number(1) <=> b.number(1);
+  }
+  friend constexpr bool operator==(const RandomId& a, const RandomId& b) {
+    return a.number(0) == b.number(0) && a.number(1) == b.number(1);
+  }
   [[nodiscard]] std::string_view view() const { return {reinterpret_cast<const char*>(bytes.data()), bytes.size()}; }
   /// Nothing if `text` is not 16 bytes.
   [[nodiscard]] static std::optional<RandomId> from(std::string_view text) {
@@ -61,6 +69,13 @@ struct RandomId {
     RandomId id;
     for (std::size_t i = 0; i < 16; ++i) id.bytes[i] = static_cast<unsigned char>(text[i]);
     return id;
+  }
+
+ private:
+  /// Half of the bytes, as a big-endian number.
+  [[nodiscard]] constexpr std::uint64_t number(std::size_t half) const {
+    const std::uint64_t native = std::bit_cast<std::array<std::uint64_t, 2>>(bytes)[half];
+    return std::endian::native == std::endian::big ? native : __builtin_bswap64(native);
   }
 };
 using ProcessToken = RandomId<struct ProcessKind>;

@@ -2,6 +2,7 @@
 
 /// What one commit brings, and what is sent and done once it is on disk.
 
+#include <boost/container/flat_set.hpp>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -41,8 +42,8 @@ struct OpenSegment {
 struct Pending {
   Instant since;  ///< when a frame brought the first part of it
   std::vector<Write> writes;
-  std::set<SegmentKey> settled;  ///< segments whose settled bits have changed
-  std::set<QueueId> queues;      ///< whose state has changed
+  std::set<SegmentKey> settled;                ///< segments whose settled bits have changed
+  boost::container::flat_set<QueueId> queues;  ///< whose state has changed
   std::set<PublisherId> publishers;
   std::map<SegmentKey, OpenSegment> segments;
 

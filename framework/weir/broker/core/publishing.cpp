@@ -170,10 +170,10 @@ bool take(Turn& turn, Client& client, const v1::Group& group, Queue& queue, cons
     const Lane lane = group.has_priority() ? static_cast<Lane>(group.priority()) : default_lane;
     // RULE: name_is_publisher_and_number
     const NameRun names{publisher.id, first, static_cast<std::uint32_t>(n)};
-    answer.place = take_group(turn.state, turn.now, queue, {lane, group.index(), {&names, 1}, run});
-    const auto at = turn.state.gathering.segments.find({queue.id, lane, answer.place.segment});
-    if (at != turn.state.gathering.segments.end() && !has_delays(group.index())) {
-      at->second.answers.push_back(std::move(answer));
+    const TakenGroup taken = take_group(turn.state, turn.now, queue, {lane, group.index(), {&names, 1}, run});
+    answer.place = taken.place;
+    if (taken.segment != nullptr) {
+      taken.segment->answers.push_back(std::move(answer));
       return true;
     }
   } else {
@@ -310,11 +310,13 @@ void on_publish(Turn& turn, Client& client, const v1::Publish& publish, const Sl
 
 namespace {
 
-/// Small frames of one commit share a segment. Returns where the group is in it, if it has room.
-std::optional<Place> join_segment(State& state, const Queue& queue, const Incoming& group) {
-  Pending& pending = state.gathering;
-  const auto at = pending.segments.upper_bound(SegmentKey{queue.id, group.lane, ~SegmentNumber{0}});
-  if (at == pending.segments.begin()) return std::nullopt;
+using OpenSegments = std::map<SegmentKey, OpenSegment>;
+
+/// Small frames of one commit share a segment. Returns where the group is in it, if it has room. `at`: behind the last
+/// segment of the lane.
+std::optional<TakenGroup> join_segment(const Queue& queue, const Incoming& group, OpenSegments& segments,
+                                       OpenSegments::iterator at) {
+  if (at == segments.begin()) return std::nullopt;
   auto& [key, open] = *std::prev(at);
   const auto count = static_cast<std::uint32_t>(open.contents->index.lengths_size());
   const auto n = static_cast<std::uint32_t>(group.index.lengths_size());
@@ -326,7 +328,7 @@ std::optional<Place> join_segment(State& state, const Queue& queue, const Incomi
   for (const NameRun& named : group.names) core::append(named, open.contents->names);
   open.contents->run.push_back(group.run);
   open.bytes += group.run.bytes.size();
-  return Place{queue.id, key.segment, count};
+  return TakenGroup{{queue.id, key.segment, count}, &open};
 }
 
 v1::Record delayed_record(Now now, const Incoming& group, int column, Due due) {
@@ -368,15 +370,17 @@ void put_delayed(State& state, Now now, Queue& queue, const Incoming& group, Seg
 
 }  // namespace
 
-Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
+TakenGroup take_group(State& state, Now now, Queue& queue, const Incoming& group) {
   const auto& [lane, index, names, run] = group;
   const auto n = static_cast<std::uint32_t>(index.lengths_size());
   queue.live += Load{Messages{n}, Bytes{run.bytes.size()}};
   queue.state.set_published(queue.state.published() + n);
   state.changed(queue);
   const bool delays = has_delays(index);
+  OpenSegments& segments = state.gathering.segments;
+  const auto behind = segments.upper_bound(SegmentKey{queue.id, lane, ~SegmentNumber{0}});
   if (!delays) {
-    if (const auto place = join_segment(state, queue, group)) return *place;
+    if (const auto joined = join_segment(queue, group, segments, behind)) return *joined;
   }
   const SegmentKey key{queue.id, lane, queue.next_segment++};
   if (key.segment > queue.state.segments_reserved()) {
@@ -390,12 +394,12 @@ Place take_group(State& state, Now now, Queue& queue, const Incoming& group) {
   open.bytes = run.bytes.size();
   if (delays) {
     put_delayed(state, now, queue, group, key.segment, open);
-    if (open.settled.count() == n) return {queue.id, key.segment, 0};  // all are records: no segment
+    if (open.settled.count() == n) return {{queue.id, key.segment, 0}, nullptr};  // all are records: no segment
   }
-  state.gathering.segments.emplace(key, std::move(open));
+  const auto at = segments.emplace_hint(behind, key, std::move(open));
   ++queue.hidden;
   state.wake(queue);
-  return {queue.id, key.segment, 0};
+  return {{queue.id, key.segment, 0}, delays ? nullptr : &at->second};
 }
 
 }  // namespace weir::broker::core

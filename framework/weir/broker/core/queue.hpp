@@ -82,8 +82,7 @@ struct Range {
 };
 
 /// Segment numbers in rising order. They come at the end and go at the beginning, mostly.
-using SegmentNumbers =
-    boost::container::flat_set<SegmentNumber, std::less<>, boost::container::deque<SegmentNumber>>;
+using SegmentNumbers = boost::container::flat_set<SegmentNumber, std::less<>, boost::container::deque<SegmentNumber>>;
 
 struct LaneState {
   std::map<SegmentNumber, Segment> segments;
@@ -213,6 +212,6 @@ inline Segment& find_segment(Queue& queue, const SegmentKey& key) {
 struct ById {
   bool operator()(const Queue* a, const Queue* b) const { return a->id < b->id; }
 };
-using QueueSet = std::set<Queue*, ById>;
+using QueueSet = boost::container::flat_set<Queue*, ById>;
 
 }  // namespace weir::broker::core

@@ -28,7 +28,7 @@ struct LeaseRun {
   std::uint64_t bytes{};  ///< of all its messages together; 0: the segment knows
   /// The segment, if it is known; it stays where it is as long as one of its messages is not settled.
   Segment* segment{};
-  Bits open;              ///< not yet settled; bit i is message first + i
+  Bits open;  ///< not yet settled; bit i is message first + i
   /// Of a record: its head, in case it comes back.
   std::unique_ptr<RecordHead> record;
   /// After a restart: the lease under which it was claimed.

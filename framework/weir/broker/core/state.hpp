@@ -336,9 +336,13 @@ struct Incoming {
   std::span<const NameRun> names;  ///< of all of them
   const Slice& run;
 };
-/// Takes them into the gathering commit; returns the place of the first. If they have no delay they may be delivered
-/// ahead of the commit, once the queue is dispatched.
-Place take_group(State& state, Now now, Queue& queue, const Incoming& group);
+struct TakenGroup {
+  Place place;             ///< of the first message
+  OpenSegment* segment{};  ///< that they are in; nullptr if one of them has a delay
+};
+/// Takes them into the gathering commit. If they have no delay they may be delivered ahead of the commit, once the
+/// queue is dispatched.
+TakenGroup take_group(State& state, Now now, Queue& queue, const Incoming& group);
 /// Why the queue does not take publishes now; empty if it does.
 [[nodiscard]] std::string why_not(const State& state, const Queue& queue, std::uint64_t messages, std::uint64_t bytes);
 
