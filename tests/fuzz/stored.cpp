@@ -69,6 +69,12 @@ class Snapshot final : public core::Snapshot {
   std::optional<std::string_view> segment(core::SegmentKey key) override {
     return values::get_split(txn_, databases_.segments, layout::key_of(key).view());
   }
+  std::optional<std::string_view> columns(core::SegmentKey key) override {
+    return values::get_head(txn_, databases_.segments, layout::key_of(key).view());
+  }
+  bool is_as_written(core::SegmentKey key, std::string_view stored, std::string_view run) override {
+    return sums::is_payload(layout::key_of(key).view(), stored, run);
+  }
   std::optional<std::string_view> record(Place place) override {
     return values::get_split(txn_, databases_.records, layout::key_of(place).view());
   }

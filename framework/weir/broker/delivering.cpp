@@ -11,20 +11,16 @@
 namespace weir::broker {
 namespace {
 
-[[noreturn]] void throw_not_there(const core::Piece& piece, const std::string& why) {
-  throw StoreBroken("message " + print_id(std::to_string(piece.key.queue), piece.key.segment, piece.first) +
-                    " was to be delivered, and the store " + why + ": report this as a defect of Weir");
-}
-
 bool is_stored_segment(const core::Piece& piece) { return piece.source == core::Source::segment && !piece.ahead; }
 
 }  // namespace
 
-Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_view stored) {
+Delivering::Opened* Delivering::open(const core::SegmentKey& key, std::string_view stored) {
   Opened& opened = opened_[(key.segment + key.queue * 7 + key.lane) % opened_.size()];
+  if (opened.key == key) return &opened;
   opened.key = {};
   const auto run = protocol::decode(stored, opened.index, opened.published_at_us);
-  if (!run) throw StoreBroken("the store is damaged: " + run.error().message);
+  if (!run) return nullptr;
   opened.run_at = static_cast<std::size_t>(run->data() - stored.data());
   opened.offsets.clear();
   std::uint32_t offset = 0;
@@ -33,9 +29,9 @@ Delivering::Opened& Delivering::open(const core::SegmentKey& key, std::string_vi
     offset += length;
   }
   opened.offsets.push_back(offset);
-  if (offset != run->size()) throw StoreBroken("the store is damaged: a segment's lengths do not fit its run");
+  if (offset != run->size()) return nullptr;
   opened.key = key;
-  return opened;
+  return &opened;
 }
 
 bool Delivering::Checked::lately(const core::SegmentKey& key) const {
@@ -50,10 +46,12 @@ void Delivering::Checked::note(const core::SegmentKey& key) {
 bool Delivering::add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery) {
   const auto stored = snapshot.columns(piece.key);
   if (!stored) return false;
-  Opened& opened = open(piece.key, *stored);
+  Opened* const found = open(piece.key, *stored);
+  if (found == nullptr) return false;
+  Opened& opened = *found;
   const std::string_view run = stored->substr(opened.run_at);
   const auto size = static_cast<std::uint32_t>(opened.index.lengths_size());
-  if (piece.first + piece.count > size) throw_not_there(piece, "has fewer messages in its segment");
+  if (piece.first + piece.count > size) return false;
   delivery.set_published_at_us(opened.published_at_us);
   if (piece.count == size) {
     to_check_.push_back({runs_.size(), &piece, *stored});
@@ -139,15 +137,20 @@ void Delivering::make_head(const core::SendDelivery& action, core::Snapshot& sna
     if (i < action.pieces.size() && is_stored_segment(action.pieces[i])) snapshot.prefetch(action.pieces[i].key);
     if (i < ahead) continue;
     const core::Piece& piece = action.pieces[i - ahead];
-    if (std::ranges::find(damaged, piece.lease, &core::Piece::lease) != damaged.end()) continue;
+    if (left_out_.contains(piece.lease)) continue;
     if (add(piece, snapshot, *deliver.add_deliveries())) continue;
     deliver.mutable_deliveries()->RemoveLast();
-    damaged.push_back(piece);
+    leave_out(piece, damaged);
   }
   if (deliver.deliveries().empty()) frame_.mutable_beat();  // the frame's number must not be missing
 }
 
-bool Delivering::copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged) const {
+void Delivering::leave_out(const core::Piece& piece, std::vector<core::Piece>& damaged) {
+  left_out_.insert(piece.lease);
+  damaged.push_back(piece);
+}
+
+bool Delivering::copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged) {
   bool all = true;
   auto check = to_check_.begin();
   for (std::size_t i = 0; i < runs_.size(); ++i) {
@@ -155,7 +158,7 @@ bool Delivering::copy_runs(char* out, core::Snapshot& snapshot, std::vector<core
     if (size > 0) std::memcpy(out, runs_[i].data(), size);
     if (check != to_check_.end() && check->run == i) {
       if (!snapshot.is_as_written(check->piece->key, check->stored, {out, size})) {
-        damaged.push_back(*check->piece);
+        leave_out(*check->piece, damaged);
         all = false;
       }
       ++check;
@@ -167,6 +170,7 @@ bool Delivering::copy_runs(char* out, core::Snapshot& snapshot, std::vector<core
 
 async::ZmqFrame Delivering::frame(const core::SendDelivery& action, core::Snapshot& snapshot,
                                   std::vector<core::Piece>& damaged) {
+  left_out_.clear();
   for (;;) {
     make_head(action, snapshot, damaged);
     std::size_t run_bytes = 0;

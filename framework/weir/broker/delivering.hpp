@@ -4,6 +4,7 @@
 /// slices of runs, in one allocation.
 
 #include <array>
+#include <boost/unordered/unordered_flat_set.hpp>
 #include <chrono>
 #include <cstdint>
 #include <vector>
@@ -59,11 +60,13 @@ class Delivering {
     std::string_view stored;
   };
 
-  /// Makes the frame's head, without the pieces that are in `damaged` or turn out to be; and lists the runs.
+  /// Makes the frame's head, without the pieces that are left out or turn out to be damaged; and lists the runs.
   void make_head(const core::SendDelivery& action, core::Snapshot& snapshot, std::vector<core::Piece>& damaged);
   /// Copies the runs to `out`. False if some were not as they were written: those are appended to `damaged`.
-  bool copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged) const;
-  Opened& open(const core::SegmentKey& key, std::string_view stored);
+  bool copy_runs(char* out, core::Snapshot& snapshot, std::vector<core::Piece>& damaged);
+  void leave_out(const core::Piece& piece, std::vector<core::Piece>& damaged);
+  /// The columns; nullptr if they do not parse, or do not fit the run.
+  Opened* open(const core::SegmentKey& key, std::string_view stored);
   /// False if the piece is damaged.
   bool add(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
   bool add_slice(const core::Piece& piece, core::Snapshot& snapshot, v1::Delivery& delivery);
@@ -75,6 +78,7 @@ class Delivering {
   std::vector<std::string_view> runs_;
   std::vector<ToCheck> to_check_;
   Checked checked_;
+  boost::unordered_flat_set<std::uint64_t> left_out_;  ///< the leases of this frame's damaged pieces
 };
 
 }  // namespace weir::broker

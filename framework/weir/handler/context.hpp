@@ -38,7 +38,7 @@ class Headers {
   static constexpr std::size_t listed_most = 8;
 
   // Not "= default": then "= {}" would fill `listed_` with zeros, and mostly there are no headers.
-  Headers() {}
+  constexpr Headers() {}
   // Not an initializer_list: g++ 12 compiles none in an expression with co_await. The views are copied, as a list in
   // braces ends with its expression.
   Headers(HeaderView a) : Headers(Listed(), 1, {a}) {}
@@ -60,6 +60,7 @@ class Headers {
       : elsewhere_(std::span<const HeaderView>(range).data()), count_(std::span<const HeaderView>(range).size()) {}
 
   [[nodiscard]] std::span<const HeaderView> view() const {
+    if (count_ == 0) return {};
     return {elsewhere_ != nullptr ? elsewhere_ : listed_.views.data(), count_};
   }
 
@@ -68,8 +69,9 @@ class Headers {
   Headers(Listed, std::size_t count, const std::array<HeaderView, listed_most>& listed)
       : count_(count), listed_(listed) {}
   union Views {
-    Views() {}
+    constexpr Views() : none() {}
     Views(const std::array<HeaderView, listed_most>& all) : views(all) {}
+    char none;
     std::array<HeaderView, listed_most> views;
   };
 

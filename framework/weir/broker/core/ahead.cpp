@@ -11,8 +11,6 @@
 //
 // If the broker dies, the next one does not know what was delivered ahead and not written. The place is never given
 // again, the worker's claim is stale, and the publisher, which heard nothing, sends the message again.
-#include <algorithm>
-
 #include "weir/broker/core/state.hpp"
 
 namespace weir::broker::core {

@@ -9,7 +9,7 @@ namespace weir::broker::core {
 std::uint64_t bytes_of(State& state, const LeaseRun& run, std::uint32_t first, std::uint32_t last) {
   if (run.source == Source::record) return run.record->bytes.value;
   if (run.bytes != 0 && first == 0 && last == run.count) return run.bytes;
-  Segment& segment = run.segment != nullptr ? *run.segment : find_segment(*state.find_queue(run.key.queue), run.key);
+  Segment& segment = segment_of(*state.find_queue(run.key.queue), run);
   load(state, run.key, segment);
   return segment.bytes_of(run.first + first, run.first + last);
 }
@@ -23,7 +23,7 @@ RecordHead head_of(State& state, const LeaseRun& run, std::uint32_t offset, std:
     head.type = run.record->type;
     head.name = run.record->name;
   } else {
-    const Segment& segment = find_segment(*state.find_queue(run.key.queue), run.key);
+    const Segment& segment = segment_of(*state.find_queue(run.key.queue), run);
     head.type = state.type_sets.types(segment.types)[segment.type(head.place.index)];
   }
   head.lane = run.key.lane;
@@ -63,8 +63,7 @@ void ack(State& state, Queue& queue, const OpenPart& part) {
     state.gathering.moved.push_back({place, 0});
     queue.records -= Messages{1};
   } else {
-    Segment& segment = run.segment != nullptr ? *run.segment : find_segment(queue, run.key);
-    settle_bits(state, queue, run.key, segment, {run.first + part.first, run.first + part.last});
+    settle_bits(state, queue, run.key, segment_of(queue, run), {run.first + part.first, run.first + part.last});
   }
 }
 

@@ -163,7 +163,7 @@ Batch seal(State& state, Now now) {
     batch.writes.emplace_back(PutPublisher{id, at->second.mark});
   }
   state.sealed = std::move(pending);
-  state.gathering = {};
+  state.gathering = {};  // from here on changed() means the batch after this one: nothing calls it in between
   // The next batch is likely as large.
   state.gathering.writes.reserve(state.sealed.writes.size());
   state.gathering.moved.reserve(state.sealed.moved.size());

@@ -1,10 +1,10 @@
 // Controls: before suspects are charged one after the other, the plugin must show that it lives without them. The first
 // suspect in an hour is charged without a control, if that leaves it an attempt. Before the next charge (of another
 // message, or after a longer trial of the same one) a process of the group is sent nothing for as long as the trial
-// lasted, and a little longer. The process, or another of the group, must also become older than those were that died:
-// a plugin may die at a certain time after its start. If the process lives, the accused are charged. If it dies, the
-// plugin itself is at fault: no message is charged, and the group's suspects wait, longer each time. For an hour a
-// control must then become four times as old as the one that died: the plugin may die at random.
+// lasted, five minutes at most, and a little longer. The process, or another of the group, must also become older than
+// those were that died: a plugin may die at a certain time after its start. If the process lives, the accused are
+// charged. If it dies, the plugin itself is at fault: no message is charged, and the group's suspects wait, longer each
+// time. For an hour a control must then become four times as old as the one that died: the plugin may die at random.
 //
 // None of this is written. After a restart of the broker the accused are suspects still, and are tried once more. The
 // first charge is free again, and is never a message's last attempt.

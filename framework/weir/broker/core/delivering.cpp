@@ -128,7 +128,8 @@ Handed hand_part(Turn& turn, Worker& worker, Attached& attached, const SegmentKe
 bool fits_whole(const Worker& worker, const Segment& segment, std::uint64_t messages_most) {
   return segment.count <= messages_most && segment.taken.next_set(0) >= segment.count &&
          worker.outstanding.messages.value + segment.count <= worker.window.messages.value &&
-         worker.outstanding.bytes.value + segment.bytes <= worker.window.bytes.value;
+         worker.outstanding.bytes <= worker.window.bytes &&
+         segment.bytes <= (worker.window.bytes - worker.outstanding.bytes).value;
 }
 
 /// Hands over neighbouring ready messages of one segment, as many as the window admits.
@@ -165,7 +166,7 @@ bool hand_from_lane(Turn& turn, Queue& queue, Lane lane, Worker& worker, Attache
   SegmentNumber after = 0;
   for (int passed = 0; passed < passed_over_most; ++passed) {
     // The oldest segment above `after` of any type set that this worker knows at least in part.
-    SegmentNumbers* of = nullptr;
+    std::set<SegmentNumber>* of = nullptr;
     SegmentNumber oldest = ~SegmentNumber{0};
     for (auto& [types, ready] : the_lane.ready) {
       if (ready.empty() || match(turn.state, attached, types) == Attached::Match::none) continue;

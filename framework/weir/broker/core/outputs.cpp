@@ -71,7 +71,7 @@ MessageName name_of(State& state, LeaseRun& run, std::uint32_t offset) {
     }
     return *run.record->name;
   }
-  Segment& segment = find_segment(*state.find_queue(run.key.queue), run.key);
+  Segment& segment = segment_of(*state.find_queue(run.key.queue), run);
   return load_names(state, run.key, segment) ? segment.names.at(place.index) : name_of_place(place);
 }
 

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <boost/container/deque.hpp>
 #include <boost/container/flat_set.hpp>
 #include <deque>
 #include <limits>
@@ -30,7 +29,7 @@ using TypeSet = std::uint32_t;
 /// The types of every type set there is.
 class TypeSets {
  public:
-  /// `types`: any range of strings, without repetition.
+  /// `types`: any range of strings.
   template <class Range>
   TypeSet intern(const Range& types) {
     if (last_ < sets_.size() && std::ranges::equal(types, *sets_[last_])) return last_;  // mostly
@@ -76,18 +75,15 @@ struct Segment {
 };
 
 /// Messages [first, last) of a segment.
-struct Range {
+struct MessageRange {
   std::uint32_t first{};
   std::uint32_t last{};
 };
 
-/// Segment numbers in rising order. They come at the end and go at the beginning, mostly.
-using SegmentNumbers = boost::container::flat_set<SegmentNumber, std::less<>, boost::container::deque<SegmentNumber>>;
-
 struct LaneState {
   std::map<SegmentNumber, Segment> segments;
   /// Segments with something ready, by type set. Filled only above `withheld`.
-  std::map<TypeSet, SegmentNumbers> ready;
+  std::map<TypeSet, std::set<SegmentNumber>> ready;
   /// Segments up to this one may have been delivered before a restart: they wait until all noted sessions are back.
   SegmentNumber withheld{};
   SegmentNumber mark_committed{};  ///< segments up to this one may be delivered

@@ -265,7 +265,7 @@ Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move) {
   return state.gathering.moved.back();
 }
 
-void settle_bits(State& state, Queue& queue, const SegmentKey& key, Segment& segment, Range messages) {
+void settle_bits(State& state, Queue& queue, const SegmentKey& key, Segment& segment, MessageRange messages) {
   segment.settled.set(messages.first, messages.last);
   segment.taken.set(messages.first, messages.last);
   state.changed(key);

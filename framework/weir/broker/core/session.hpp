@@ -42,6 +42,11 @@ struct LeaseRun {
   [[nodiscard]] bool finished() const { return open.next_set(0) >= count; }
 };
 
+/// The segment of a run that has an open message.
+inline Segment& segment_of(Queue& queue, const LeaseRun& run) {
+  return run.segment != nullptr ? *run.segment : find_segment(queue, run.key);
+}
+
 using Leases = std::map<std::uint64_t, LeaseRun>;  ///< by the first lease
 
 /// A queue that a worker said it consumes.

@@ -498,7 +498,7 @@ bool schedule(State& state, Now now, Queue& queue, RecordHead& head);
 /// Moves one message of the queue, which is taken, from its source to a record due at `at_us`, or to the dead letters.
 Pending::Moved& move_message(State& state, Queue& queue, MoveMessage move);
 /// These messages of the segment are settled: their bits are set, and the segment is dropped with the last one.
-void settle_bits(State& state, Queue& queue, const SegmentKey& key, Segment& segment, Range messages);
+void settle_bits(State& state, Queue& queue, const SegmentKey& key, Segment& segment, MessageRange messages);
 void records_tick(Turn& turn);
 
 // clocks.cpp

@@ -54,6 +54,7 @@ struct PutSegment {
   std::string settled;    ///< messages that are records from the start; empty: none
 
   void make_head(v1::SegmentHead& head) const {
+    head.Clear();
     head.set_count(static_cast<std::uint32_t>(contents->index.lengths_size()));
     head.set_bytes(bytes);
     *head.mutable_types() = contents->index.types();

@@ -32,13 +32,13 @@ class LmdbSnapshot final : public core::Snapshot {
   [[nodiscard]] std::optional<std::string_view> find(const core::SegmentKey& key);
 
   /// Segments that were looked up before they are read.
-  struct Found {
+  struct Located {
     core::SegmentKey key;  // segment 0: none
     std::optional<std::string_view> stored;
   };
-  std::array<Found, 16> found_;
-  [[nodiscard]] Found& found(const core::SegmentKey& key) {
-    return found_[(key.segment + key.queue) % found_.size()];  // neighbours in a frame have places of their own
+  std::array<Located, 16> located_;
+  [[nodiscard]] Located& located(const core::SegmentKey& key) {
+    return located_[(key.segment + key.queue) % located_.size()];  // neighbours in a frame have places of their own
   }
   MDB_txn* txn_ = nullptr;
   v1::Record record_;

@@ -4,7 +4,6 @@
 ///
 /// README.md beside this has the layout and the rules.
 
-#include <array>
 #include <filesystem>
 #include <memory>
 #include <mutex>

@@ -30,8 +30,8 @@ LmdbSnapshot::~LmdbSnapshot() {
 }
 
 std::optional<std::string_view> LmdbSnapshot::find(const core::SegmentKey& key) {
-  const Found& found = this->found(key);
-  return found.key == key ? found.stored : lmdb::get(txn_, store_.databases_.segments, layout::key_of(key).view());
+  const Located& at = located(key);
+  return at.key == key ? at.stored : lmdb::get(txn_, store_.databases_.segments, layout::key_of(key).view());
 }
 
 std::optional<std::string_view> LmdbSnapshot::segment(core::SegmentKey key) {
@@ -52,7 +52,7 @@ bool LmdbSnapshot::is_as_written(core::SegmentKey key, std::string_view stored, 
 
 void LmdbSnapshot::prefetch(core::SegmentKey key) {
   const auto stored = find(key);
-  found(key) = {key, stored};
+  located(key) = {key, stored};
   if (!stored || stored->empty()) return;
   constexpr std::size_t line = 64;  // bytes of a cache line
   __builtin_prefetch(stored->data());

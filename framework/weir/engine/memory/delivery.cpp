@@ -29,7 +29,7 @@ void add_slice(const Piece& piece, Snapshot& snapshot, v1::Delivery& delivery, s
     std::string all;
     for (const Slice& slice : piece.ahead->run) all.append(slice.bytes);
     add_slice(piece, piece.ahead->index, piece.ahead->published_at_us, all, delivery, run);
-      protocol::slice_names(piece.ahead->names, piece.first, piece.count, *delivery.mutable_index()->mutable_names());
+    protocol::slice_names(piece.ahead->names, piece.first, piece.count, *delivery.mutable_index()->mutable_names());
     return;
   }
   const auto stored = snapshot.segment(piece.key);
