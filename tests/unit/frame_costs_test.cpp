@@ -14,7 +14,10 @@ constexpr Connection neighbour = 9;
 
 /// A broker whose calls are timed: no call may cost more than a turn may.
 struct Timed : Broker {
-  using Broker::Broker;
+  template <class... Arguments>
+  explicit Timed(Arguments&&... arguments) : Broker(std::forward<Arguments>(arguments)...) {
+    testing_cost::warm_memory();
+  }
 
   template <class Call>
   double timed(Call call) {

@@ -162,19 +162,19 @@ void SessionMachine::hand_out(const std::shared_ptr<Received>& frame) {
                        bytes,
                        Station::ready,
                        {incarnation_, delivery.lease() + n}};
-      Delivery& one = batch.deliveries.emplace_back();
-      one.ticket = ticket;
-      one.queue = queue;
-      one.attempt = delivery.attempt();
-      one.index = delivery.first() + n;
-      one.segment = delivery.segment();
       if (named.count == 0) named = protocol::name_run(*++names);
-      one.name = {named.publisher, named.first++};
       --named.count;
-      one.published_at = published_at;
-      one.type = of_one_type ? first_type : std::string_view(index.types(static_cast<int>(index.type_of(i))));
-      if (have_keys) one.key = index.key(i);
-      one.body = frame->run.substr(offset, bytes);
+      batch.deliveries.push_back(
+          {.ticket = ticket,
+           .queue = queue,
+           .attempt = delivery.attempt(),
+           .index = delivery.first() + n,
+           .segment = delivery.segment(),
+           .name = {named.publisher, named.first++},
+           .published_at = published_at,
+           .type = of_one_type ? first_type : std::string_view(index.types(static_cast<int>(index.type_of(i)))),
+           .key = have_keys ? std::string_view(index.key(i)) : std::string_view(),
+           .body = frame->run.substr(offset, bytes)});
       offset += bytes;
     }
   }
