@@ -26,16 +26,23 @@ struct Controls : Suspects {
     for (const std::uint32_t index : of) parts.emplace_back(index, suspended);
     die(process, parts);
   }
-  /// Of two suspects that died alone, 3 and then 6, the first is charged at once, and the second waits for a control.
-  void charge_one_and_accuse_another() {
+  /// Of two suspects, 3 was charged at once as it died alone; 6 is being tried alone, by process 5.
+  void charge_one_and_try_another() {
     make_suspects(1, {3, 6});
     attach(2);
     die(2, {{3, ended}});
     attach(3);
     dies_alone(3, 3);
+    EXPECT_EQ(attempts_of(3), 1U);  // the first needs no control
     attach(4);
+    ASSERT_THAT(indexes(4), Contains(6));
     die(4, {{6, ended}});
     attach(5);
+    ASSERT_THAT(indexes(5), ElementsAre(6));
+  }
+  /// Then 6 died alone too, and waits for a control.
+  void charge_one_and_accuse_another() {
+    charge_one_and_try_another();
     dies_alone(5, 6);
   }
   std::uint32_t attempts_of(std::uint32_t index) { return broker->record({1, 1, index}).attempts(); }
@@ -116,16 +123,7 @@ TEST_F(LeftBehind, WhatRanBesideASuspectIsSuspectToo) {
 }
 
 TEST_F(Controls, ASecondMessageIsChargedOnlyOnceItsPluginHasLivedAsLongWithoutIt) {
-  make_suspects(1, {3, 6});
-  attach(2);
-  die(2, {{3, ended}});
-  attach(3);
-  dies_alone(3, 3);
-  EXPECT_EQ(attempts_of(3), 1U);  // the first needs none
-  attach(4);
-  ASSERT_THAT(indexes(4), Contains(6));
-  die(4, {{6, ended}});
-  attach(5);
+  charge_one_and_try_another();
   dies_alone(5, 6, 600ms);
   EXPECT_EQ(broker->queue().retried(), 1U);
   EXPECT_EQ(broker->queue().suspects(), 1U);
@@ -142,15 +140,7 @@ TEST_F(Controls, ASecondMessageIsChargedOnlyOnceItsPluginHasLivedAsLongWithoutIt
 }
 
 TEST_F(Controls, AfterALongTrialAControlLivesForMinutes) {
-  make_suspects(1, {3, 6});
-  attach(2);
-  die(2, {{3, ended}});
-  attach(3);
-  dies_alone(3, 3);
-  attach(4);
-  die(4, {{6, ended}});
-  attach(5);
-  ASSERT_THAT(indexes(5), ElementsAre(6));
+  charge_one_and_try_another();
   live(5, 50min);
   die(5, {{6, ended}});
   attach(6);
